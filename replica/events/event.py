@@ -1,0 +1,117 @@
+"""The event: the only thing that is ever written.
+
+An event is immutable. Its canonical bytes (wire-protocol.md §2) are a msgpack array, its identity
+is their SHA-256, and ``prev`` chains it to the author's previous event, so that a cloned device or
+a restored backup shows as a fork.
+
+    [1, account, device, epoch, seq, prev, stamp, kind, version, deps, payload]
+
+The payload is carried as opaque bytes: whoever does not know the kind stores and forwards it bit
+for bit (reliability I-13).
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import NewType
+
+import msgspec
+
+from replica.errors import Malformed, TooLarge
+from replica.events.clock import STAMP_BYTES, Stamp
+from replica.limits import DEPS_MAX, EVENT_BYTES_MAX, ID_CHARS_MAX
+
+AccountId = NewType("AccountId", bytes)
+"""Sixteen bytes. Every key of every table starts with it."""
+DeviceId = NewType("DeviceId", bytes)
+"""Sixteen bytes, given at enrolment."""
+EventId = NewType("EventId", bytes)
+"""SHA-256 of the event's canonical bytes."""
+Seq = NewType("Seq", int)
+"""Per device and epoch, gapless from 1. For finding losses; never orders two devices."""
+Position = NewType("Position", int)
+"""Commit order of one account in one log, gapless from 1. For cursors; never leaves its log."""
+
+EVENT_FORMAT = 1
+HASH_BYTES = 32
+UUID_BYTES = 16
+GENESIS = EventId(bytes(HASH_BYTES))
+"""``prev`` of the first event of a device and epoch."""
+
+
+class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One immutable fact. Field order is the canonical order; nothing may be added in between."""
+
+    format: int
+    account: bytes
+    device: bytes
+    epoch: int
+    seq: int
+    prev: bytes
+    stamp: bytes
+    kind: str
+    version: int
+    deps: tuple[bytes, ...]
+    payload: bytes
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Event)
+
+
+def event_id(data: bytes) -> EventId:
+    """Identity of an event from its canonical bytes."""
+    return EventId(sha256(data).digest())
+
+
+def encode_event(event: Event) -> bytes:
+    """Canonical bytes of ``event``. The caller has checked it with :func:`check_event`."""
+    return _encoder.encode(event)
+
+
+def decode_event(data: bytes) -> Event:
+    """Decode and check canonical bytes.
+
+    Raises ``TooLarge`` above ``EVENT_BYTES_MAX`` and ``Malformed`` for anything that is not the
+    one canonical form: ``encode_event(decode_event(data)) == data`` whenever this returns.
+    """
+    if len(data) > EVENT_BYTES_MAX:
+        raise TooLarge("event bytes", limit=EVENT_BYTES_MAX, actual=len(data))
+    try:
+        event = _decoder.decode(data)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise Malformed(f"not an event: {error}") from error
+    check_event(event)
+    if _encoder.encode(event) != data:
+        raise Malformed("event bytes are not canonical")
+    return event
+
+
+def check_event(event: Event) -> None:
+    """Raise ``Malformed`` unless every envelope field has its documented shape (§2)."""
+    if event.format != EVENT_FORMAT:
+        raise Malformed(f"event format {event.format} is unknown")
+    if len(event.account) != UUID_BYTES or len(event.device) != UUID_BYTES:
+        raise Malformed("account and device are 16 bytes each")
+    if not 0 <= event.epoch < 2**31 or not 1 <= event.seq < 2**53:
+        raise Malformed(f"epoch {event.epoch} or seq {event.seq} is out of range")
+    if len(event.prev) != HASH_BYTES or len(event.stamp) != STAMP_BYTES:
+        raise Malformed("prev is 32 bytes and stamp is 16 bytes")
+    if event.stamp[8:] != event.device[8:]:
+        raise Malformed("the stamp's node is not the last eight bytes of the device id")
+    if not 1 <= len(event.kind) <= ID_CHARS_MAX or not event.kind.isascii():
+        raise Malformed("kind is 1 to 64 ASCII characters")
+    if not 1 <= event.version < 2**16:
+        raise Malformed(f"version {event.version} is out of range")
+    if len(event.deps) > DEPS_MAX or any(len(dep) != HASH_BYTES for dep in event.deps):
+        raise Malformed(f"deps are at most {DEPS_MAX} event ids of 32 bytes")
+
+
+def event_stamp(event: Event) -> Stamp:
+    """The author's raw stamp."""
+    return Stamp(event.stamp)
+
+
+def device_node(device: bytes) -> bytes:
+    """The node part of a device's stamps: the last eight bytes of its id."""
+    return device[8:]
