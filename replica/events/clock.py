@@ -117,7 +117,9 @@ class ClockSample(NamedTuple):
     @property
     def offset_ms(self) -> int:
         """The peer's clock minus ours."""
-        return ((self.peer_received_ms - self.sent_ms) + (self.peer_sent_ms - self.received_ms)) // 2
+        return (
+            (self.peer_received_ms - self.sent_ms) + (self.peer_sent_ms - self.received_ms)
+        ) // 2
 
 
 def best_offset_ms(samples: tuple[ClockSample, ...]) -> int:

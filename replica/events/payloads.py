@@ -228,7 +228,7 @@ class Content(Payload, frozen=True):
 
 
 class OrderCommitted(Payload, frozen=True):
-    """"Create order": seals the order whole. The first seal by stamp wins."""
+    """ "Create order": seals the order whole. The first seal by stamp wins."""
 
     order: str
     content: Content
