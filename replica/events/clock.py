@@ -103,7 +103,7 @@ def correct(raw: Stamp, *, offset_ms: int, received_ms: int, last: Stamp) -> Cor
 
 
 class ClockSample(NamedTuple):
-    """One four-timestamp exchange: sent and received by us, received and sent by the peer, in ms."""
+    """Four timestamps in ms: sent and received by us, received and sent by the peer."""
 
     sent_ms: int
     peer_received_ms: int
@@ -123,7 +123,7 @@ class ClockSample(NamedTuple):
 
 
 def best_offset_ms(samples: tuple[ClockSample, ...]) -> int:
-    """The offset of the sample with the smallest round trip; 0 when there is none (pitfalls P60)."""
+    """The offset of the smallest round trip; 0 when there is no sample (pitfalls P60)."""
     if not samples:
         return 0
     return min(samples, key=lambda sample: sample.round_trip_ms).offset_ms

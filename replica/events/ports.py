@@ -33,7 +33,7 @@ class DeviceHead(NamedTuple):
 
 
 class Aside(NamedTuple):
-    """An event kept out of the log with a reason: quarantined, or refused and only its hash kept."""
+    """An event kept out of the log with a reason: quarantined whole, or refused as a hash."""
 
     seq: int
     id: bytes
@@ -70,7 +70,7 @@ class Appended(NamedTuple):
 
 
 class HeadMoved(NamedTuple):
-    """Somebody else appended for this device first. Read the head again and ask ``ingest`` again."""
+    """Somebody else appended for this device first. Read the head again, then ask ``ingest``."""
 
     actual: DeviceHead
 

@@ -1,0 +1,40 @@
+# Everything a new machine needs is installed by these verbs: Python 3.11+ and make are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo serve test check format clean browser
+
+help:  ## Show the verbs
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP)  ## Install the locked packages into .venv
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: setup  ## Run the main job on the embedded default, then keep serving (EXIT=1 to end)
+	@$(BIN)/replica demo $(if $(EXIT),--exit,)
+
+browser: setup  ## Install Chromium for the browser tests where that is possible
+	@sh tools/install-browser.sh
+
+test: setup browser check  ## Lint, types, import contracts, tests
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: setup  ## Lint, types and import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup  ## Rewrite the sources in the house style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:  ## Remove what setup and runs have made
+	rm -rf $(VENV) var .mypy_cache .ruff_cache .import_linter_cache
