@@ -55,6 +55,49 @@ COMMIT_REQUESTS_MAX = 256
 # Requests waiting for the writer before new ones are answered "overloaded".
 COMMIT_QUEUE_MAX = 4_096
 
+# Server process --------------------------------------------------------------------------------
+LOG_EVENT_IDS_MAX = 8  # event ids on one log line; the count beside them is exact
+LOG_TEXT_CHARS_MAX = 2_000
+# One HTTP body: the largest form or JSON document anybody sends here is far below.
+HTTP_BODY_BYTES_MAX = 65_536
+PAGE_ROWS_MAX = 50
+# Kernel memory and time one reader that stopped reading may hold (reliability D11).
+SOCKET_SEND_BUFFER_BYTES = 131_072
+SOCKET_USER_TIMEOUT_MS = 12_000
+SEND_DEADLINE_S = 15.0
+# Frames waiting for one device's socket, in bytes. Above it the session ends; the cursor resumes.
+SESSION_QUEUE_BYTES_MAX = 2_097_152
+# Frames of a device waiting to be worked on while its batch commits.
+DEVICE_CONNECTIONS_MAX = 10_000
+# How often one decision is taken again because the device head moved meanwhile.
+HEAD_MOVED_RETRIES_MAX = 8
+# A server-resident device has one writer per process; this bounds what may queue behind it.
+LOCAL_EVENTS_MAX = 500
+SHUTDOWN_GRACE_S = 10.0
+RESTART_RETRY_AFTER_MS = 2_000
+
+# Logins and enrolment ---------------------------------------------------------------------------
+SESSION_LIFETIME_S = 12 * 3_600
+PASSWORD_CHARS_MIN = 10
+PASSWORD_CHARS_MAX = 1_000  # argon2 takes any length; a megabyte is an attack
+ENROLMENT_CODE_LIFETIME_S = 600
+# Failed tries before further ones wait, per login and per address. An office behind one address
+# shares the second bound (pitfalls P64).
+LOGIN_FAILURES_MAX = 5
+ADDRESS_FAILURES_MAX = 50
+FAILURE_WINDOW_S = 300
+FAILURE_KEYS_MAX = 10_000
+
+# Sync Now and background work -------------------------------------------------------------------
+SYNC_DEVICE_WAIT_S = 20.0
+SYNC_PROJECTION_WAIT_S = 30.0
+SYNC_RUNS_KEPT_MAX = 20
+# The projection lag bound: under load a step is taken at least this often.
+PROJECTION_DELAY_MS_MAX = 500
+PROJECTION_POLL_MS = 2_000
+LIVE_STREAMS_MAX = 200
+LIVE_HEARTBEAT_S = 15.0
+
 assert PUSH_BYTES_TARGET <= FRAME_BYTES_MAX // 2
 assert EVENT_BYTES_MAX + 16_384 <= FRAME_BYTES_MAX, "an event always fits in a frame of its own"
 assert UNCONFIRMED_BYTES_MAX >= 2 * FRAME_BYTES_MAX, "two frames may be on the way"

@@ -1,0 +1,135 @@
+"""The configuration of one server process: a frozen value, built once from the environment.
+
+``from_env`` is pure: it takes a mapping and reads nothing else, so a test or ``config show`` asks
+it what any environment would mean. Parts of the server take the values they need, never the
+config itself (architecture.md §11). A misspelt key is an error with a suggestion, because a
+setting that silently does nothing is found on the worst day (dependencies.md §8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from replica.errors import MisuseError
+
+ENV_PREFIX = "REPLICA_"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
+
+
+def _setting(default: Any, text: str, *, secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"help": text, "secret": secret})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every setting of ``replica serve``. The variable of a field is ``REPLICA_<FIELD>``."""
+
+    data: Path = _setting(Path("var"), "directory of the databases, the lock and the key")
+    database_url: str = _setting(
+        "", "postgresql+psycopg://… to keep everything in PostgreSQL", secret=True
+    )
+    host: str = _setting("127.0.0.1", "address to listen on")
+    port: int = _setting(8080, "port to listen on; 0 takes a free one")
+    public_url: str = _setting("", "how browsers reach the server; https makes cookies Secure")
+    origins: tuple[str, ...] = _setting((), "further browser origins for /sync, comma-separated")
+    account: str = _setting("main", "name of the first account, made by init or the first serve")
+    admin: str = _setting("admin", "login of the first user")
+    admin_password: str = _setting("", "password of the first user; made up if empty", secret=True)
+    log_level: str = _setting("info", f"one of {', '.join(LOG_LEVELS)}")
+
+    @property
+    def secure_cookies(self) -> bool:
+        return self.public_url.startswith("https://")
+
+    @property
+    def browser_origins(self) -> frozenset[str]:
+        """Origins a browser may open ``/sync`` from (reliability D12)."""
+        own = (self.public_url,) if self.public_url else ()
+        return frozenset(origin_of(url) for url in (*own, *self.origins))
+
+
+def variable(name: str) -> str:
+    """The environment variable of field ``name``."""
+    return ENV_PREFIX + name.upper()
+
+
+def from_env(environ: Mapping[str, str], *, foreign: Sequence[str] = ()) -> Config:
+    """The configuration that ``environ`` means. Empty values count as absent.
+
+    ``foreign`` are key prefixes that belong to sinks and are left to them. Raises ``MisuseError``
+    for an unknown ``REPLICA_*`` key, with the nearest known one in the hint, and for a value that
+    does not parse, naming the variable and never the value (it may be a secret).
+    """
+    known = {variable(entry.name): entry for entry in fields(Config)}
+    values: dict[str, Any] = {}
+    for key, text in environ.items():
+        if not key.startswith(ENV_PREFIX) or key.startswith(tuple(foreign)):
+            continue
+        if key not in known:
+            raise _unknown(key, list(known))
+        if text:
+            values[known[key].name] = _parse(key, known[key].default, text)
+    return Config(**values)
+
+
+def origin_of(url: str) -> str:
+    """``scheme://host[:port]`` in lower case, as a browser writes it in ``Origin``."""
+    parts = urlsplit(url.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise MisuseError(f"{url!r} is not an http or https origin")
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One line of ``replica config show``; secrets are masked."""
+
+    name: str
+    value: str
+    origin: str
+    help: str
+
+
+def describe(config: Config, environ: Mapping[str, str]) -> list[Shown]:
+    """Each setting with its value and where it came from."""
+    shown = []
+    for entry in fields(Config):
+        value = getattr(config, entry.name)
+        text = ",".join(value) if isinstance(value, tuple) else str(value)
+        if entry.metadata["secret"] and text:
+            text = "(set)"
+        origin = "environment" if environ.get(variable(entry.name)) else "default"
+        shown.append(Shown(variable(entry.name), text, origin, entry.metadata["help"]))
+    return shown
+
+
+def _unknown(key: str, known: list[str]) -> MisuseError:
+    near = get_close_matches(key, known, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(sorted(known))}"
+    return MisuseError(f"{key} is not a setting", hint=hint)
+
+
+def _parse(key: str, default: Any, text: str) -> Any:
+    if isinstance(default, Path):
+        return Path(text)
+    if isinstance(default, int):
+        return _port(key, text)
+    if isinstance(default, tuple):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if key == variable("log_level") and text not in LOG_LEVELS:
+        raise MisuseError(f"{key} is not one of {', '.join(LOG_LEVELS)}")
+    if key == variable("public_url"):
+        origin_of(text)
+    return text
+
+
+def _port(key: str, text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise MisuseError(f"{key} is not a port number from 0 to 65535")
+    return int(text)
