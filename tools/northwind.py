@@ -17,7 +17,7 @@ from typing import Any
 
 CUSTOMERS = """
     SELECT CustomerID, CompanyName, Address, City, Region, PostalCode, Country, Phone
-    FROM Customers WHERE CompanyName IS NOT NULL ORDER BY CustomerID
+    FROM Customers WHERE City IS NOT NULL ORDER BY CustomerID
 """
 PRODUCTS = """
     SELECT p.ProductID, p.ProductName, c.CategoryName, p.QuantityPerUnit, p.UnitPrice,
