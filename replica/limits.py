@@ -22,6 +22,29 @@ PUSHES_IN_FLIGHT_MAX = 8
 # EVENTS frames sent but not confirmed by CURSOR, per connection, in bytes: the slow-reader bound.
 UNCONFIRMED_BYTES_MAX = 1_048_576
 
+# Sync peers -------------------------------------------------------------------------------------
+# Event bytes of one push that holds more than one event, and of pushes decided together. Chosen so
+# that the resulting segment, with its decisions, always fits into one EVENTS frame.
+PUSH_BYTES_MAX = 196_608
+# An EVENTS frame counts at least this much in the window, which bounds how many may be on the way.
+WINDOW_FRAME_BYTES_MIN = 512
+# A reason told with an outcome: a sentence. 500 of them fit into one RESULT.
+DETAIL_BYTES_MAX = 200
+TOKEN_CHARS_MAX = 512
+# A fresh clock sample per minute; a device that leaves a probe unanswered is not there.
+PROBE_SAMPLES = 3
+PROBE_INTERVAL_MS = 60_000
+PROBE_TIMEOUT_MS = 45_000
+AUTHENTICATE_TIMEOUT_MS = 15_000
+# The server may group-commit behind others; after this the connection is taken for dead.
+RESULT_TIMEOUT_MS = 60_000
+# A server probes every minute, so two and a half silent minutes mean that it is gone.
+SILENCE_TIMEOUT_MS = 150_000
+# An empty page below a hinted head means the read ran behind the hint: ask again after this.
+READ_RETRY_MS = 500
+# Times one write is decided anew because another writer of the same device was first.
+HEAD_MOVES_MAX = 16
+
 # Values inside events --------------------------------------------------------------------------
 ID_CHARS_MAX = 64
 NAME_CHARS_MAX = 500  # QuickBooks DisplayName
@@ -32,6 +55,24 @@ NESTING_DEPTH_MAX = 16  # a payload deeper than this is an attack, no form is
 NUMBER_CHARS_MAX = 21  # QuickBooks DocNumber
 # Money and quantities stay below 2**53 so that every JSON and JavaScript reader keeps them exact.
 SAFE_INTEGER_MAX = 9_007_199_254_740_991
+
+# Contents of events and documents --------------------------------------------------------------
+# 9999-12-31T23:59:59.999Z: the last millisecond every calendar library can show.
+EPOCH_MS_MAX = 253_402_300_799_999
+# Puts one removal may name: each costs 34 bytes, and a removal must fit into one event.
+SEEN_PUTS_MAX = 4_096
+REPORT_ENTRIES_MAX = 256
+# One keystroke is some 30 bytes; a pasted text of TEXT_CHARS_MAX in four-byte characters fits.
+NOTE_UPDATE_BYTES_MAX = 32_768
+# What a view applies of one note, oldest first; the rest is listed as unreadable.
+NOTE_BYTES_MAX = 1_048_576
+NOTE_EDITS_MAX = 5_000
+# Overridden values kept beside the winner of a register, newest first. The log holds all of them.
+LOSERS_PER_FIELD_MAX = 8
+# Whole contents kept beside the effective one (a second seal, a superseded amendment).
+CONTENTS_KEPT_MAX = 4
+# Line edits of one draft that count, oldest first: bounds the document, far above any real draft.
+DRAFT_EDITS_MAX = 20_000
 
 # Clock -----------------------------------------------------------------------------------------
 # A corrected time may be this far ahead of receipt before it counts as disputed (reliability I-8).
@@ -67,26 +108,11 @@ SOCKET_USER_TIMEOUT_MS = 12_000
 SEND_DEADLINE_S = 15.0
 # Frames waiting for one device's socket, in bytes. Above it the session ends; the cursor resumes.
 SESSION_QUEUE_BYTES_MAX = 2_097_152
-# Frames of a device waiting to be worked on while its batch commits.
 DEVICE_CONNECTIONS_MAX = 10_000
-# How often one decision is taken again because the device head moved meanwhile.
-HEAD_MOVED_RETRIES_MAX = 8
 # A server-resident device has one writer per process; this bounds what may queue behind it.
 LOCAL_EVENTS_MAX = 500
 SHUTDOWN_GRACE_S = 10.0
 RESTART_RETRY_AFTER_MS = 2_000
-
-# Logins and enrolment ---------------------------------------------------------------------------
-SESSION_LIFETIME_S = 12 * 3_600
-PASSWORD_CHARS_MIN = 10
-PASSWORD_CHARS_MAX = 1_000  # argon2 takes any length; a megabyte is an attack
-ENROLMENT_CODE_LIFETIME_S = 600
-# Failed tries before further ones wait, per login and per address. An office behind one address
-# shares the second bound (pitfalls P64).
-LOGIN_FAILURES_MAX = 5
-ADDRESS_FAILURES_MAX = 50
-FAILURE_WINDOW_S = 300
-FAILURE_KEYS_MAX = 10_000
 
 # Sync Now and background work -------------------------------------------------------------------
 SYNC_DEVICE_WAIT_S = 20.0
@@ -102,3 +128,52 @@ assert PUSH_BYTES_TARGET <= FRAME_BYTES_MAX // 2
 assert EVENT_BYTES_MAX + 16_384 <= FRAME_BYTES_MAX, "an event always fits in a frame of its own"
 assert UNCONFIRMED_BYTES_MAX >= 2 * FRAME_BYTES_MAX, "two frames may be on the way"
 assert COMMIT_BYTES_MAX >= FRAME_BYTES_MAX
+# 97 bytes is the smallest event, 25 the most a record adds to it, 256 covers all headers.
+assert PUSH_BYTES_MAX + 25 * (PUSH_BYTES_MAX // 97) + 256 <= FRAME_BYTES_MAX
+assert PUSH_EVENTS_MAX * (DETAIL_BYTES_MAX + 64) <= FRAME_BYTES_MAX
+assert PUSH_BYTES_TARGET <= PUSH_BYTES_MAX
+assert SILENCE_TIMEOUT_MS > PROBE_INTERVAL_MS + PROBE_TIMEOUT_MS
+
+# Store -----------------------------------------------------------------------------------------
+# Bytes waiting for the writer: what a stuck disk may cost in memory (the count alone would allow
+# a gibibyte of full frames).
+COMMIT_QUEUE_BYTES_MAX = 67_108_864
+# A second connection waits this long for SQLite's write lock before "unavailable".
+SQLITE_BUSY_MS = 5_000
+# The write-ahead log is copied back above this size; it stays far below the 64 MiB alarm.
+WAL_CHECKPOINT_BYTES = 16_777_216
+# Quiet time after which the writer empties the write-ahead log.
+CHECKPOINT_IDLE_MS = 1_000
+# Segments in one page, beside the byte bound: single-event segments are small.
+READ_SEGMENTS_MAX = 4_096
+# Device heads the only writer remembers between commits; about 200 bytes each.
+HEAD_CACHE_ENTRIES_MAX = 65_536
+READ_CONNECTIONS_MAX = 4
+POSTGRES_CONNECTIONS_MAX = 4
+POOL_WAIT_MS_MAX = 10_000
+# A parked PostgreSQL session must not hold an account's lock (pitfalls P3).
+POSTGRES_LOCK_MS_MAX = 5_000
+POSTGRES_STATEMENT_MS_MAX = 30_000
+POSTGRES_IDLE_IN_TRANSACTION_MS_MAX = 10_000
+
+# Access control in the store --------------------------------------------------------------------
+ENROLMENT_CODES_OPEN_MAX = 100  # unused codes of one account at a time
+# A login that is used every day still ends after a week (reliability S3).
+SESSION_AGE_MS_MAX = 604_800_000
+# How often "last seen" is written; a page view must not cost a flush of the disk.
+SESSION_TOUCH_MS = 60_000
+
+# Fan-out ---------------------------------------------------------------------------------------
+# Closes the loop when a hint was lost or another server process committed (reliability §2.3).
+FANOUT_POLL_MS = 1_000
+
+assert COMMIT_QUEUE_BYTES_MAX >= COMMIT_BYTES_MAX
+assert FANOUT_POLL_MS <= 5_000, "a lost hint delays by at most five seconds"
+
+# Device ----------------------------------------------------------------------------------------
+# Rows a device reads from its journal at once: bounds memory on a phone.
+JOURNAL_READ_ROWS = 500
+# Payloads in one append: more than any form makes at once, and still a short commit.
+APPEND_PAYLOADS_MAX = 2_000
+ENROL_TIMEOUT_MS = 15_000
+ENROL_ANSWER_BYTES_MAX = 65_536

@@ -1,4 +1,7 @@
-"""What events say: one struct per kind and version. Shapes only; rules are in ``kinds``.
+"""What events say: one struct per kind and version.
+
+A type carries every rule that concerns one value (length, characters, range), so that decoding
+checks it in the same pass. Rules between values are in :mod:`replica.events.rules`.
 
 A payload travels as a canonical msgpack map: keys sorted by their bytes, shortest integers, no
 floats, no extension types (wire-protocol.md §2.3). An absent field says nothing; ``nil`` unsets.
@@ -13,12 +16,55 @@ Units are in the names:
 
 from __future__ import annotations
 
-import msgspec
-from msgspec import UNSET, UnsetType
+from typing import Annotated, Literal
 
-Text = str | None | UnsetType
-Number = int | None | UnsetType
-Flag = bool | None | UnsetType
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from replica.limits import (
+    EPOCH_MS_MAX,
+    ID_CHARS_MAX,
+    NAME_CHARS_MAX,
+    NOTE_UPDATE_BYTES_MAX,
+    NUMBER_CHARS_MAX,
+    ORDER_LINES_MAX,
+    REPORT_ENTRIES_MAX,
+    SAFE_INTEGER_MAX,
+    SEEN_PUTS_MAX,
+    TEXT_CHARS_MAX,
+)
+
+# ``\Z`` and not ``$``, which would let a final line break through. Names refuse control
+# characters, which no form field holds; texts refuse NUL, which PostgreSQL cannot store.
+ID_PATTERN = r"^[A-Za-z0-9._:-]+\Z"
+_NAME_PATTERN = r"^[^\x00-\x1f\x7f]*\Z"
+_TEXT_PATTERN = r"^[^\x00]*\Z"
+
+Id = Annotated[str, Meta(max_length=ID_CHARS_MAX, pattern=ID_PATTERN)]
+OptionalId = Annotated[str, Meta(max_length=ID_CHARS_MAX, pattern=r"^[A-Za-z0-9._:-]*\Z")]
+Hex16 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+HexHash = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]
+Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Name = Annotated[str, Meta(max_length=NAME_CHARS_MAX, pattern=_NAME_PATTERN)]
+LongText = Annotated[str, Meta(max_length=TEXT_CHARS_MAX, pattern=_TEXT_PATTERN)]
+DocNumber = Annotated[str, Meta(max_length=NUMBER_CHARS_MAX, pattern=_NAME_PATTERN)]
+Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
+Date = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
+OptionalDate = Annotated[str, Meta(pattern=r"^([0-9]{4}-[0-9]{2}-[0-9]{2})?\Z")]
+Int = Annotated[int, Meta(ge=-SAFE_INTEGER_MAX, le=SAFE_INTEGER_MAX)]
+Count = Annotated[int, Meta(ge=0, le=SAFE_INTEGER_MAX)]
+Milliseconds = Annotated[int, Meta(ge=0, le=EPOCH_MS_MAX)]
+LineId = Annotated[str, Meta(min_length=1, max_length=ID_CHARS_MAX)]  # characters: rules.py
+LineText = Annotated[str, Meta(max_length=TEXT_CHARS_MAX)]
+
+IdField = Id | None | UnsetType
+NameField = Name | None | UnsetType
+TextField = LongText | None | UnsetType
+CurrencyField = Currency | None | UnsetType
+DateField = Date | None | UnsetType
+IntField = Int | None | UnsetType
+CountField = Count | None | UnsetType
+FlagField = bool | None | UnsetType
 
 
 class Payload(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -26,153 +72,153 @@ class Payload(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
 
 
 class Address(Payload, frozen=True):
-    line1: str = ""
-    line2: str = ""
-    city: str = ""
-    region: str = ""
-    postal_code: str = ""
-    country: str = ""
+    line1: Name = ""
+    line2: Name = ""
+    city: Name = ""
+    region: Name = ""
+    postal_code: Name = ""
+    country: Name = ""
 
 
 class CustomerFields(Payload, frozen=True):
-    name: Text = UNSET
-    status: Text = UNSET  # "customer" or "prospect"
-    company: Text = UNSET
-    contact: Text = UNSET
-    email: Text = UNSET
-    phone: Text = UNSET
+    name: NameField = UNSET
+    status: Literal["customer", "prospect"] | UnsetType | None = UNSET
+    company: NameField = UNSET
+    contact: NameField = UNSET
+    email: NameField = UNSET
+    phone: NameField = UNSET
     address: Address | UnsetType | None = UNSET
     ship_address: Address | UnsetType | None = UNSET
-    currency: Text = UNSET
-    segment: Text = UNSET
-    tax_exempt: Flag = UNSET
-    rep: Text = UNSET
+    currency: CurrencyField = UNSET
+    segment: NameField = UNSET
+    tax_exempt: FlagField = UNSET
+    rep: NameField = UNSET
 
 
 class CustomerCreated(Payload, frozen=True):
-    customer: str
+    customer: Id
     fields: CustomerFields
 
 
 class CustomerChanged(Payload, frozen=True):
-    customer: str
+    customer: Id
     fields: CustomerFields
 
 
 class CustomerDeleted(Payload, frozen=True):
-    customer: str
+    customer: Id
 
 
 class CustomerRestored(Payload, frozen=True):
-    customer: str
+    customer: Id
 
 
 class CustomerLinked(Payload, frozen=True):
     """The sink's answer: the customer stands in ``system`` under ``external_id``."""
 
-    customer: str
-    system: str
-    external_id: str
+    customer: Id
+    system: Id
+    external_id: Name
 
 
 class ProductFields(Payload, frozen=True):
-    name: Text = UNSET
-    sku: Text = UNSET
-    barcode: Text = UNSET
-    description: Text = UNSET
-    category: Text = UNSET
-    unit: Text = UNSET
-    price_e4: Number = UNSET
-    currency: Text = UNSET
-    taxable: Flag = UNSET
+    name: NameField = UNSET
+    sku: NameField = UNSET
+    barcode: NameField = UNSET
+    description: TextField = UNSET
+    category: NameField = UNSET
+    unit: NameField = UNSET
+    price_e4: IntField = UNSET
+    currency: CurrencyField = UNSET
+    taxable: FlagField = UNSET
 
 
 class ProductCreated(Payload, frozen=True):
-    product: str
+    product: Id
     fields: ProductFields
 
 
 class ProductChanged(Payload, frozen=True):
-    product: str
+    product: Id
     fields: ProductFields
 
 
 class ProductDeleted(Payload, frozen=True):
-    product: str
+    product: Id
 
 
 class ProductRestored(Payload, frozen=True):
-    product: str
+    product: Id
 
 
 class ProductLinked(Payload, frozen=True):
-    product: str
-    system: str
-    external_id: str
+    product: Id
+    system: Id
+    external_id: Name
 
 
 class StockCounted(Payload, frozen=True):
     """A stock-take: ``qty_e3`` is on the shelf now. Earlier movements no longer count."""
 
-    product: str
-    qty_e3: int
+    product: Id
+    qty_e3: Int
 
 
 class StockMoved(Payload, frozen=True):
     """Goods in or out that no order explains (a delivery, a breakage)."""
 
-    product: str
-    qty_e3: int
-    reason: str = ""
+    product: Id
+    qty_e3: Int
+    reason: Name = ""
 
 
 class OrderFields(Payload, frozen=True):
     """The header of an order or quote; each field a register while it is a draft."""
 
-    customer: Text = UNSET
-    number: Text = UNSET
-    currency: Text = UNSET
-    date: Text = UNSET
-    delivery_date: Text = UNSET
+    customer: IdField = UNSET
+    number: DocNumber | UnsetType | None = UNSET
+    currency: CurrencyField = UNSET
+    date: DateField = UNSET
+    delivery_date: DateField = UNSET
     delivery_address: Address | UnsetType | None = UNSET
-    contact: Text = UNSET
-    rep: Text = UNSET
-    payment_method: Text = UNSET
-    po_number: Text = UNSET
-    memo: Text = UNSET  # printed, for the customer
-    note: Text = UNSET  # internal
-    discount_minor: Number = UNSET
-    shipping_minor: Number = UNSET
-    fees_minor: Number = UNSET
-    department: Text = UNSET
-    class_: Text = msgspec.field(default=UNSET, name="class")
-    signature: Text = UNSET  # hex SHA-256 of the signature's image
+    contact: NameField = UNSET
+    rep: NameField = UNSET
+    payment_method: NameField = UNSET
+    po_number: NameField = UNSET
+    memo: TextField = UNSET  # printed, for the customer
+    note: TextField = UNSET  # internal
+    discount_minor: CountField = UNSET
+    shipping_minor: CountField = UNSET
+    fees_minor: CountField = UNSET
+    department: NameField = UNSET
+    class_: NameField = msgspec.field(default=UNSET, name="class")
+    signature: HexHash | UnsetType | None = UNSET  # hex SHA-256 of the signature's image
 
 
 class LineFields(Payload, frozen=True):
-    product: Text = UNSET
-    qty_e3: Number = UNSET
-    price_e4: Number = UNSET
-    text: Text = UNSET
+    product: IdField = UNSET
+    qty_e3: CountField = UNSET
+    price_e4: IntField = UNSET
+    text: TextField = UNSET
 
 
 class OrderDrafted(Payload, frozen=True):
-    order: str
+    order: Id
     fields: OrderFields
 
 
 class OrderChanged(Payload, frozen=True):
     """An edit of a draft. Arriving for a sealed order it becomes an amendment for review."""
 
-    order: str
+    order: Id
     fields: OrderFields
 
 
 class OrderLinePut(Payload, frozen=True):
     """Add line ``line`` or change fields of it."""
 
-    order: str
-    line: str
+    order: Id
+    line: Id
     fields: LineFields
 
 
@@ -182,19 +228,19 @@ class OrderLineRemoved(Payload, frozen=True):
     A put the author had not seen survives (observed-remove).
     """
 
-    order: str
-    line: str
-    seen: tuple[bytes, ...]
+    order: Id
+    line: Id
+    seen: Annotated[tuple[Hash, ...], Meta(max_length=SEEN_PUTS_MAX)]
 
 
 class SealedLine(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One line of a sealed document: ``[id, product, qty_e3, price_e4, text]``."""
 
-    id: str
-    product: str
-    qty_e3: int
-    price_e4: int
-    text: str = ""
+    id: LineId
+    product: LineId
+    qty_e3: Int
+    price_e4: Int
+    text: LineText = ""
 
 
 class Content(Payload, frozen=True):
@@ -204,135 +250,138 @@ class Content(Payload, frozen=True):
     zero, plus shipping and fees, less the discount, before tax (requirements OFF-25).
     """
 
-    number: str
-    customer: str
-    currency: str
-    date: str
-    total_minor: int
-    lines: tuple[SealedLine, ...]
-    delivery_date: str = ""
+    number: DocNumber
+    customer: Id
+    currency: Currency
+    date: Date
+    total_minor: Int
+    lines: Annotated[tuple[SealedLine, ...], Meta(min_length=1, max_length=ORDER_LINES_MAX)]
+    delivery_date: OptionalDate = ""
     delivery_address: Address | None = None
-    contact: str = ""
-    rep: str = ""
-    payment_method: str = ""
-    po_number: str = ""
-    memo: str = ""
-    note: str = ""
-    discount_minor: int = 0
-    shipping_minor: int = 0
-    fees_minor: int = 0
-    department: str = ""
-    class_: str = msgspec.field(default="", name="class")
-    signature: str = ""
+    contact: Name = ""
+    rep: Name = ""
+    payment_method: Name = ""
+    po_number: Name = ""
+    memo: LongText = ""
+    note: LongText = ""
+    discount_minor: Count = 0
+    shipping_minor: Count = 0
+    fees_minor: Count = 0
+    department: Name = ""
+    class_: Name = msgspec.field(default="", name="class")
+    signature: HexHash = ""
     offline: bool = False  # sealed while the device had no connection (OFF-12)
 
 
 class OrderCommitted(Payload, frozen=True):
     """ "Create order": seals the order whole. The first seal by stamp wins."""
 
-    order: str
+    order: Id
     content: Content
 
 
 class OrderAmended(Payload, frozen=True):
-    """A deliberate change of a sealed order by somebody who saw the seal."""
+    """A deliberate change of a sealed order by somebody who saw the seal.
 
-    order: str
+    Events named in ``deps`` that wait as amendments are settled by it, taken over or not.
+    """
+
+    order: Id
     content: Content
 
 
 class OrderCancelled(Payload, frozen=True):
-    order: str
-    reason: str = ""
+    order: Id
+    reason: LongText = ""
 
 
 class OrderEstimated(Payload, frozen=True):
     """The sink's answer: the order stands in ``system`` as one estimate."""
 
-    order: str
-    system: str
-    external_id: str
-    number: str
-    total_minor: int
+    order: Id
+    system: Id
+    external_id: Name
+    number: Name
+    total_minor: Int
 
 
 class OrderParked(Payload, frozen=True):
     """The sink cannot go on with this order until somebody acts: cause and fix, in words."""
 
-    order: str
-    system: str
-    code: str
-    cause: str
-    fix: str
+    order: Id
+    system: Id
+    code: Id
+    cause: LongText
+    fix: LongText
 
 
 class QuoteCommitted(Payload, frozen=True):
-    quote: str
+    quote: Id
     content: Content
 
 
 class QuoteWithdrawn(Payload, frozen=True):
-    quote: str
-    reason: str = ""
+    quote: Id
+    reason: LongText = ""
 
 
 class QuoteEstimated(Payload, frozen=True):
-    quote: str
-    system: str
-    external_id: str
-    number: str
-    total_minor: int
+    quote: Id
+    system: Id
+    external_id: Name
+    number: Name
+    total_minor: Int
 
 
 class QuoteParked(Payload, frozen=True):
-    quote: str
-    system: str
-    code: str
-    cause: str
-    fix: str
+    quote: Id
+    system: Id
+    code: Id
+    cause: LongText
+    fix: LongText
 
 
 class ReturnCommitted(Payload, frozen=True):
     """Goods that came back. Quantities are negative; so is the total."""
 
-    return_: str = msgspec.field(name="return")
+    return_: Id = msgspec.field(name="return")
     content: Content
 
 
 class PaymentRecorded(Payload, frozen=True):
-    payment: str
-    order: str
-    customer: str
-    method: str
-    amount_minor: int
-    currency: str
+    payment: Id
+    order: OptionalId
+    customer: OptionalId
+    method: Name
+    amount_minor: Int
+    currency: Currency
 
 
 class NoteEdited(Payload, frozen=True):
     """A Yjs update of the note that belongs to document (``about_type``, ``about``)."""
 
-    about_type: str
-    about: str
-    update: bytes
+    about_type: Literal["customer", "product", "order", "quote", "return", "payment"]
+    about: Id
+    update: Annotated[bytes, Meta(min_length=1, max_length=NOTE_UPDATE_BYTES_MAX)]
 
 
 class DeviceEnrolled(Payload, frozen=True):
-    device: str  # hex
-    name: str
-    user: str
+    device: Hex16
+    name: Name
+    user: Name
 
 
 class DeviceRevoked(Payload, frozen=True):
-    device: str
+    device: Hex16
 
 
 class SyncFinished(Payload, frozen=True):
     """The result of one Sync Now, as shown: per section count and digest, per direction counts."""
 
-    run: str
-    started_ms: int
-    finished_ms: int
-    pushed: int
-    pulled: int
+    run: Id
+    started_ms: Milliseconds
+    finished_ms: Milliseconds
+    pushed: Count
+    pulled: Count
     equal: bool
-    report: dict[str, str]
+    report: Annotated[dict[Id, LongText], Meta(max_length=REPORT_ENTRIES_MAX)]

@@ -1,0 +1,216 @@
+"""The catalogue: every kind of event with its version, shape, origins and rules.
+
+Whoever wants to know what an event says asks here. Storage and transport never do: they carry
+payloads as opaque bytes, known or not (reliability I-13).
+
+A kind changes by a new version beside the old one, with an upcaster from the old struct to the new;
+a released version is never edited. Readers see the newest version only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from replica.errors import Malformed, MisuseError
+from replica.events import payloads as p
+from replica.events import rules
+from replica.events.clock import Stamp
+from replica.events.event import EVENT_FORMAT, Event, check_event, encode_event
+from replica.events.payloads import Payload
+from replica.events.record import Origin
+
+MERGE_RULES_VERSION = 1
+"""Raised whenever the fold or a view gives another state for the same set of records."""
+
+ANYBODY = frozenset(Origin)
+FROM_SINK = frozenset({Origin.SINK})
+FROM_WEB = frozenset({Origin.WEB})
+
+Upcaster = Callable[[Any], Payload]
+"""Old struct to the struct of the next version of the same kind. Total: it never fails."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind in one version. ``check`` raises ``Malformed`` where a rule is broken."""
+
+    name: str
+    version: int
+    struct: type[Payload]
+    origins: frozenset[Origin] = ANYBODY
+    check: Callable[[Any], None] = rules.no_rule
+
+    @cached_property
+    def decoder(self) -> msgspec.msgpack.Decoder[Payload]:
+        return msgspec.msgpack.Decoder(self.struct)
+
+
+_encoder = msgspec.msgpack.Encoder(order="sorted")
+
+
+class Registry:
+    """A set of kinds with their upcasters. The product has one, ``REGISTRY``."""
+
+    def __init__(
+        self,
+        kinds: Iterable[Kind],
+        upcasters: Mapping[tuple[str, int], Upcaster] = MappingProxyType({}),
+    ) -> None:
+        self.kinds: Mapping[tuple[str, int], Kind] = MappingProxyType(
+            {(kind.name, kind.version): kind for kind in kinds}
+        )
+        self.upcasters = upcasters
+        ordered = sorted(self.kinds.values(), key=lambda kind: kind.version)
+        self.newest: Mapping[str, Kind] = {kind.name: kind for kind in ordered}
+        self._by_struct = {kind.struct: kind for kind in ordered}
+        for kind in ordered:
+            if self.newest[kind.name] is not kind and (kind.name, kind.version) not in upcasters:
+                raise MisuseError(f"{kind.name}/{kind.version} is old and has no upcaster")
+
+    def encode(self, payload: Payload) -> tuple[str, int, bytes]:
+        """Kind, version and canonical bytes of ``payload``. The door checks it, not this."""
+        kind = self._by_struct.get(type(payload))
+        if kind is None:
+            raise MisuseError(f"{type(payload).__name__} is in no catalogue")
+        return kind.name, kind.version, _encoder.encode(payload)
+
+    def decode(self, event: Event) -> Payload | None:
+        """What ``event`` says, upcast to the newest version; None for an unknown kind or version.
+
+        Raises ``Malformed`` when a known kind does not decode, is not canonical, or breaks a rule.
+        """
+        kind = self.kinds.get((event.kind, event.version))
+        if kind is None:
+            return None
+        try:
+            payload = kind.decoder.decode(event.payload)
+            # Equal bytes prove sorted unique keys, shortest integers, absent defaults, no floats.
+            canonical = _encoder.encode(payload) == event.payload
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            raise Malformed(f"{kind.name}: {error}") from error
+        if not canonical:
+            raise Malformed(f"{kind.name}: the payload is not in canonical form")
+        kind.check(payload)
+        return self._upcast(kind, payload)
+
+    def read(self, name: str, body: bytes) -> Payload:
+        """Decode bytes that ``encode`` made of a newest version. Checks the shape only."""
+        return self.newest[name].decoder.decode(body)
+
+    def fingerprint(self) -> bytes:
+        """32 bytes that change whenever the same log may give other documents (see below)."""
+        names = sorted(f"{name}/{version}" for name, version in self.kinds)
+        return sha256(f"{MERGE_RULES_VERSION}\n{names}".encode()).digest()
+
+    def _upcast(self, kind: Kind, payload: Payload) -> Payload:
+        version = kind.version
+        while (upcast := self.upcasters.get((kind.name, version))) is not None:
+            payload = upcast(payload)
+            version += 1
+        return payload
+
+
+UPCASTERS: Mapping[tuple[str, int], Upcaster] = MappingProxyType({})
+"""``(kind, old version)`` to the function that gives the next version. None is needed yet."""
+
+REGISTRY = Registry(
+    [
+        Kind("customer.created", 1, p.CustomerCreated),
+        Kind("customer.changed", 1, p.CustomerChanged, check=rules.check_changed),
+        Kind("customer.deleted", 1, p.CustomerDeleted),
+        Kind("customer.restored", 1, p.CustomerRestored),
+        Kind("customer.linked", 1, p.CustomerLinked, FROM_SINK),
+        Kind("product.created", 1, p.ProductCreated),
+        Kind("product.changed", 1, p.ProductChanged, check=rules.check_changed),
+        Kind("product.deleted", 1, p.ProductDeleted),
+        Kind("product.restored", 1, p.ProductRestored),
+        Kind("product.linked", 1, p.ProductLinked, FROM_SINK),
+        Kind("stock.counted", 1, p.StockCounted),
+        Kind("stock.moved", 1, p.StockMoved),
+        Kind("order.drafted", 1, p.OrderDrafted, check=rules.check_order_fields),
+        Kind("order.changed", 1, p.OrderChanged, check=rules.check_order_fields),
+        Kind("order.line_put", 1, p.OrderLinePut),
+        Kind("order.line_removed", 1, p.OrderLineRemoved),
+        Kind("order.committed", 1, p.OrderCommitted, check=rules.check_sale),
+        Kind("order.amended", 1, p.OrderAmended, check=rules.check_sale),
+        Kind("order.cancelled", 1, p.OrderCancelled),
+        Kind("order.estimated", 1, p.OrderEstimated, FROM_SINK),
+        Kind("order.parked", 1, p.OrderParked, FROM_SINK),
+        Kind("quote.committed", 1, p.QuoteCommitted, check=rules.check_sale),
+        Kind("quote.withdrawn", 1, p.QuoteWithdrawn),
+        Kind("quote.estimated", 1, p.QuoteEstimated, FROM_SINK),
+        Kind("quote.parked", 1, p.QuoteParked, FROM_SINK),
+        Kind("return.committed", 1, p.ReturnCommitted, check=rules.check_return),
+        Kind("payment.recorded", 1, p.PaymentRecorded, check=rules.check_payment),
+        Kind("note.edited", 1, p.NoteEdited),
+        Kind("device.enrolled", 1, p.DeviceEnrolled, FROM_WEB),
+        Kind("device.revoked", 1, p.DeviceRevoked, FROM_WEB),
+        Kind("sync.finished", 1, p.SyncFinished, FROM_WEB, rules.check_run),
+    ],
+    UPCASTERS,
+)
+
+CATALOGUE = REGISTRY.kinds
+
+
+def encode_payload(payload: Payload) -> tuple[str, int, bytes]:
+    """Kind, version and canonical bytes of ``payload``. The door checks it, not this."""
+    return REGISTRY.encode(payload)
+
+
+def decode_payload(event: Event) -> Payload | None:
+    """What ``event`` says, upcast to the newest version; None for an unknown kind or version.
+
+    Raises ``Malformed`` when a known kind does not decode, is not canonical, or breaks a rule:
+    refuse the event with that message.
+    """
+    return REGISTRY.decode(event)
+
+
+def catalogue_fingerprint() -> bytes:
+    """32 bytes naming the kinds, their versions and the merge rules.
+
+    A projection stores it beside its checkpoint and rebuilds from the log when it differs: a kind
+    that was unknown may have become known, and its events are in the log already.
+    """
+    return REGISTRY.fingerprint()
+
+
+def build_event(  # noqa: PLR0917 - the order of the fields in the event
+    account: bytes,
+    device: bytes,
+    epoch: int,
+    seq: int,
+    prev: bytes,
+    stamp: Stamp,
+    payload: Payload,
+    deps: Sequence[bytes] = (),
+) -> bytes:
+    """Canonical bytes of the author's next event. Raises ``Malformed`` for a wrong envelope.
+
+    ``prev`` is the id of the event at ``seq - 1``, ``GENESIS`` for the first. Store the bytes, the
+    stamp and the new head of the chain in one transaction before anything is sent (pitfalls P31).
+    """
+    kind, version, body = encode_payload(payload)
+    event = Event(
+        EVENT_FORMAT,
+        account,
+        device,
+        epoch,
+        seq,
+        prev,
+        stamp,
+        kind,
+        version,
+        tuple(deps),
+        body,
+    )
+    check_event(event)
+    return encode_event(event)
