@@ -9,39 +9,43 @@ setting that silently does nothing is found on the worst day (dependencies.md §
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple, get_type_hints
 from urllib.parse import urlsplit
 
 from replica.errors import MisuseError
 
 ENV_PREFIX = "REPLICA_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
-LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 
-def _setting(default: Any, text: str, *, secret: bool = False) -> Any:
-    return field(default=default, repr=not secret, metadata={"help": text, "secret": secret})
+class About(NamedTuple):
+    """What ``config show`` says of a setting. A secret is masked wherever it is shown."""
+
+    text: str
+    secret: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Config:
     """Every setting of ``replica serve``. The variable of a field is ``REPLICA_<FIELD>``."""
 
-    data: Path = _setting(Path("var"), "directory of the databases, the lock and the key")
-    database_url: str = _setting(
-        "", "postgresql+psycopg://… to keep everything in PostgreSQL", secret=True
-    )
-    host: str = _setting("127.0.0.1", "address to listen on")
-    port: int = _setting(8080, "port to listen on; 0 takes a free one")
-    public_url: str = _setting("", "how browsers reach the server; https makes cookies Secure")
-    origins: tuple[str, ...] = _setting((), "further browser origins for /sync, comma-separated")
-    account: str = _setting("main", "name of the first account, made by init or the first serve")
-    admin: str = _setting("admin", "login of the first user")
-    admin_password: str = _setting("", "password of the first user; made up if empty", secret=True)
-    log_level: str = _setting("info", f"one of {', '.join(LOG_LEVELS)}")
+    data: Annotated[Path, About("directory of the databases and keys")] = Path("var")
+    database_url: Annotated[
+        str, About("postgresql+psycopg://… keeps everything in PostgreSQL", secret=True)
+    ] = ""
+    host: Annotated[str, About("address to listen on")] = "127.0.0.1"
+    port: Annotated[int, About("port to listen on; 0 takes a free one")] = 8080
+    public_url: Annotated[str, About("how browsers reach us; https makes cookies Secure")] = ""
+    origins: Annotated[tuple[str, ...], About("further browser origins, comma-separated")] = ()
+    account: Annotated[str, About("name of the first account")] = "Main"
+    admin: Annotated[str, About("login of the first user")] = "admin"
+    admin_password: Annotated[
+        str, About("password of the first user; made up when empty", secret=True)
+    ] = ""
+    log_level: Annotated[str, About(f"one of {', '.join(LOG_LEVELS)}")] = "info"
 
     @property
     def secure_cookies(self) -> bool:
@@ -99,13 +103,14 @@ class Shown:
 def describe(config: Config, environ: Mapping[str, str]) -> list[Shown]:
     """Each setting with its value and where it came from."""
     shown = []
-    for entry in fields(Config):
-        value = getattr(config, entry.name)
+    for name, hint in get_type_hints(Config, include_extras=True).items():
+        about: About = hint.__metadata__[0]
+        value = getattr(config, name)
         text = ",".join(value) if isinstance(value, tuple) else str(value)
-        if entry.metadata["secret"] and text:
+        if about.secret and text:
             text = "(set)"
-        origin = "environment" if environ.get(variable(entry.name)) else "default"
-        shown.append(Shown(variable(entry.name), text, origin, entry.metadata["help"]))
+        origin = "environment" if environ.get(variable(name)) else "default"
+        shown.append(Shown(variable(name), text, origin, about.text))
     return shown
 
 

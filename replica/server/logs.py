@@ -103,7 +103,7 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
 
 def get_logger(**bound: Any) -> Logger:
     """A logger with ``bound`` on every line."""
-    return cast(Logger, structlog.get_logger(**bound))
+    return cast("Logger", structlog.get_logger(**bound))
 
 
 def event_ids(ids: Iterable[bytes]) -> list[str]:

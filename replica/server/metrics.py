@@ -56,7 +56,10 @@ class Metrics:
             "replica_sink_runs", "Runs of sinks, by result", ["result"], registry=self.registry
         )
         self.syncs = Counter(
-            "replica_sync_now", "Finished Sync Now runs, by result", ["result"], registry=self.registry
+            "replica_sync_now",
+            "Finished Sync Now runs, by result",
+            ["result"],
+            registry=self.registry,
         )
         self.requests = Counter(
             "replica_http_requests", "HTTP answers, by status", ["status"], registry=self.registry

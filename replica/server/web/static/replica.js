@@ -1,0 +1,57 @@
+// Live pages: when the log moves, the part of the page that shows it is fetched again.
+// Everything works without this file; it only saves a reload.
+(() => {
+  "use strict";
+  const main = document.getElementById("main");
+  const say = document.getElementById("say");
+  let due = 0;
+  let busy = false;
+
+  const localTimes = () => {
+    for (const node of document.querySelectorAll("time[datetime]")) {
+      node.title = new Date(node.dateTime).toLocaleString();
+    }
+  };
+
+  // A form that somebody is filling in is left alone; its page refreshes after the next visit.
+  const inUse = () => {
+    const active = document.activeElement;
+    const typing = active && main.contains(active) && active.matches("input, select, textarea");
+    const dirty = [...main.querySelectorAll("input")].some((field) => field.value !== field.defaultValue);
+    return typing || dirty || main.querySelector("[data-keep]") !== null;
+  };
+
+  const refresh = async () => {
+    due = 0;
+    if (busy || inUse()) return;
+    busy = true;
+    try {
+      const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+      if (!answer.ok || answer.redirected) return;
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const focused = document.activeElement && document.activeElement.id;
+      for (const id of ["nav", "main"]) {
+        document.getElementById(id).replaceChildren(...page.getElementById(id).childNodes);
+      }
+      if (focused) document.getElementById(focused)?.focus();
+      localTimes();
+    } finally {
+      busy = false;
+    }
+  };
+
+  const soon = () => { due ||= setTimeout(refresh, 250); };
+
+  const listen = () => {
+    const stream = new EventSource("/live");
+    stream.addEventListener("position", soon);
+    stream.addEventListener("run", (event) => { say.textContent = event.data; soon(); });
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) stream.close();
+      else if (stream.readyState === EventSource.CLOSED) { soon(); listen(); }
+    }, { once: true });
+  };
+
+  localTimes();
+  if (document.body.dataset.live) listen();
+})();
