@@ -10,12 +10,14 @@ The family says who is to blame and what the receiver does next:
     - ``Forked``        one (device, epoch, seq) with two contents; repair is a new epoch
     - ``UpgradeRequired``  no common protocol version; the device keeps its outbox
     - ``ProtocolViolation``  a valid frame at a time when it is not allowed
+      - ``Gap``         a push above the end of the device's chain; resume from ``head_seq``
   - ``WorldError`` (the world's): retry with backoff and full jitter.
     - ``StoreUnavailable``  the log cannot commit now
     - ``StorageFull``       no room left; reads go on, writes are refused as retryable
     - ``PeerGone``          the connection ended
     - ``Overloaded``        a bounded queue is full; retry after the hint
   - ``MisuseError`` (the caller's): a bug or a wrong argument in the calling program.
+    - ``InUse``         the journal of a device is open in another program
   - ``CorruptionError`` : stop, keep the evidence, call the operator.
     - ``StoreFailed``   an I/O error came out of a commit; the process must end (reliability D4)
 
@@ -100,6 +102,17 @@ class ProtocolViolation(PeerError):
     code = "protocol_violation"
 
 
+class Gap(ProtocolViolation):
+    """A push starts above the end of the device's chain. Go on from ``head_seq`` + 1."""
+
+    code = "gap"
+
+    def __init__(self, *, head_seq: int, first_seq: int) -> None:
+        super().__init__(f"push starts at seq {first_seq}, the chain ends at {head_seq}")
+        self.head_seq = head_seq
+        self.first_seq = first_seq
+
+
 class WorldError(ReplicaError):
     """Nobody's fault. Retry with backoff and full jitter."""
 
@@ -138,6 +151,12 @@ class MisuseError(ReplicaError):
     """The calling program asked for something that cannot be meant."""
 
     code = "misuse"
+
+
+class InUse(MisuseError):
+    """A journal that another program, or another object of this one, has open. Close that first."""
+
+    code = "in_use"
 
 
 class CorruptionError(ReplicaError):
