@@ -1,0 +1,148 @@
+"""The sinks of this process: hosted here, never imported by name (see ``plugins``).
+
+A sink that fails takes nothing with it: each call is guarded, the failure is logged and shown as a
+state, and the log and the pages go on without it (architecture.md §6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
+
+from starlette.routing import Mount
+
+from replica.errors import ReplicaError
+from replica.events.event import AccountId
+from replica.server.logs import Logger
+from replica.server.metrics import Metrics
+from replica.sink import Comparison, QueueRow, RunReport, Sink, SinkContext, SinkPlugin, SinkStatus
+
+NOT_INSTALLED = SinkStatus("not_connected", "No accounting program is connected.", 0)
+
+T = TypeVar("T")
+
+
+class Sinks:
+    """The sinks hosted by this process."""
+
+    def __init__(
+        self, plugins: Sequence[SinkPlugin], sinks: Sequence[Sink], logger: Logger, metrics: Metrics
+    ) -> None:
+        self._plugins = plugins
+        self._sinks = list(sinks)
+        self._started: list[Sink] = []
+        self._logger = logger
+        self._metrics = metrics
+
+    @classmethod
+    def from_context(
+        cls, plugins: Sequence[SinkPlugin], context: SinkContext, logger: Logger, metrics: Metrics
+    ) -> Sinks:
+        """One sink per plugin."""
+        return cls(plugins, [plugin.from_context(context) for plugin in plugins], logger, metrics)
+
+    async def start(self) -> None:
+        """Start each; one that cannot is left out and said so, the others go on."""
+        for sink in self._sinks:
+            if await self._guarded(sink, "start", _then(sink.start(), result=True), failed=False):
+                self._started.append(sink)
+
+    async def stop(self) -> None:
+        """Stop each, in the reverse order."""
+        while self._started:
+            sink = self._started.pop()
+            await self._guarded(sink, "stop", sink.stop(), failed=None)
+
+    @property
+    def names(self) -> list[str]:
+        return [sink.name for sink in self._started]
+
+    def routes(self) -> list[Mount]:
+        """Each sink's own routes under ``/sinks/<name>/``."""
+        return [
+            Mount(f"/sinks/{plugin.name}", routes=list(plugin.routes()))
+            for plugin in self._plugins
+            if plugin.routes()
+        ]
+
+    def hint(self, account: AccountId, position: int) -> None:
+        """The read models of ``account`` reached ``position``."""
+        for sink in self._started:
+            sink.hint(account, position)
+
+    async def run(self, account: AccountId, trigger: str) -> dict[str, RunReport]:
+        """Push and pull with every sink; a failure becomes the error of its report."""
+        reports = {}
+        for sink in self._started:
+            failed = RunReport(errors=(f"{sink.name} could not run; see the log of the server",))
+            report = await self._guarded(
+                sink, "run", sink.run(account, trigger), failed=failed, account=account
+            )
+            self._metrics.sink_runs.labels("failed" if report.errors else "done").inc()
+            self._logger.info(
+                "sink run",
+                sink=sink.name,
+                account=account,
+                trigger=trigger,
+                sent=report.sent,
+                pulled=report.pulled,
+                failed=report.failed,
+                waiting=report.waiting,
+                errors=list(report.errors),
+            )
+            reports[sink.name] = report
+        return reports
+
+    async def queue(self, account: AccountId) -> list[QueueRow]:
+        """What waits in all sinks, each in sending order."""
+        rows: list[QueueRow] = []
+        for sink in self._started:
+            rows += await self._guarded(
+                sink, "queue", sink.queue(account), failed=[], account=account
+            )
+        return rows
+
+    async def status(self, account: AccountId) -> SinkStatus:
+        """The state of the first sink, which is the one that pages show."""
+        for sink in self._started:
+            failed = SinkStatus("failing", f"{sink.name} does not answer.", 0)
+            return await self._guarded(
+                sink, "status", sink.status(account), failed=failed, account=account
+            )
+        return NOT_INSTALLED
+
+    async def compare(self, account: AccountId) -> dict[str, Comparison]:
+        """Every committed document against its counterpart, per sink that can be reached."""
+        found = {}
+        for sink in self._started:
+            comparison = await self._guarded(
+                sink, "compare", sink.compare(account), failed=None, account=account
+            )
+            if comparison is not None:
+                found[sink.name] = comparison
+        return found
+
+    async def _guarded(
+        self,
+        sink: Sink,
+        step: str,
+        call: Awaitable[T],
+        *,
+        failed: T,
+        account: bytes | None = None,
+    ) -> T:
+        try:
+            return await call
+        except ReplicaError as error:
+            self._logger.warning(
+                "sink step failed", sink=sink.name, step=step, account=account, error=str(error)
+            )
+            return failed
+        except Exception:
+            self._logger.exception("sink step broke", sink=sink.name, step=step, account=account)
+            return failed
+
+
+async def _then(call: Awaitable[None], *, result: T) -> T:
+    await call
+    return result
