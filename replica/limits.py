@@ -42,6 +42,10 @@ RESULT_TIMEOUT_MS = 60_000
 SILENCE_TIMEOUT_MS = 150_000
 # An empty page below a hinted head means the read ran behind the hint: ask again after this.
 READ_RETRY_MS = 500
+# Samples that count towards a clock offset: the first burst and some minutes.
+SKEW_SAMPLES_MAX = 8
+# A device whose own events move its cursor is told at the end of its pushes, or after this.
+CURSOR_FLUSH_MS = 500
 # Times one write is decided anew because another writer of the same device was first.
 HEAD_MOVES_MAX = 16
 
@@ -114,6 +118,18 @@ LOCAL_EVENTS_MAX = 500
 SHUTDOWN_GRACE_S = 10.0
 RESTART_RETRY_AFTER_MS = 2_000
 
+# Logins and enrolment ---------------------------------------------------------------------------
+SESSION_LIFETIME_S = 12 * 3_600  # without a request
+PASSWORD_CHARS_MIN = 10
+PASSWORD_CHARS_MAX = 1_000  # argon2 takes any length; a megabyte is an attack
+ENROLMENT_CODE_LIFETIME_S = 600
+# Failed tries before further ones wait, per login and per address. An office behind one address
+# shares the second bound (pitfalls P64).
+LOGIN_FAILURES_MAX = 5
+ADDRESS_FAILURES_MAX = 50
+FAILURE_WINDOW_S = 300
+FAILURE_KEYS_MAX = 10_000
+
 # Sync Now and background work -------------------------------------------------------------------
 SYNC_DEVICE_WAIT_S = 20.0
 SYNC_PROJECTION_WAIT_S = 30.0
@@ -157,11 +173,23 @@ POSTGRES_STATEMENT_MS_MAX = 30_000
 POSTGRES_IDLE_IN_TRANSACTION_MS_MAX = 10_000
 
 # Access control in the store --------------------------------------------------------------------
+ENROLMENT_CODE_TTL_MS = 600_000
 ENROLMENT_CODES_OPEN_MAX = 100  # unused codes of one account at a time
-# A login that is used every day still ends after a week (reliability S3).
+# Wrong tries before the next one has to wait, and the longest wait: nobody is locked out for ever,
+# and never by somebody else's tries from elsewhere (reliability S2). An office behind one address
+# shares the second bound (pitfalls P64).
+LOGIN_TRIES_FREE = 5
+SOURCE_TRIES_FREE = 50
+TRY_WAIT_MS_MIN = 1_000
+TRY_WAIT_MS_MAX = 300_000
+TRY_FORGET_MS = 3_600_000
+# A session ends when it is not used, and after a week even if it is (reliability S3).
+SESSION_IDLE_MS_MAX = 43_200_000
 SESSION_AGE_MS_MAX = 604_800_000
 # How often "last seen" is written; a page view must not cost a flush of the disk.
 SESSION_TOUCH_MS = 60_000
+PASSWORD_CHARS_MIN = 10
+PASSWORD_CHARS_MAX = 1_000  # argon2 takes any length; a megabyte is an attack
 
 # Fan-out ---------------------------------------------------------------------------------------
 # Closes the loop when a hint was lost or another server process committed (reliability §2.3).
@@ -177,3 +205,20 @@ JOURNAL_READ_ROWS = 500
 APPEND_PAYLOADS_MAX = 2_000
 ENROL_TIMEOUT_MS = 15_000
 ENROL_ANSWER_BYTES_MAX = 65_536
+
+# Projections -----------------------------------------------------------------------------------
+# What one step folds in one transaction: bounds its memory (documents and rows are some ten times
+# the log's bytes) and how long a reader's snapshot can hold back the write-ahead log.
+PROJECTION_STEP_BYTES_MAX = 2_097_152
+# Keys in one IN (…) list; SQLite takes 32,766 parameters, PostgreSQL 65,535.
+PROJECTION_KEYS_MAX = 5_000
+# Characters kept of an error that a poison record raised.
+PROJECTION_ERROR_CHARS_MAX = 500
+PAGE_ROWS_MAX = 200
+
+# History ---------------------------------------------------------------------------------------
+# What an event adds around its payload, rounded up: ids, stamp, chain, kind, up to eight deps.
+HISTORY_ENVELOPE_BYTES = 1_024
+# Rows decoded from a file at once.
+HISTORY_BATCH_ROWS = 8_192
+HISTORY_DEVICES_MAX = 64
