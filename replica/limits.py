@@ -222,3 +222,38 @@ HISTORY_ENVELOPE_BYTES = 1_024
 # Rows decoded from a file at once.
 HISTORY_BATCH_ROWS = 8_192
 HISTORY_DEVICES_MAX = 64
+
+# QuickBooks sink -------------------------------------------------------------------------------
+# Intuit closes a request after 120 s, so a read that waits longer knows that it has ended.
+QBO_CONNECT_TIMEOUT_S = 5.0
+QBO_READ_TIMEOUT_S = 125.0
+QBO_SERVER_TIME_MS_MAX = 120_000
+# Below the allowance of 10 requests/s and 500/min per company, with room for other programs.
+QBO_REQUESTS_PER_S = 8.0
+QBO_REQUESTS_PER_MIN = 450.0
+QBO_CONCURRENT_CALLS = 4
+QBO_THROTTLE_PAUSE_MS = 60_000  # what Intuit asks for after a 429
+QBO_ANSWER_BYTES_MAX = 33_554_432
+QBO_EXCERPT_CHARS = 500  # kept of an answer in no known format
+QBO_PAGE_ROWS = 1_000
+QBO_PAGES_MAX = 1_000
+QBO_CHANGES_MAX = 1_000  # objects in one answer of change data capture
+QBO_CHANGES_OVERLAP_MS = 300_000
+QBO_CHANGES_WINDOW_MS = 30 * 86_400_000
+QBO_LINES_MAX = 10_000
+QBO_TAXABLE_LINES_MAX = 750
+# Waits before an unknown outcome is looked into again; the last one repeats.
+QBO_DOUBT_WAITS_MS = (2_000, 8_000, 30_000, 60_000, 120_000, 240_000, 480_000, 960_000, 1_800_000)
+# How long a request id is trusted to be remembered there (no figure is documented).
+QBO_REQUESTID_TRUST_MS = 86_400_000
+QBO_LOOK_GAP_MS = 60_000  # between the two looks that must both find nothing after that
+# A run waits for rows that fall due this soon instead of leaving them to the next run.
+QBO_RUN_LINGER_MS = 10_000
+QBO_CYCLES_MAX = 3  # unchanged tries of a data error before a correction (QB-23)
+QBO_GENERATIONS_MAX = 50  # definitive faults of one intent before it only waits for somebody
+QBO_TOKEN_SLACK_MS = 600_000  # an access token with less life than this is refreshed first
+QBO_PREFERENCES_AGE_MS = 86_400_000
+QBO_STATE_LIFETIME_MS = 600_000  # of an authorisation that was begun
+QBO_FEED_ROWS = 500
+QBO_ANSWERS_AT_ONCE = 100
+QBO_WEBHOOK_BYTES_MAX = 1_048_576
