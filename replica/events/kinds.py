@@ -100,8 +100,8 @@ class Registry:
         kind.check(payload)
         return self._upcast(kind, payload)
 
-    def read(self, name: str, body: bytes) -> Payload:
-        """Decode bytes that ``encode`` made of a newest version. Checks the shape only."""
+    def read(self, name: str, body: bytes) -> Any:
+        """The newest struct of kind ``name`` from bytes that were checked before."""
         return self.newest[name].decoder.decode(body)
 
     def fingerprint(self) -> bytes:

@@ -274,7 +274,10 @@ class Content(Payload, frozen=True):
 
 
 class OrderCommitted(Payload, frozen=True):
-    """ "Create order": seals the order whole. The first seal by stamp wins."""
+    """ "Create order": seals the order whole. The first seal by stamp wins.
+
+    ``deps`` name the newest draft edit of every other device that the author had before him.
+    """
 
     order: Id
     content: Content
@@ -283,7 +286,8 @@ class OrderCommitted(Payload, frozen=True):
 class OrderAmended(Payload, frozen=True):
     """A deliberate change of a sealed order by somebody who saw the seal.
 
-    Events named in ``deps`` that wait as amendments are settled by it, taken over or not.
+    ``deps`` name the newest event of every device that waited for review: it and what that device
+    wrote to the order before it are settled, taken over or not.
     """
 
     order: Id

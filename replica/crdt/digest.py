@@ -1,0 +1,69 @@
+"""Digests: two replicas compare their documents without sending them (wire-protocol.md §7).
+
+A document's hash is ``SHA-256(msgpack [type, id, state])``. A section's digest is the sum of its
+documents' hashes modulo 2**256, thirty-two bytes, big-endian: a sum needs no order, and one
+document's change costs one subtraction and one addition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import NamedTuple
+
+import msgspec
+
+from replica.crdt.documents import DocKey
+
+DIGEST_BYTES = 32
+_MODULUS = 1 << (8 * DIGEST_BYTES)
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class SectionTotal(NamedTuple):
+    """How many documents a section has, and the sum of their hashes."""
+
+    section: str
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
+    digest: bytes
+
+
+def document_hash(key: DocKey, state: bytes) -> bytes:
+    """32 bytes naming a document and its state. ``state`` comes from ``Document.encode``."""
+    return sha256(_encode((key.type, key.id, state))).digest()
+
+
+class SectionTotals:
+    """Running totals of every section. Store ``sections()`` with the documents they count."""
+
+    def __init__(self, sections: Iterable[SectionTotal] = ()) -> None:
+        self._totals = {
+            name: (count, int.from_bytes(digest, "big")) for name, count, digest in sections
+        }
+
+    def add(self, key: DocKey, state: bytes) -> None:
+        """Count a document in. Add each once; for a change use :meth:`replace`."""
+        self._move(key, state, 1)
+
+    def remove(self, key: DocKey, state: bytes) -> None:
+        """Count a document out again, with exactly the state it was added with."""
+        self._move(key, state, -1)
+
+    def replace(self, key: DocKey, before: bytes | None, after: bytes) -> None:
+        """A document went from ``before`` (None when it is new) to ``after``."""
+        if before is not None:
+            self.remove(key, before)
+        self.add(key, after)
+
+    def sections(self) -> tuple[SectionTotal, ...]:
+        """Sections that hold a document, sorted by name."""
+        return tuple(
+            SectionTotal(name, count, total.to_bytes(DIGEST_BYTES, "big"))
+            for name, (count, total) in sorted(self._totals.items())
+            if count
+        )
+
+    def _move(self, key: DocKey, state: bytes, sign: int) -> None:
+        count, total = self._totals.get(key.type, (0, 0))
+        delta = sign * int.from_bytes(document_hash(key, state), "big")
+        self._totals[key.type] = (count + sign, (total + delta) % _MODULUS)

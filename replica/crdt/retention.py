@@ -1,0 +1,139 @@
+"""Which facts of a document can still matter, and which are dropped.
+
+Every rule here keeps the state a function of the set of records: a fact is dropped only when no
+record that may still arrive could bring it back. "The newest n" and "the oldest n" of a growing
+set have that property; "all that nobody has removed" has not, which is why the puts of order lines
+are never dropped for being superseded.
+
+The log keeps every event for ever; what is dropped here is only no longer listed (CON-10).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+from msgspec import UNSET
+
+from replica.crdt.documents import Document, Fact
+from replica.events.kinds import Registry
+from replica.events.record import Origin
+from replica.limits import (
+    CONTENTS_KEPT_MAX,
+    DRAFT_EDITS_MAX,
+    LOSERS_PER_FIELD_MAX,
+    NOTE_EDITS_MAX,
+)
+
+Facts = list[tuple[str, Fact]]
+"""Kind and fact, oldest tag first."""
+
+VALUES_KEPT_MAX = LOSERS_PER_FIELD_MAX + 1
+
+
+class Rule(NamedTuple):
+    """How the facts of ``kinds``, looked at together, are thinned.
+
+    ``keep`` is asked only when there are more than ``spared`` facts: fewer are all kept.
+    """
+
+    kinds: tuple[str, ...]
+    spared: int
+    keep: Callable[[Facts, Registry], Facts]
+
+
+def thin(document: Document, kind: str, registry: Registry) -> None:
+    """Drop what no longer matters after a fact of ``kind`` was inserted into ``document``."""
+    rule = RULES[kind]
+    if sum(len(document.facts.get(name, ())) for name in rule.kinds) <= rule.spared:
+        return
+    facts = document.of(*rule.kinds)
+    kept = rule.keep(facts, registry)
+    if len(kept) < len(facts):
+        document.replace(rule.kinds, kept)
+
+
+def _newest(count: int) -> Callable[[Facts, Registry], Facts]:
+    return lambda facts, _: facts[-count:]
+
+
+def _oldest(count: int) -> Callable[[Facts, Registry], Facts]:
+    return lambda facts, _: facts[:count]
+
+
+def _written_fields(facts: Facts, registry: Registry) -> Facts:
+    """Facts that hold one of the newest ``VALUES_KEPT_MAX`` values of some field, and the newest.
+
+    A dropped fact has that many newer ones in each of its fields, all of them kept.
+    """
+    written: Counter[str] = Counter()
+    kept: Facts = []
+    for kind, fact in reversed(facts):
+        fields = registry.read(kind, fact.body).fields
+        names = [name for name in fields.__struct_fields__ if getattr(fields, name) is not UNSET]
+        if not kept or any(written[name] < VALUES_KEPT_MAX for name in names):
+            kept.append((kind, fact))
+        written.update(names)
+    kept.reverse()
+    return kept
+
+
+def _newest_by_side(facts: Facts, _: Registry) -> Facts:
+    """The newest deletes and restores of the office, and the newest of everybody else."""
+    counts: Counter[bool] = Counter()
+    kept: Facts = []
+    for kind, fact in reversed(facts):
+        side = fact.origin == Origin.WEB
+        counts[side] += 1
+        if counts[side] <= VALUES_KEPT_MAX:
+            kept.append((kind, fact))
+    kept.reverse()
+    return kept
+
+
+def _newest_per_system(facts: Facts, registry: Registry) -> Facts:
+    """The newest answer of each sink."""
+    newest = {registry.read(kind, fact.body).system: (kind, fact) for kind, fact in facts}
+    return sorted(newest.values(), key=lambda pair: pair[1].tag)
+
+
+def _since_count(facts: Facts, _: Registry) -> Facts:
+    """The newest stock-takes, and the movements after the newest of them."""
+    counts = [pair for pair in facts if pair[0] == "stock.counted"][-VALUES_KEPT_MAX:]
+    if not counts:
+        return facts
+    last = counts[-1][1].tag
+    moves = [pair for pair in facts if pair[0] == "stock.moved" and pair[1].tag > last]
+    return counts + moves
+
+
+_RULES = (
+    Rule(("customer.created", "customer.changed"), VALUES_KEPT_MAX, _written_fields),
+    Rule(("customer.deleted", "customer.restored"), VALUES_KEPT_MAX, _newest_by_side),
+    Rule(("customer.linked",), 1, _newest_per_system),
+    Rule(("product.created", "product.changed"), VALUES_KEPT_MAX, _written_fields),
+    Rule(("product.deleted", "product.restored"), VALUES_KEPT_MAX, _newest_by_side),
+    Rule(("product.linked",), 1, _newest_per_system),
+    Rule(("stock.counted", "stock.moved"), 1, _since_count),
+    Rule(("order.drafted", "order.changed"), VALUES_KEPT_MAX, _written_fields),
+    Rule(("order.line_put", "order.line_removed"), DRAFT_EDITS_MAX, _oldest(DRAFT_EDITS_MAX)),
+    Rule(("order.committed",), CONTENTS_KEPT_MAX, _oldest(CONTENTS_KEPT_MAX)),
+    Rule(("order.amended",), CONTENTS_KEPT_MAX, _newest(CONTENTS_KEPT_MAX)),
+    Rule(("order.cancelled",), 1, _newest(1)),
+    Rule(("order.estimated",), 1, _newest_per_system),
+    Rule(("order.parked",), 1, _newest_per_system),
+    Rule(("quote.committed",), CONTENTS_KEPT_MAX, _newest(CONTENTS_KEPT_MAX)),
+    Rule(("quote.withdrawn",), 1, _newest(1)),
+    Rule(("quote.estimated",), 1, _newest_per_system),
+    Rule(("quote.parked",), 1, _newest_per_system),
+    Rule(("return.committed",), CONTENTS_KEPT_MAX, _oldest(CONTENTS_KEPT_MAX)),
+    Rule(("payment.recorded",), VALUES_KEPT_MAX, _oldest(VALUES_KEPT_MAX)),
+    Rule(("note.edited",), NOTE_EDITS_MAX, _oldest(NOTE_EDITS_MAX)),
+    Rule(("device.enrolled",), VALUES_KEPT_MAX, _newest(VALUES_KEPT_MAX)),
+    Rule(("device.revoked",), 1, _newest(1)),
+    Rule(("sync.finished",), 1, _newest(1)),
+)
+
+RULES = {kind: rule for rule in _RULES for kind in rule.kinds}
+"""The retention rule of every kind that the fold knows."""
