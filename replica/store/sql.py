@@ -122,7 +122,7 @@ class SqlLog:
 
     def read(self, account: AccountId, after: Position, limit_bytes: int) -> list[Segment]:
         query = (
-            select(*_SEGMENT_COLUMNS)
+            select(*SEGMENT_COLUMNS)
             .where(segments.c.account == account, segments.c.last > after)
             .order_by(segments.c.last)
             .limit(READ_SEGMENTS_MAX)
@@ -190,7 +190,7 @@ class SqlLog:
         self, account: AccountId, device: DeviceId, epoch: int, first_seq: int, last_seq: int
     ) -> tuple[list[Segment], list[Aside]]:
         in_log = (
-            select(*_SEGMENT_COLUMNS)
+            select(*SEGMENT_COLUMNS)
             .where(
                 segments.c.account == account,
                 segments.c.device == device,
@@ -263,7 +263,7 @@ class SqlLog:
         self._known_devices.update(ends.devices)
 
 
-_SEGMENT_COLUMNS = (
+SEGMENT_COLUMNS = (
     segments.c.first,
     segments.c.count,
     segments.c.chain,

@@ -1,0 +1,162 @@
+"""Backups of the SQLite log, their proof, and what a restore has to do.
+
+A backup is taken while the server runs and is worth something only once it was opened and its
+chain walked (reliability §2.3 "backup during writes"). A restore forgets what came after it, so it
+starts a new generation: devices notice and offer again what was forgotten (D5).
+PostgreSQL has tools of its own for copying; :func:`verify` and :func:`raise_generation` serve both.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select, update
+
+from replica.errors import CorruptionError, MisuseError
+from replica.events.event import GENESIS, AccountId, Position, event_id
+from replica.events.record import Segment, extend_chain, raw_records
+from replica.store.engine import Database, open_sqlite, read_engine, sqlite_module
+from replica.store.sql import SEGMENT_COLUMNS
+from replica.store.tables import logs, segments
+
+
+class Proof(NamedTuple):
+    """An account's log, walked from its first event to its head and found unbroken."""
+
+    account: AccountId
+    position: Position
+    chain: bytes
+
+
+def backup(source: Path, target: Path) -> list[Proof]:
+    """Copy the live database ``source`` to the new file ``target`` and prove the copy.
+
+    Works beside a running server. ``target`` appears under its name only when it is complete,
+    verified and on disk. Raises ``MisuseError`` when it exists, ``CorruptionError`` when the copy
+    does not verify; then keep older backups and run `replica doctor`.
+    """
+    if target.exists():
+        raise MisuseError(f"{target.name} exists already")
+    partial = target.with_name(target.name + ".partial")
+    partial.unlink(missing_ok=True)
+    os.close(os.open(partial, os.O_CREAT | os.O_RDWR, 0o600))
+    try:
+        module = sqlite_module()
+        with closing(module.connect(source)) as connection:
+            connection.execute("VACUUM INTO ?", (str(partial),))
+        proofs = verify_file(partial)
+        _flush(partial)
+        partial.rename(target)
+        _flush(target.parent)
+    finally:
+        for leftover in target.parent.glob(partial.name + "*"):
+            leftover.unlink()
+    return proofs
+
+
+def verify_file(path: Path) -> list[Proof]:
+    """Check the pages of an SQLite file, then its logs. Raises as :func:`verify`."""
+    engine = read_engine(path)
+    with closing(Database(write=engine, read=engine)) as database:
+        with database.reading() as connection:
+            verdict = connection.exec_driver_sql("PRAGMA integrity_check").scalar_one()
+        if verdict != "ok":
+            raise CorruptionError(f"{path.name}: {verdict}", hint="restore another backup")
+        return verify(database)
+
+
+def verify(database: Database) -> list[Proof]:
+    """Walk every account's log: positions without a gap, every event's hash, every chain hash.
+
+    Raises ``CorruptionError`` with the account and the position of the first thing wrong
+    (reliability I-22, I-23). Reads everything: not for a request's way.
+    """
+    with database.reading() as connection:
+        heads = connection.execute(select(logs).order_by(logs.c.account)).all()
+        return [
+            _walk(connection, AccountId(head.account), head.position, head.chain) for head in heads
+        ]
+
+
+def raise_generation(database: Database, *, now_ms: int) -> None:
+    """Start a new generation of every account's log; call once after a restore.
+
+    The number is the second of the restore, so that restoring one backup twice gives two
+    generations and not one number for two histories.
+    """
+    with database.writing() as connection:
+        for row in connection.execute(select(logs.c.account, logs.c.generation)).all():
+            connection.execute(
+                update(logs)
+                .where(logs.c.account == row.account)
+                .values(generation=max(row.generation + 1, now_ms // 1_000))
+            )
+
+
+def restore(source: Path, target: Path, *, now_ms: int) -> list[Proof]:
+    """Put the verified backup ``source`` in the place of the missing database ``target``.
+
+    Raises ``MisuseError`` while ``target`` exists: moving a damaged database aside is the
+    operator's decision. Raises ``CorruptionError`` when the backup does not verify.
+    """
+    if target.exists():
+        raise MisuseError(
+            f"{target.name} exists", hint="move it and its -wal and -shm files aside, and keep them"
+        )
+    proofs = verify_file(source)
+    partial = target.with_name(target.name + ".partial")
+    shutil.copyfile(source, partial)
+    partial.chmod(0o600)
+    with closing(open_sqlite(partial)) as database:
+        raise_generation(database, now_ms=now_ms)
+        database.checkpoint(empty=True)
+    _flush(partial)
+    partial.rename(target)
+    _flush(target.parent)
+    for leftover in target.parent.glob(partial.name + "*"):
+        leftover.unlink()
+    return proofs
+
+
+def _walk(connection: Connection, account: AccountId, position: int, chain: bytes) -> Proof:
+    last, computed = 0, bytes(GENESIS)
+    for segment in _segments(connection, account):
+        ids = [event_id(data) for data, _, _ in raw_records(segment)]
+        computed = extend_chain(computed, ids)
+        if segment.first != last + 1 or segment.chain != computed:
+            raise CorruptionError(
+                f"log of account {account.hex()} breaks at position {segment.first}",
+                hint="restore a backup; devices offer again what it lacks",
+            )
+        last = segment.last
+    if (last, computed) != (position, chain):
+        raise CorruptionError(
+            f"log of account {account.hex()} ends at {last}, its head says {position}",
+            hint="restore a backup; devices offer again what it lacks",
+        )
+    return Proof(account, Position(last), computed)
+
+
+def _segments(connection: Connection, account: AccountId) -> Iterator[Segment]:
+    query = (
+        select(*SEGMENT_COLUMNS)
+        .where(segments.c.account == account)
+        .order_by(segments.c.last)
+        .execution_options(yield_per=64)
+    )
+    for row in connection.execute(query):
+        yield Segment(*row)
+
+
+def _flush(path: Path) -> None:
+    """Make a file, or the names in a directory, survive a power loss."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
