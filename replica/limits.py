@@ -105,7 +105,7 @@ LOG_EVENT_IDS_MAX = 8  # event ids on one log line; the count beside them is exa
 LOG_TEXT_CHARS_MAX = 2_000
 # One HTTP body: the largest form or JSON document anybody sends here is far below.
 HTTP_BODY_BYTES_MAX = 65_536
-PAGE_ROWS_MAX = 50
+LIST_ROWS_MAX = 50  # rows of one page of a list
 # Kernel memory and time one reader that stopped reading may hold (reliability D11).
 SOCKET_SEND_BUFFER_BYTES = 131_072
 SOCKET_USER_TIMEOUT_MS = 12_000
@@ -117,18 +117,6 @@ DEVICE_CONNECTIONS_MAX = 10_000
 LOCAL_EVENTS_MAX = 500
 SHUTDOWN_GRACE_S = 10.0
 RESTART_RETRY_AFTER_MS = 2_000
-
-# Logins and enrolment ---------------------------------------------------------------------------
-SESSION_LIFETIME_S = 12 * 3_600  # without a request
-PASSWORD_CHARS_MIN = 10
-PASSWORD_CHARS_MAX = 1_000  # argon2 takes any length; a megabyte is an attack
-ENROLMENT_CODE_LIFETIME_S = 600
-# Failed tries before further ones wait, per login and per address. An office behind one address
-# shares the second bound (pitfalls P64).
-LOGIN_FAILURES_MAX = 5
-ADDRESS_FAILURES_MAX = 50
-FAILURE_WINDOW_S = 300
-FAILURE_KEYS_MAX = 10_000
 
 # Sync Now and background work -------------------------------------------------------------------
 SYNC_DEVICE_WAIT_S = 20.0

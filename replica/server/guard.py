@@ -1,4 +1,4 @@
-"""What stands between a browser and the pages: headers, same-origin checks, form tokens, patience.
+"""What stands between a browser and the pages: headers, same-origin checks, form tokens.
 
 All of it is plain logic over values. A changing request by cookie must come from our own page:
 ``Sec-Fetch-Site`` and ``Origin`` say so, and the form carries a token that only our page could
@@ -8,8 +8,6 @@ know (reliability §2.4 CSRF).
 from __future__ import annotations
 
 import hmac
-from collections import OrderedDict
-from collections.abc import Callable
 from hashlib import sha256
 from urllib.parse import urlsplit
 
@@ -17,7 +15,6 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from replica.errors import Forbidden
-from replica.limits import FAILURE_KEYS_MAX, FAILURE_WINDOW_S
 from replica.server.metrics import Metrics
 
 CONTENT_SECURITY_POLICY = (
@@ -86,35 +83,3 @@ def check_form_token(session_token: str, given: str) -> None:
     """Raise ``Forbidden`` unless ``given`` is the token of this session."""
     if not hmac.compare_digest(form_token(session_token).encode(), given.encode()):
         raise Forbidden("the form is stale; reload the page and try again")
-
-
-class Throttle:
-    """Counts failures per key in a window and says how long to wait. Bounded in keys.
-
-    ``now_s`` is a monotonic clock. The oldest key is forgotten first, so that filling the table
-    costs an attacker more than it gives.
-    """
-
-    def __init__(self, now_s: Callable[[], float]) -> None:
-        self._now_s = now_s
-        self._failures: OrderedDict[str, tuple[float, int]] = OrderedDict()
-
-    def wait_s(self, key: str, limit: int) -> int:
-        """Whole seconds until ``key`` may try again; 0 when it may try now."""
-        started_s, count = self._failures.get(key, (0.0, 0))
-        left_s = started_s + FAILURE_WINDOW_S - self._now_s()
-        return int(left_s) + 1 if count >= limit and left_s > 0 else 0
-
-    def failed(self, key: str) -> None:
-        """Count one failure of ``key``; a window that ran out starts anew."""
-        now_s = self._now_s()
-        started_s, count = self._failures.pop(key, (now_s, 0))
-        if now_s - started_s > FAILURE_WINDOW_S:
-            started_s, count = now_s, 0
-        self._failures[key] = (started_s, count + 1)
-        while len(self._failures) > FAILURE_KEYS_MAX:
-            self._failures.popitem(last=False)
-
-    def succeeded(self, key: str) -> None:
-        """Forget ``key``: its owner is in."""
-        self._failures.pop(key, None)
