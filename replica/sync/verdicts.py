@@ -1,0 +1,96 @@
+"""Answers about pushed events: what the door hands to a peer, and how runs of verdicts are read.
+
+Neighbouring events with the same answer share one :class:`~replica.sync.messages.Verdict`, so a
+push of 500 accepted events is answered in some forty bytes (wire-protocol.md §5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from replica.errors import PeerError
+from replica.sync.messages import Decision, Outcome, Verdict
+
+PLACED = frozenset({Outcome.ACCEPTED, Outcome.DUPLICATE})
+"""Outcomes of events that stand in the log and therefore have a position."""
+
+
+class Settlement(NamedTuple):
+    """The door's answer to one ``Append`` effect, durable by the time it exists.
+
+    The verdicts cover the first ``answered`` events. ``error`` says why the rest was not looked at:
+    ``Forked`` or ``Gap``; the peer then answers what was settled and ends the connection.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    decisions: tuple[Decision, ...]
+    error: PeerError | None = None
+
+    @property
+    def answered(self) -> int:
+        return sum(verdict.count for verdict in self.verdicts)
+
+
+class Answer(NamedTuple):
+    """What became of one event; ``stamp`` is None where the raw stamp stands."""
+
+    outcome: Outcome
+    position: int  # 0 unless accepted or duplicate
+    received_ms: int
+    code: str
+    detail: str
+    stamp: bytes | None
+    flags: int
+
+
+def answers(verdicts: Sequence[Verdict], decisions: Sequence[Decision]) -> Iterator[Answer]:
+    """One answer per event, in order: the runs of ``verdicts`` spelled out."""
+    decided = {decision.index: decision for decision in decisions}
+    index = 0
+    for verdict in verdicts:
+        for offset in range(verdict.count):
+            decision = decided.get(index)
+            yield Answer(
+                outcome=verdict.outcome,
+                position=verdict.first_position + offset if verdict.first_position else 0,
+                received_ms=verdict.received_ms,
+                code=verdict.code,
+                detail=verdict.detail,
+                stamp=None if decision is None else decision.stamp,
+                flags=0 if decision is None else decision.flags,
+            )
+            index += 1
+
+
+def cut(settlement: Settlement, start: int, count: int) -> Settlement:
+    """The answers to events ``start .. start + count - 1``, with indexes counted from ``start``."""
+    end = start + count
+    verdicts: list[Verdict] = []
+    at = 0
+    for verdict in settlement.verdicts:
+        first, last = max(at, start), min(at + verdict.count, end)
+        if first < last:
+            position = verdict.first_position + first - at if verdict.first_position else 0
+            verdicts.append(
+                Verdict(
+                    verdict.outcome,
+                    last - first,
+                    position,
+                    verdict.received_ms,
+                    verdict.code,
+                    verdict.detail,
+                )
+            )
+        at += verdict.count
+    decisions = tuple(
+        Decision(decision.index - start, decision.stamp, decision.flags)
+        for decision in settlement.decisions
+        if start <= decision.index < end
+    )
+    return Settlement(tuple(verdicts), decisions)
+
+
+def highest_position(verdicts: Sequence[Verdict]) -> int:
+    """The last position that any of the verdicts gives out, 0 when none does."""
+    return max((v.first_position + v.count - 1 for v in verdicts if v.outcome in PLACED), default=0)
