@@ -3,8 +3,9 @@
     fold(fold(d, a), b) == fold(fold(d, b), a)      fold(fold(d, a), a) == fold(d, a)
 
 Each event concerns exactly one document. Events of a kind or version that is unknown here touch
-nothing; they are in the log and count after an upgrade (architecture.md §4). So do events that
-were stored unread and turn out not to keep their kind's rules.
+nothing; they are in the log and count after an upgrade (architecture.md §4). Events that were
+stored unread and turn out to break their kind's rules, or to come from an origin that may not say
+such a thing, touch nothing either: the door would have refused them.
 """
 
 from __future__ import annotations
@@ -87,11 +88,11 @@ def fold(
     is missing is made. Never raises for anything a log may hold. The caller's next duty: store
     the changed documents and the position in one transaction.
     """
+    kind = record.event.kind
     payload = _read(record.event, registry)
-    if payload is None:
+    if payload is None or record.origin not in registry.newest[kind].origins:
         return ()
     key = document_key(payload)
-    kind = record.event.kind
     fact = Fact(
         record.tag,
         int(record.origin),

@@ -32,6 +32,7 @@ from replica.crdt.registers import (
 from replica.events import payloads as p
 from replica.events.kinds import REGISTRY
 
+DRAFT_KINDS = ("order.drafted", "order.changed", "order.line_put", "order.line_removed")
 _EMPTY = (None, "", 0)
 """What an absent field of a content looks like; an edit to one of these against another is none."""
 
@@ -102,9 +103,14 @@ def line_puts(document: Document, line: str) -> tuple[bytes, ...]:
     return tuple(draft(document).puts.get(line, ()))
 
 
-def amendments(document: Document, sealed: Effective, edited: Draft) -> Iterator[dict[str, Any]]:
-    """Edits and seals that wait for review because they say something else than ``sealed``."""
-    content = content_dict(sealed.content)
+def amendments(
+    document: Document, sealed: Effective, content: dict[str, Any], edited: Draft
+) -> Iterator[dict[str, Any]]:
+    """Edits and seals that wait for review because they say something else than ``content``.
+
+    ``content`` is ``content_dict`` of what ``sealed`` holds. Each item is a loser (view.py) with
+    ``kind`` and ``event`` of the edit; an empty ``field`` means the whole of ``line``.
+    """
     seen = _seen(document, sealed.seal)
     for found in _different(document, content, sealed, edited):
         if found.fact.tag > seen.get(tag_node(found.fact.tag), b""):
@@ -153,8 +159,9 @@ def _different(
         line_id = removal.line
         if line_id in lines and line_id not in edited.lines:
             yield _found(kind, fact, "", None, lines[line_id], counts, line=line_id)
-    for kind, fact, seal in list(read(document, "order.committed"))[1:]:
-        other = content_dict(seal.content)
+    kind = "order.committed"
+    for fact in document.facts[kind][1:]:
+        other = content_dict(content_of(kind, fact))
         if other != content:
             yield _found(kind, fact, "content", other, None, counts, rule=SEALED_FIRST)
 

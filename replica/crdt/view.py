@@ -141,10 +141,14 @@ def _order(document: Document) -> View:
     draft = orders.draft(document)
     sealed = orders.effective(document)
     cancelled = document.newest("order.cancelled")
-    drafted = draft.header or draft.lines
+    drafted = any(kind in document.facts for kind in orders.DRAFT_KINDS)
     lost = list(losers(draft.header))
     for line, fields in sorted(draft.lines.items()):
         lost.extend(losers(fields, line))
+    content = content_dict(sealed.content) if sealed else None
+    waiting = (
+        list(orders.amendments(document, sealed, content, draft)) if sealed and content else []
+    )
     state = "sealed" if sealed else "draft" if drafted else "unknown"
     return {
         "state": "cancelled" if cancelled else state,
@@ -157,12 +161,12 @@ def _order(document: Document) -> View:
             }
             for line, fields in draft.lines.items()
         ],
-        "content": content_dict(sealed.content) if sealed else None,
+        "content": content,
         "sealed": _when(sealed.seal) if sealed else None,
         "amended": _when(sealed.amended) if sealed and sealed.amended else None,
         "cancelled": _withdrawal("order.cancelled", cancelled),
         "answers": _answers(document),
-        "amendments": list(orders.amendments(document, sealed, draft)) if sealed else [],
+        "amendments": waiting,
         "losers": [*lost, *orders.superseded(document)],
     }
 
@@ -172,8 +176,10 @@ def _quote(document: Document) -> View:
     ({tag, node, ms}), ``withdrawn`` ({reason, tag, ms} or None), ``answers`` per sink.
     """
     committed = list(read(document, "quote.committed"))
-    withdrawn = document.newest("quote.withdrawn")
     last = committed[-1][1] if committed else None
+    withdrawn = document.newest("quote.withdrawn")
+    if withdrawn and last and last.tag > withdrawn.tag:
+        withdrawn = None  # offered anew
     state = "committed" if committed else "unknown"
     return {
         "state": "withdrawn" if withdrawn else state,

@@ -7,8 +7,8 @@ while their kind was still unknown here.
 
 from __future__ import annotations
 
-import re
 from datetime import date
+from string import ascii_letters, digits
 
 from msgspec import UNSET
 
@@ -30,8 +30,9 @@ from replica.events.payloads import (
     SyncFinished,
 )
 
-# All line ids and texts of one content are looked at in one match each: 2,000 lines stay cheap.
-_ids_match = re.compile(r"[A-Za-z0-9._:\-\n]*").fullmatch
+# What may stand in the ids of all lines of one content, joined by line breaks: one pass over
+# 2,000 lines instead of 4,000 matches.
+_ID_CHARS = (ascii_letters + digits + "._:-\n").encode()
 
 
 def no_rule(payload: Payload) -> None:
@@ -93,9 +94,8 @@ def _check_content(content: Content) -> None:
     line_ids = {line.id for line in lines}
     if len(line_ids) != len(lines):
         raise Malformed("content.lines: two lines have the same id")
-    products = [line.product for line in lines]
-    joined = "\n".join([*line_ids, *products])
-    if joined.count("\n") != 2 * len(lines) - 1 or not _ids_match(joined):
+    joined = "\n".join([*line_ids, *[line.product for line in lines]])
+    if joined.count("\n") != 2 * len(lines) - 1 or joined.encode().translate(None, _ID_CHARS):
         raise Malformed("content.lines: an id has a character outside A-Z a-z 0-9 . _ : -")
     if any("\0" in line.text for line in lines):
         raise Malformed("content.lines: a text holds NUL")
