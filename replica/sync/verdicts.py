@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from replica.errors import PeerError
 from replica.sync.messages import Decision, Outcome, Verdict
 
@@ -30,6 +32,24 @@ class Settlement(NamedTuple):
     @property
     def answered(self) -> int:
         return sum(verdict.count for verdict in self.verdicts)
+
+
+NOTHING = Settlement((), ())
+
+
+def nothing_but(error: PeerError | None) -> Settlement:
+    """No event was looked at, because of ``error``."""
+    return Settlement((), (), error)
+
+
+def join(told: Settlement, fresh: Settlement) -> Settlement:
+    """The answers of ``told`` followed by those of ``fresh``, whose error ends both."""
+    shift = told.answered
+    decisions = (
+        Decision(decision.index + shift, decision.stamp, decision.flags)
+        for decision in fresh.decisions
+    )
+    return Settlement(told.verdicts + fresh.verdicts, (*told.decisions, *decisions), fresh.error)
 
 
 class Answer(NamedTuple):
@@ -72,16 +92,8 @@ def cut(settlement: Settlement, start: int, count: int) -> Settlement:
         first, last = max(at, start), min(at + verdict.count, end)
         if first < last:
             position = verdict.first_position + first - at if verdict.first_position else 0
-            verdicts.append(
-                Verdict(
-                    verdict.outcome,
-                    last - first,
-                    position,
-                    verdict.received_ms,
-                    verdict.code,
-                    verdict.detail,
-                )
-            )
+            part = replace(verdict, count=last - first, first_position=position)
+            verdicts.append(part)
         at += verdict.count
     decisions = tuple(
         Decision(decision.index - start, decision.stamp, decision.flags)
@@ -89,6 +101,17 @@ def cut(settlement: Settlement, start: int, count: int) -> Settlement:
         if start <= decision.index < end
     )
     return Settlement(tuple(verdicts), decisions)
+
+
+def add_verdict(verdicts: list[Verdict], verdict: Verdict) -> None:
+    """Append the verdict of one event, joined to the run before it where it continues that."""
+    if verdicts:
+        last = verdicts[-1]
+        position = last.first_position + last.count if last.first_position else 0
+        if verdict == replace(last, count=verdict.count, first_position=position):
+            verdicts[-1] = replace(last, count=last.count + verdict.count)
+            return
+    verdicts.append(verdict)
 
 
 def highest_position(verdicts: Sequence[Verdict]) -> int:
