@@ -124,6 +124,10 @@ SYNC_PROJECTION_WAIT_S = 30.0
 SYNC_RUNS_KEPT_MAX = 20
 # The projection lag bound: under load a step is taken at least this often.
 PROJECTION_DELAY_MS_MAX = 500
+# One step while writes wait: short, because it shares the interpreter with the door.
+PROJECTION_BUSY_BYTES = 262_144
+# A projection that could not step for this long makes the server not ready.
+PROJECTION_OVERDUE_S = 30.0
 PROJECTION_POLL_MS = 2_000
 LIVE_STREAMS_MAX = 200
 LIVE_HEARTBEAT_S = 15.0
@@ -193,6 +197,15 @@ JOURNAL_READ_ROWS = 500
 APPEND_PAYLOADS_MAX = 2_000
 ENROL_TIMEOUT_MS = 15_000
 ENROL_ANSWER_BYTES_MAX = 65_536
+# Questions for one proof. The log of a busy account moves between question and answer.
+PROOF_ASKS_MAX = 64
+# 250 ms doubled seven times passes the longest delay.
+RECONNECT_DOUBLINGS_MAX = 7
+CONNECT_TIMEOUT_MS = 10_000
+CLOSE_TIMEOUT_MS = 5_000
+# Wall clock against monotonic clock within one connection: beyond this somebody set the clock, and
+# the skew has to be measured again.
+CLOCK_SET_MS = 2_000
 
 # Projections -----------------------------------------------------------------------------------
 # What one step folds in one transaction: bounds its memory (documents and rows are some ten times

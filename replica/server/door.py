@@ -1,0 +1,197 @@
+"""The door's edge: every write of this process goes through here, whoever writes.
+
+``replica.ingest`` decides, the group committer makes it durable; an answer exists only after the
+commit (architecture.md §4). Devices come with an :class:`Author` that their connection keeps. The
+web main app and the sinks are devices that live in the server: each has, per account, an identity
+derived from its name, a chain of its own, and the origin that the server knows it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from replica.errors import MisuseError
+from replica.events.event import UUID_BYTES, AccountId, DeviceId
+from replica.events.kinds import REGISTRY, encode_payload
+from replica.events.payloads import Payload
+from replica.events.ports import AppendRequest, DeviceHead, Log
+from replica.events.record import Origin
+from replica.ingest import Admitted, Context, Fact, Find, Routine, admit, write
+from replica.limits import LOCAL_EVENTS_MAX
+from replica.server.logs import Logger, event_ids
+from replica.server.metrics import Metrics
+from replica.store.writer import GroupCommitter
+from replica.sync.effects import Append
+from replica.sync.heads import head_in, next_epoch
+from replica.sync.verdicts import Settlement
+
+LOCAL_EPOCH = 1
+WEB = "web"
+SINK_PREFIX = "sink:"
+
+
+@dataclass
+class Author:
+    """Who writes, and where that chain ends as far as known: a hint, the log compares it."""
+
+    account: AccountId
+    device: DeviceId
+    epoch: int
+    origin: Origin
+    heads: Sequence[DeviceHead]
+    head: DeviceHead = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.head = head_in(self.heads, self.epoch)
+
+
+def local_device(account: AccountId, writer: str) -> DeviceId:
+    """The identity of a writer inside the server; the same in every process of the account."""
+    return DeviceId(sha256(b"replica writer\0" + account + writer.encode()).digest()[:UUID_BYTES])
+
+
+class Door:
+    """The way in. ``now_ms`` is the wall clock; ``quarantined`` reads the ids kept aside."""
+
+    def __init__(
+        self,
+        log: Log,
+        commits: GroupCommitter,
+        *,
+        quarantined: Callable[[AccountId], set[bytes]],
+        now_ms: Callable[[], int],
+        metrics: Metrics,
+        logger: Logger,
+    ) -> None:
+        self._log = log
+        self._commits = commits
+        self._read_quarantined = quarantined
+        self._now_ms = now_ms
+        self._metrics = metrics
+        self._logger = logger
+        self._locals: dict[tuple[AccountId, str], tuple[asyncio.Lock, Author | None]] = {}
+        self._quarantined: dict[AccountId, set[bytes]] = {}
+
+    async def submit_push(self, author: Author, push: Append) -> Settlement:
+        """Decide what a device pushed and make it durable.
+
+        One call per author at a time. Raises ``StoreUnavailable`` and its kin when nothing can be
+        said, ``StoreFailed`` when the process has to end.
+        """
+        context = Context(
+            account=author.account,
+            device=author.device,
+            epoch=author.epoch,
+            origin=author.origin,
+            next_epoch=next_epoch(author.heads, author.epoch),
+            offset_ms=push.offset_ms,
+            received_ms=push.received_ms,
+            quarantined=await self._held(author.account),
+        )
+        routine = admit(context, author.head, push.first_seq, push.events)
+        return (await self._run(author, routine)).settlement
+
+    async def submit_local(
+        self, account: AccountId, writer: str, payloads: Sequence[Payload]
+    ) -> Admitted:
+        """Write ``payloads`` as the server-resident device ``writer``, all or none.
+
+        Durable when it returns. Raises ``Malformed`` or ``Forbidden`` when one of them would not
+        be accepted, and what the store raises.
+        """
+        facts = [Fact(*encode_payload(payload)) for payload in payloads]
+        return await self._submit_facts(account, writer, facts)
+
+    async def submit_sink(
+        self, account: AccountId, sink: str, bodies: Sequence[tuple[str, bytes]]
+    ) -> None:
+        """The :data:`replica.sink.Submit` port: kinds and canonical payloads of a sink."""
+        facts = [Fact(kind, REGISTRY.newest[kind].version, body) for kind, body in bodies]
+        await self._submit_facts(account, SINK_PREFIX + sink, facts)
+
+    async def _submit_facts(
+        self, account: AccountId, writer: str, facts: Sequence[Fact]
+    ) -> Admitted:
+        if not 1 <= len(facts) <= LOCAL_EVENTS_MAX:
+            raise MisuseError(f"{len(facts)} events at once, 1 to {LOCAL_EVENTS_MAX} are allowed")
+        key = (account, writer)
+        lock, _ = self._locals.setdefault(key, (asyncio.Lock(), None))
+        async with lock:
+            author = self._locals[key][1] or await self._local_author(account, writer)
+            self._locals[key] = (lock, author)
+            context = Context(
+                account=account,
+                device=author.device,
+                epoch=author.epoch,
+                origin=author.origin,
+                next_epoch=next_epoch(author.heads, author.epoch),
+                offset_ms=0,
+                received_ms=self._now_ms(),
+                quarantined=await self._held(account),
+            )
+            return await self._run(author, write(context, author.head, facts))
+
+    async def _local_author(self, account: AccountId, writer: str) -> Author:
+        device = local_device(account, writer)
+        heads = await asyncio.to_thread(self._log.device_heads, account, device)
+        origin = Origin.WEB if writer == WEB else Origin.SINK
+        return Author(account, device, LOCAL_EPOCH, origin, heads)
+
+    async def _held(self, account: AccountId) -> set[bytes]:
+        """Ids in quarantine: what depends on them waits too."""
+        held = self._quarantined.get(account)
+        if held is None:
+            held = await asyncio.to_thread(self._read_quarantined, account)
+            held = self._quarantined.setdefault(account, held)
+        return held
+
+    async def _run(self, author: Author, routine: Routine) -> Admitted:
+        started_s = time.perf_counter()
+        request: AppendRequest | None = None
+        try:
+            question = next(routine)
+            while True:
+                if isinstance(question, Find):
+                    question = routine.send(await asyncio.to_thread(self._log.find, *question))
+                else:
+                    request = question
+                    question = routine.send(await self._commits.submit(question))
+        except StopIteration as done:
+            admitted: Admitted = done.value
+        author.head = admitted.head
+        for aside in admitted.asides:
+            if aside.event:
+                (await self._held(author.account)).add(aside.id)
+        self._note(author, request, admitted, time.perf_counter() - started_s)
+        return admitted
+
+    def _note(
+        self, author: Author, request: AppendRequest | None, admitted: Admitted, seconds: float
+    ) -> None:
+        """The canonical line of one batch."""
+        outcomes: Counter[str] = Counter()
+        for verdict in admitted.settlement.verdicts:
+            outcomes[verdict.outcome.name.lower()] += verdict.count
+        for outcome, count in outcomes.items():
+            self._metrics.events.labels(outcome).inc(count)
+        self._metrics.append_seconds.observe(seconds)
+        segment, error = admitted.segment, admitted.settlement.error
+        self._logger.info(
+            "batch",
+            account=author.account,
+            device=author.device,
+            epoch=author.epoch,
+            seq=admitted.head.seq,
+            first_position=segment.first if segment else None,
+            last_position=segment.last if segment else None,
+            **outcomes,
+            events=event_ids(request.ids) if request else [],
+            codes=sorted({v.code for v in admitted.settlement.verdicts if v.code}),
+            error=error.code if error else None,
+            ms=round(seconds * 1_000, 1),
+        )

@@ -1,0 +1,117 @@
+"""Opening what a server keeps: the log, the read models, and a ledger per sink.
+
+On SQLite three kinds of files in the data directory (decision 0003), on PostgreSQL one database
+for everything. Opening is exclusive on SQLite: a second process is refused, not tolerated.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy import Engine
+
+from replica.events.event import UUID_BYTES, AccountId
+from replica.projections.tables import open_views
+from replica.server.config import Config
+from replica.store import migrations
+from replica.store.access import SALT_BYTES, NewUser, Role
+from replica.store.control import Control
+from replica.store.engine import Database, open_postgres, open_sqlite
+from replica.store.sql import SqlLog
+
+LOG_FILE = "log.db"
+VIEWS_FILE = "views.db"
+PASSWORD_BYTES = 15
+
+
+class Stores:
+    """The open databases of one process. Close when done."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._closing = ExitStack()
+        self._ledgers: dict[str, Database] = {}
+        try:
+            self.database = self._open(LOG_FILE, rebuildable=False)
+            fresh = migrations.current(self.database) is None
+            if fresh:
+                migrations.upgrade(self.database)
+            migrations.check(self.database)
+            self.views = self._open(VIEWS_FILE, rebuildable=True)
+            open_views(self.views.write)
+        except BaseException:
+            self._closing.close()
+            raise
+        self.log = SqlLog(self.database)
+        self.control = Control(self.database)
+
+    def ledger(self, sink: str) -> Engine:
+        """Durable storage of a sink's own."""
+        if sink not in self._ledgers:
+            self._ledgers[sink] = self._open(f"ledger-{sink}.db", rebuildable=False)
+        return self._ledgers[sink].write
+
+    def close(self) -> None:
+        """Close every connection and let the next process in."""
+        self._closing.close()
+
+    def _open(self, name: str, *, rebuildable: bool) -> Database:
+        if self._config.database_url:
+            if hasattr(self, "database"):
+                return self.database
+            database = open_postgres(self._config.database_url)
+        else:
+            path = self._config.data / name
+            database = open_sqlite(path, profile="rebuildable" if rebuildable else "durable")
+        self._closing.callback(database.close)
+        return database
+
+
+def log_file(config: Config) -> Path:
+    """The SQLite file of the log; meaningless with a database URL."""
+    return config.data / LOG_FILE
+
+
+class FirstUser(NamedTuple):
+    """Who may sign in first. ``password`` is empty when the operator chose it."""
+
+    account: AccountId
+    account_name: str
+    login: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"FirstUser(login={self.login!r})"
+
+
+def make_first_account(
+    control: Control, config: Config, now_ms: Callable[[], int]
+) -> FirstUser | None:
+    """The first account and its owner; None when there is an account already.
+
+    A password that was made up here is in the answer once, for the operator's eyes, and is stored
+    as a hash alone.
+    """
+    if control.accounts():
+        return None
+    password = config.admin_password or secrets.token_urlsafe(PASSWORD_BYTES)
+    account = AccountId(secrets.token_bytes(UUID_BYTES))
+    owner = new_user(config.admin, password, Role.OWNER)
+    control.create_account(account, config.account, owner=owner, now_ms=now_ms())
+    shown = "" if config.admin_password else password
+    return FirstUser(account, config.account, config.admin, shown)
+
+
+def new_user(login: str, password: str, role: Role) -> NewUser:
+    """A user with a fresh id and salt."""
+    return NewUser(
+        id=secrets.token_bytes(UUID_BYTES),
+        login=login,
+        password=password,
+        salt=secrets.token_bytes(SALT_BYTES),
+        role=role,
+    )
