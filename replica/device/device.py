@@ -1,0 +1,391 @@
+"""The device: what a phone's or a till's program embeds.
+
+Everything a rep does is durable in the journal when the call returns, with or without a network,
+and visible to the next read. Syncing happens beside it and never in the way of it (SYN-28).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from replica.crdt.digest import SectionTotal
+from replica.crdt.documents import DocKey
+from replica.crdt.fold import touched
+from replica.crdt.view import view
+from replica.device.drafts import Draft, SaleType, Sealed, document_number, sale_payload
+from replica.device.enrolment import enrol
+from replica.device.holding import FIRST_EPOCH, Holding
+from replica.device.journal import Identity, Journal, OutboxRow, State
+from replica.device.status import (
+    RESTING,
+    Ladder,
+    Mode,
+    Rejected,
+    Status,
+    SyncResult,
+    skew_words,
+)
+from replica.errors import (
+    Forbidden,
+    PeerGone,
+    ReplicaError,
+    Revoked,
+    StoreFailed,
+    UpgradeRequired,
+)
+from replica.events.event import EventId, decode_event
+from replica.events.ids import RANDOM_BYTES, make_id
+from replica.events.payloads import Payload
+from replica.limits import SYNC_CONNECTIONS_MAX
+
+if TYPE_CHECKING:
+    from replica.device.link import Link
+
+_REFUSALS: dict[Mode, type[ReplicaError]] = {
+    Mode.REVOKED: Revoked,
+    Mode.FORBIDDEN: Forbidden,
+    Mode.UPGRADE_REQUIRED: UpgradeRequired,
+    Mode.FAILED: StoreFailed,
+}
+
+
+def system_ms() -> int:
+    """Milliseconds since the Unix epoch by this machine's clock, right or wrong."""
+    return time.time_ns() // 1_000_000
+
+
+class Device:
+    """One journal, opened. Methods may be called from any thread; use it as a context manager."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        now_ms: Callable[[], int] = system_ms,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+        software: str = "",
+    ) -> None:
+        self._holding = Holding(journal)
+        self._now_ms = now_ms
+        self._random_bytes = random_bytes
+        self._software = software or f"replica-device/{version('replica')}"
+        self._moved = threading.Condition(self._holding.lock)
+        self._link: Link | None = None
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], **options: Any) -> Self:
+        """Open or create the journal at ``path``; ``options`` are those of the constructor.
+
+        Raises ``InUse`` when another program has it open, ``UpgradeRequired`` when a newer one
+        wrote it, ``CorruptionError`` when it is no journal.
+        """
+        journal = Journal(path)
+        try:
+            return cls(journal, **options)
+        except BaseException:
+            journal.close()
+            raise
+
+    def close(self) -> None:
+        """Stop syncing and release the journal. Safe to call twice."""
+        self.stop()
+        self._holding.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Who -----------------------------------------------------------------------------------------
+
+    @property
+    def identity(self) -> Identity | None:
+        """None before enrolment."""
+        return self._holding.journal.identity
+
+    def enrol(self, url: str, code: str, name: str) -> Identity:
+        """Exchange the office's ``code`` for this device's identity at the server's ``url``.
+
+        Needs the network (OFF-18). Enrolling again keeps unsent work and says it again as the new
+        device. Raises ``Forbidden`` for a wrong code, ``PeerGone`` when there is no connection,
+        ``MisuseError`` when the journal belongs to another account.
+        """
+        self.stop()
+        identity = enrol(url, code, name, software=self._software)
+        self._holding.enrol(identity)
+        return identity
+
+    # Writing -------------------------------------------------------------------------------------
+
+    def append(self, *payloads: Payload) -> tuple[EventId, ...]:
+        """Store payloads as events: all or none, durable when it returns, online or not.
+
+        Raises ``MisuseError`` for a payload that breaks its kind's rules or before enrolment,
+        ``TooLarge`` for one above ``EVENT_BYTES_MAX``, ``StorageFull`` when there is no room: then
+        nothing was saved and the user has to know.
+        """
+        made = self._holding.append(payloads, self._now_ms())
+        self._grown()
+        return tuple(one.id for one in made)
+
+    def new_id(self) -> str:
+        """A fresh id for a customer, an order, a payment: 26 characters that sort by time."""
+        return make_id(self._now_ms(), self._random_bytes(RANDOM_BYTES))
+
+    def order(self, *, id: str = "", **fields: Any) -> Draft:  # noqa: A002 - the caller's word
+        """Begin an order; see :class:`~replica.device.drafts.Draft`."""
+        return self._draft("order", id, fields)
+
+    def quote(self, *, id: str = "", **fields: Any) -> Draft:  # noqa: A002 - the caller's word
+        """Begin a quote."""
+        return self._draft("quote", id, fields)
+
+    def return_goods(self, *, id: str = "", **fields: Any) -> Draft:  # noqa: A002
+        """Begin a return; quantities are given as they come back, above zero."""
+        return self._draft("return", id, fields)
+
+    def _draft(self, kind: SaleType, identity: str, fields: dict[str, Any]) -> Draft:
+        now = datetime.fromtimestamp(self._now_ms() // 1000, tz=UTC).astimezone()
+        today = {"date": now.date().isoformat()}
+        return Draft(self, kind, identity or self.new_id(), {**today, **fields})
+
+    def seal(self, draft: Draft) -> Sealed:
+        """What ``draft.commit()`` does: number, total, one durable event."""
+        with self._holding.lock:
+            journal = self._holding.journal
+            device = self._holding.author.device
+            number = document_number(device, journal.head.epoch, FIRST_EPOCH, journal.numbers + 1)
+            offline = self._mode is not Mode.ONLINE
+            content = draft.content(number=number, offline=offline)
+            taken = int(content.number == number)
+            payload = sale_payload(draft, content)
+            (made,) = self._holding.append([payload], self._now_ms(), numbers=taken)
+        self._grown()
+        return Sealed(
+            draft.type,
+            draft.id,
+            content.number,
+            content.total_minor,
+            content.currency,
+            made.id,
+            content.offline,
+        )
+
+    def price_e4(self, product: str) -> int | None:
+        """The unit price of a product on this device, in ten-thousandths."""
+        found = self.get("product", product)
+        price = found["fields"].get("price_e4") if found else None
+        return price if isinstance(price, int) else None
+
+    def _grown(self) -> None:
+        if self._link is not None:
+            self._link.ring()
+        self._notify()
+
+    # Reading -------------------------------------------------------------------------------------
+
+    def get(self, type: str, id: str) -> dict[str, Any] | None:  # noqa: A002 - the reader's words
+        """One document as plain values (:mod:`replica.crdt.view`), own unsent work included.
+
+        None when this device knows nothing of it. A deleted customer or product is found with
+        ``exists`` false, so that its history can be shown.
+        """
+        document = self._holding.document(DocKey(type, id))
+        return None if document is None else view(document)
+
+    def list(self, type: str) -> Iterator[dict[str, Any]]:  # noqa: A002 - the reader's words
+        """Every document of a type by id; deleted customers and products are left out."""
+        for document in self._holding.documents(type):
+            found = view(document)
+            if found.get("exists", True):
+                yield found
+
+    def on_hand(self, product: str) -> int:
+        """Stock in thousandths as this device knows it, its own unsent sales taken off (OFF-13)."""
+        return self._holding.on_hand_e3(product)
+
+    def digest(self) -> tuple[SectionTotal, ...]:
+        """Counts and digests per section of everything up to the cursor, for comparing."""
+        return self._holding.level().sections
+
+    def ladder(self, order: str) -> Ladder:
+        """How far an order has come: on the device, on the server, in the accounting system."""
+        key = DocKey("order", order)
+        with self._holding.lock:
+            document = self._holding.document(key)
+            own = self._holding.own_of(key)
+        return _ladder(order, None if document is None else view(document), own)
+
+    # Syncing -------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Sync from now on, by itself, for as long as it takes. Raises before enrolment."""
+        if self._link is None:
+            # Imported here: asyncio and the protocol are not needed to append and to read.
+            from replica.device.link import Link  # noqa: PLC0415
+
+            self._link = Link(
+                self._holding,
+                wall_ms=self._now_ms,
+                jitter=lambda: int.from_bytes(self._random_bytes(4), "big") / 2**32,
+                software=self._software,
+                changed=self._notify,
+            )
+        self._link.start()
+
+    def stop(self) -> None:
+        """End syncing. Unsent work waits in the journal."""
+        if self._link is not None:
+            self._link.stop()
+
+    def sync(self, timeout_s: float = 60.0) -> SyncResult:
+        """One round: send everything, take in everything, compare digests.
+
+        Raises ``PeerGone`` with the reason when there is no connection or the time is over,
+        ``Revoked``, ``Forbidden`` or ``UpgradeRequired`` when the server refuses this device. In
+        every case what was done stays done, and the next round goes on from there (SYN-23).
+        """
+        started = self._link is None or not self._link.running
+        if started:
+            self.start()
+        link = self._link
+        assert link is not None, "start() made it"
+        before = link.report.counts
+        try:
+            link.prove()
+            self._wait(lambda: self._round_over(link), timeout_s)
+            with self._holding.lock:
+                proved, counts = link.report.proved, link.report.counts
+                digest = self._holding.level().sections
+            if proved is None:
+                raise PeerGone("the round was not finished in time; nothing is lost, sync again")
+            return SyncResult(
+                counts.sent - before.sent,
+                counts.received - before.received,
+                counts.quarantined - before.quarantined,
+                counts.refused - before.refused,
+                proved.position,
+                digest,
+                proved.equal,
+            )
+        finally:
+            link.report.proof = None
+            if started:
+                link.stop()
+
+    def _round_over(self, link: Link) -> bool:
+        report = link.report
+        if report.proved is not None:
+            return True
+        if report.mode in RESTING:
+            raise _REFUSALS[report.mode](report.text)
+        if report.failures >= SYNC_CONNECTIONS_MAX:
+            raise PeerGone(report.text)
+        return False
+
+    def status(self) -> Status:
+        """One consistent reading of everything a user is shown."""
+        with self._holding.lock:
+            journal, level = self._holding.journal, self._holding.level()
+            place = journal.place
+            return Status(
+                mode=self._mode,
+                text=self._link.report.text if self._link else "sync is not started",
+                pending=level.pending,
+                last_sync_ms=place.synced_ms or None,
+                skew_ms=place.skew_ms,
+                skew_text=skew_words(place.skew_ms),
+                cursor=level.cursor,
+                sections=level.sections,
+                rejected=tuple(_rejected(row) for row in journal.aside()),
+            )
+
+    @property
+    def _mode(self) -> Mode:
+        return self._link.report.mode if self._link else Mode.OFFLINE
+
+    def wait_until(self, reached: Callable[[Status], bool], timeout_s: float = 30.0) -> Status:
+        """Block until ``reached(status)``, asked again whenever something moved.
+
+        Raises ``PeerGone`` when the time is over. The predicate must not call the device.
+        """
+        self._wait(lambda: reached(self.status()), timeout_s)
+        status = self.status()
+        if not reached(status):
+            raise PeerGone(f"not reached in {timeout_s} s; the device is {status.mode}")
+        return status
+
+    def _wait(self, over: Callable[[], bool], timeout_s: float) -> None:
+        with self._moved:
+            self._moved.wait_for(over, timeout_s)
+
+    def _notify(self) -> None:
+        with self._moved:
+            self._moved.notify_all()
+
+
+def _rejected(row: OutboxRow) -> Rejected:
+    event = decode_event(row.data)
+    keys = touched(event)
+    answer = row.answer
+    assert answer is not None, "only answered events are set aside"
+    return Rejected(
+        kind=event.kind,
+        type=keys[0].type if keys else "",
+        id=keys[0].id if keys else "",
+        state=row.state.name.lower(),
+        code=answer.code,
+        reason=answer.detail,
+        payload=event.payload,
+    )
+
+
+def _ladder(order: str, found: dict[str, Any] | None, own: list[OutboxRow]) -> Ladder:
+    """The rungs from the document as it is seen here, and from this device's own seal."""
+    seals = [row for row in own if decode_event(row.data).kind == "order.committed"]
+    sealed = next((row for row in seals if row.state == State.ACKNOWLEDGED), None)
+    waiting = next((row for row in seals if row.state == State.PENDING), None)
+    aside = next((row for row in seals if row.state in {State.QUARANTINED, State.REFUSED}), None)
+    position = sealed.answer.position if sealed and sealed.answer else None
+    content = (found or {}).get("content") or {}
+    answers: dict[str, Any] = (found or {}).get("answers") or {}
+    system = min(answers, default="")
+    said: dict[str, Any] = answers.get(system, {})
+    if said.get("state") in {"estimated", "parked"}:
+        state = said["state"]
+        text = f"estimate {said.get('number', '')} in {system}"
+        if state == "parked":
+            text = f"{system} needs help: {said.get('cause', '')}"
+    elif waiting is not None and sealed is None:
+        state, text = "on_device", "saved on this device; it will be sent"
+    elif aside is not None and sealed is None:
+        reason = aside.answer.detail if aside.answer else ""
+        state, text = "rejected", f"not on the server: {reason}"
+    elif content:
+        place = f", position {position}" if position else ""
+        state, text = "on_server", f"safe on the server{place}"
+    else:
+        state, text = "unknown", "this device knows no such order"
+    return Ladder(
+        order,
+        content.get("number", ""),
+        bool(content),
+        position,
+        system,
+        said.get("number", ""),
+        state,
+        text,
+    )

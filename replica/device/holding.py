@@ -1,0 +1,426 @@
+"""What one device holds: journal, base and overlay behind one lock, always moved together.
+
+The application's threads append and read; the link's thread brings answers and pages. Each method
+is one step that either happened whole, durably, or did not happen.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+
+from replica.crdt.documents import DocKey, Document
+from replica.crdt.fold import touched
+from replica.crdt.stock import on_hand_e3
+from replica.device.base import Base, Change
+from replica.device.chain import Author, Fact, Head, Made, extend, remake
+from replica.device.journal import Answer as Stored
+from replica.device.journal import Identity, Journal, Life, OutboxRow, Place, State
+from replica.device.overlay import Overlay
+from replica.device.proof import Level
+from replica.device.sales import NO_SALE, SALE_TYPES, builds_on, sale
+from replica.errors import CorruptionError, Malformed, MisuseError
+from replica.events.clock import Stamp
+from replica.events.event import GENESIS, decode_event, event_id
+from replica.events.kinds import CATALOGUE, catalogue_fingerprint, decode_payload, encode_payload
+from replica.events.payloads import Payload
+from replica.events.record import Origin, Record, Segment, records
+from replica.limits import APPEND_PAYLOADS_MAX, JOURNAL_READ_ROWS
+from replica.sync.effects import OutboxPage
+from replica.sync.effects import Place as Standing
+from replica.sync.messages import Outcome
+from replica.sync.verdicts import Answer
+
+FIRST_EPOCH = 1
+
+
+_STATES = {
+    Outcome.ACCEPTED: State.ACKNOWLEDGED,
+    Outcome.DUPLICATE: State.ACKNOWLEDGED,
+    Outcome.QUARANTINED: State.QUARANTINED,
+    Outcome.REFUSED: State.REFUSED,
+}
+
+
+class Holding:
+    """Open with a journal. Methods may be called from any thread."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.lock = threading.RLock()
+        self.base = Base(journal)
+        self.overlay = self._laid()
+
+    # Own events --------------------------------------------------------------------------------
+
+    def append(self, payloads: Sequence[Payload], now_ms: int, *, numbers: int = 0) -> list[Made]:
+        """Make and store events, all or none; durable when it returns.
+
+        Raises ``MisuseError`` before enrolment, for a payload that breaks its rules or is not a
+        device's to say; ``TooLarge``; ``StorageFull`` when there is no room.
+        """
+        if len(payloads) > APPEND_PAYLOADS_MAX:
+            raise MisuseError(f"an append takes at most {APPEND_PAYLOADS_MAX} payloads")
+        with self.lock:
+            facts = [self._fact(payload) for payload in payloads]
+            made = extend(self.author, self.journal.head, facts, now_ms)
+            for one in made:
+                _check(one)
+            self.journal.append(made, self.journal.numbers + numbers)
+            self.overlay.add((one.id, one.event) for one in made)
+            return made
+
+    def _fact(self, payload: Payload) -> Fact:
+        kind, version, body = encode_payload(payload)
+        if Origin.DEVICE not in CATALOGUE[kind, version].origins:
+            raise MisuseError(f"{kind} is not a device's to say")
+        return Fact(kind, version, body, self.overlay.deps(builds_on(payload)))
+
+    @property
+    def author(self) -> Author:
+        """Raises ``MisuseError`` before enrolment."""
+        identity = self.journal.identity
+        if identity is None:
+            raise MisuseError("enrol this device first", hint="device.enrol(url, code, name)")
+        return Author(identity.account, identity.device)
+
+    def enrol(self, identity: Identity) -> None:
+        """Become ``identity``. Undecided work made as somebody else is said again as the new one.
+
+        Raises ``MisuseError`` when the journal belongs to another account.
+        """
+        with self.lock:
+            before = self.journal.identity
+            if before is not None and before.account != identity.account:
+                raise MisuseError(
+                    "this journal belongs to another account",
+                    hint="open a new journal for the other account",
+                )
+            if before is not None and before.device == identity.device:
+                with self.journal.commit():
+                    self.journal.put_identity(identity)
+                self.journal.identity = identity
+                return
+            self._renew(identity, FIRST_EPOCH, self.journal.place)
+
+    def fork(self, next_epoch: int) -> None:
+        """The chain has two ends: go on in ``next_epoch``, undecided events are said again there.
+
+        The cursor goes back to 0, because the log may hold events of this device that this copy of
+        it has never seen.
+        """
+        with self.lock:
+            identity = self.journal.identity
+            if identity is not None and next_epoch > self.journal.head.epoch:
+                place = self.journal.place._replace(cursor=0, chain=Place().chain)
+                self._renew(identity, next_epoch, place)
+
+    def _renew(self, identity: Identity, epoch: int, place: Place) -> None:
+        journal = self.journal
+        rows = list(journal.pending())
+        head = Head(epoch, stamp=journal.head.stamp)
+        made = remake(Author(identity.account, identity.device), head, [_made(row) for row in rows])
+        journal.begin(
+            Life(journal.last_n + 1, identity.device, epoch),
+            identity=identity,
+            place=place,
+            old=[row.n for row in rows],
+            made=made,
+        )
+        self.overlay = self._laid()
+
+    def _laid(self) -> Overlay:
+        overlay = Overlay(self.base, self.journal.place.skew_ms)
+        aside = [row for row in self.journal.aside() if row.state == State.QUARANTINED]
+        rows = chain(reversed(aside), self.journal.pending())
+        overlay.add((event_id(row.data), decode_event(row.data)) for row in rows)
+        return overlay
+
+    # Reading -----------------------------------------------------------------------------------
+
+    def document(self, key: DocKey) -> Document | None:
+        """Base and overlay of one document. Read it, do not change it."""
+        with self.lock:
+            return self.overlay.document(key)
+
+    def documents(self, kind: str) -> Iterator[Document]:
+        """Every document of a type by id, read in pages: the lock is not held between them."""
+        after = ""
+        while True:
+            with self.lock:
+                page = self.journal.documents(kind, after)
+                last = page[-1][0] if len(page) == JOURNAL_READ_ROWS else None
+                states = {DocKey(kind, identity): bytes(state) for identity, state in page}
+                laid = {
+                    key: self.overlay.document(key)
+                    for key in self.overlay.keys(kind)
+                    if key.id > after and (last is None or key.id <= last)
+                }
+            for key in sorted(states.keys() | laid.keys()):
+                found = laid.get(key) or Document.decode(key, states[key])
+                yield found
+            if last is None:
+                return
+            after = last
+
+    def own_of(self, key: DocKey) -> list[OutboxRow]:
+        """The device's own events about one document, oldest first, with their answers."""
+        with self.lock:
+            return [*self.journal.answered_about(_name(key)), *self._pending_about(key)]
+
+    def _pending_about(self, key: DocKey) -> Iterator[OutboxRow]:
+        for record in self.overlay.records(key):
+            if record.event.epoch == self.journal.head.epoch:
+                n = self._n_of(record.event.seq)
+                yield from (row for row in self.journal.own(n, n) if row.answer is None)
+
+    def on_hand_e3(self, product: str) -> int:
+        """Thousandths on the shelf, own undecided sales counted (OFF-13)."""
+        with self.lock:
+            sales = {
+                DocKey(kind, identity): (tag, qty_e3)
+                for kind, identity, tag, qty_e3 in self.journal.sold(product)
+            }
+            for kind in SALE_TYPES:
+                for key in self.overlay.keys(kind):
+                    document = self.overlay.document(key)
+                    sold = NO_SALE if document is None else sale(document)
+                    sales[key] = (sold.tag, sold.quantities_e3.get(product, 0))
+            return on_hand_e3(self.overlay.document(DocKey("stock", product)), sales.values())
+
+    # What the server says ----------------------------------------------------------------------
+
+    def standing(self, software: str) -> Standing:
+        """Where the device stands when it connects, as one consistent reading."""
+        with self.lock:
+            journal, author = self.journal, self.author
+            place = journal.place
+            # Folded by other rules, the base cannot be proved equal: fetch everything again.
+            stale = place.fingerprint != catalogue_fingerprint()
+            return Standing(
+                token=journal.identity.token if journal.identity else "",
+                account=author.account,
+                device=author.device,
+                epoch=journal.head.epoch,
+                head_seq=journal.head.seq,
+                answered_seq=max(journal.answered_n - journal.lives[-1].first_n + 1, 0),
+                log_id=place.log_id,
+                generation=place.generation,
+                cursor=0 if stale else place.cursor,
+                chain=Place().chain if stale else place.chain,
+                answered_through=journal.answered_through(),
+                software=software,
+            )
+
+    def outbox(self, after_seq: int, limit_bytes: int, limit_events: int) -> OutboxPage:
+        """Own events of the running epoch after ``after_seq``, answered or not; at least one."""
+        with self.lock:
+            n = self._n_of(after_seq)
+            before = [] if after_seq == 0 else self.journal.own(n, n)
+            prev = GENESIS if after_seq == 0 else event_id(before[0].data) if before else b""
+            events: list[bytes] = []
+            room = limit_bytes
+            for row in self.journal.own(n + 1, n + limit_events):
+                room -= len(row.data)
+                if room < 0 and events:
+                    break
+                events.append(row.data)
+            return OutboxPage(prev, tuple(events))
+
+    def _n_of(self, seq: int) -> int:
+        return self.journal.lives[-1].first_n + seq - 1
+
+    def settled(self, first_seq: int, answers: Sequence[Answer]) -> None:
+        """Store answers to own events from ``first_seq`` on and fold the accepted, in one commit.
+
+        Telling the same answers again changes nothing (reliability I-3).
+        """
+        with self.lock:
+            journal = self.journal
+            first = self._n_of(first_seq)
+            if first > journal.answered_n + 1:
+                raise CorruptionError(f"row {journal.answered_n + 1} was never answered")
+            own = journal.own(first, first + len(answers) - 1)
+            rows = [
+                row._replace(answer=_stored(row, said))
+                for row, said in zip(own, answers, strict=True)
+            ]
+            change = self.base.fold(_accepted(rows))
+            with journal.commit():
+                journal.put_answers(row.answer for row in rows if row.answer)
+                self.base.store(change)
+            journal.answered_n = max(journal.answered_n, first + len(rows) - 1)
+            self._settle(change, (row for row in rows if row.state != State.QUARANTINED))
+
+    def received(self, segments: Sequence[Segment], through: int, chain_hash: bytes) -> None:
+        """Fold a page of the log and move the cursor, in one commit (pitfalls P49).
+
+        The caller's next duty: confirm ``through`` to the server.
+        """
+        with self.lock:
+            journal = self.journal
+            change = self.base.fold(
+                record for segment in segments for _, record in records(segment)
+            )
+            heard = self._heard_again(segments)
+            place = journal.place._replace(
+                cursor=through, chain=chain_hash, fingerprint=catalogue_fingerprint()
+            )
+            with journal.commit():
+                journal.put_answers(row.answer for row in heard if row.answer)
+                self.base.store(change)
+                journal.put_place(place)
+            journal.place = place
+            self._settle(change, heard)
+
+    def _heard_again(self, segments: Sequence[Segment]) -> list[OutboxRow]:
+        """Own events that come back from the log: what it says of them replaces what we knew.
+
+        That happens after a reset, and when an event is let out of quarantine. Undecided events
+        are left to their own answer, so that answers stay a prefix of the outbox.
+        """
+        found: list[OutboxRow] = []
+        for segment in segments:
+            first_n = self._first_n(segment.device, segment.epoch)
+            if first_n is None:
+                continue
+            for position, record in records(segment):
+                n = first_n + record.event.seq - 1
+                own = self.journal.own(n, n) if n <= self.journal.answered_n else []
+                if own and event_id(own[0].data) == record.id:
+                    said = Answer(
+                        Outcome.ACCEPTED,
+                        position,
+                        record.received_ms,
+                        "",
+                        "",
+                        record.stamp,
+                        record.flags,
+                    )
+                    found.append(own[0]._replace(answer=_stored(own[0], said)))
+        return found
+
+    def _first_n(self, device: bytes, epoch: int) -> int | None:
+        for life in self.journal.lives:
+            if (life.device, life.epoch) == (device, epoch):
+                return life.first_n
+        return None
+
+    def _settle(self, change: Change, rows: Iterable[OutboxRow]) -> None:
+        self.base.stored(change)
+        self.overlay.settle((event_id(row.data), decode_event(row.data)) for row in rows)
+        self.overlay.forget(change.states)
+
+    def start_over(self, log_id: bytes, generation: int, known_seq: int) -> None:
+        """The log has another history now: drop the base and fetch it from the beginning.
+
+        Own events behind ``known_seq`` of the running epoch, which the log has forgotten, wait for
+        an answer again and are offered again. Nothing leaves the outbox (reliability D5).
+        """
+        with self.lock:
+            place = self.journal.place._replace(log_id=log_id, generation=generation)
+            self._start_over(place, min(self.journal.answered_n, self._n_of(known_seq)))
+
+    def _start_over(self, place: Place, answered_n: int, keep: Iterable[OutboxRow] = ()) -> None:
+        journal = self.journal
+        place = place._replace(cursor=0, chain=Place().chain, fingerprint=catalogue_fingerprint())
+        with journal.commit():
+            journal.forget_answers(answered_n)
+            journal.drop_base()
+            base = Base(journal)
+            change = base.fold(_accepted(keep))
+            base.store(change)
+            journal.put_place(place)
+        base.stored(change)
+        self.base, journal.place, journal.answered_n = base, place, answered_n
+        self.overlay = self._laid()
+
+    def met(self, log_id: bytes, generation: int) -> None:
+        """The server let us in: its log is the one the cursor belongs to."""
+        with self.lock:
+            journal = self.journal
+            place = journal.place._replace(log_id=log_id, generation=generation)
+            if place.fingerprint != catalogue_fingerprint():
+                # It sends everything again but what this epoch wrote; that is folded from here.
+                own = journal.answered(journal.lives[-1].first_n)
+                self._start_over(place, journal.answered_n, keep=own)
+            elif place != journal.place:
+                self._put(place)
+
+    def measured(self, skew_ms: int) -> None:
+        """The device's clock is ``skew_ms`` ahead of the server's. Kept with the next commit."""
+        with self.lock:
+            self.journal.place = self.journal.place._replace(skew_ms=skew_ms)
+            self.overlay.skew_ms = skew_ms
+
+    def level(self) -> Level:
+        """Where the documents stand, as one consistent reading."""
+        with self.lock:
+            journal = self.journal
+            return Level(
+                journal.place.cursor,
+                journal.pending_count,
+                journal.answered_through(),
+                self.base.sections(),
+            )
+
+    def proved(self, now_ms: int) -> None:
+        """Device and server held the same at ``now_ms`` of the device's clock."""
+        with self.lock:
+            self._put(self.journal.place._replace(synced_ms=now_ms))
+
+    def _put(self, place: Place) -> None:
+        with self.journal.commit():
+            self.journal.put_place(place)
+        self.journal.place = place
+
+    def close(self) -> None:
+        with self.lock:
+            self.journal.close()
+
+
+def _check(made: Made) -> None:
+    """The door would refuse it later, far from the mistake: say so now."""
+    try:
+        decode_payload(made.event)
+    except Malformed as error:
+        raise MisuseError(str(error)) from error
+
+
+def _made(row: OutboxRow) -> Made:
+    return Made(event_id(row.data), row.data, decode_event(row.data))
+
+
+def _stored(row: OutboxRow, said: Answer) -> Stored:
+    keys = touched(decode_event(row.data))
+    return Stored(
+        row.n,
+        _STATES[said.outcome],
+        said.position,
+        said.stamp or b"",
+        said.flags,
+        said.received_ms,
+        said.code,
+        said.detail,
+        _name(keys[0]) if keys else "",
+    )
+
+
+def _name(key: DocKey) -> str:
+    return f"{key.type}/{key.id}"
+
+
+def _accepted(rows: Iterable[OutboxRow]) -> Iterator[Record]:
+    """Records of own events that are in the log, under the time the door decided."""
+    for row in rows:
+        if row.answer is not None and row.answer.state == State.ACKNOWLEDGED:
+            event = decode_event(row.data)
+            yield Record(
+                event_id(row.data),
+                event,
+                Stamp(row.answer.stamp or event.stamp),
+                row.answer.flags,
+                Origin.DEVICE,
+                row.answer.received_ms,
+            )

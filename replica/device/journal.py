@@ -1,0 +1,465 @@
+"""The device's own durable store: one SQLite file, one connection, one commit per user action.
+
+What must never be lost and what can be fetched again lie in separate tables:
+
+- ``outbox`` holds the device's own events, canonical bytes, for ever. Rows are added and never
+  changed; its format is frozen, and no migration touches it (pitfalls P34).
+- ``answer`` holds what became of them. Answers are a prefix of the outbox, so what is pending is
+  what lies behind the last answer: no scan finds it, however long the device was alone.
+- ``document``, ``sale``, ``total`` and ``place`` are the base: the fold of everything answered or
+  received, and the cursor that says how far. They move together in one transaction (P49) and can
+  be dropped and built again.
+
+The last event of the outbox *is* the clock and the chain's end, so a failed append can leave
+neither ahead of what is stored (P13).
+
+SQLite before 3.51.3 can corrupt a file in WAL mode when two connections race in a checkpoint. The
+version in the standard library may be older; here one connection in exclusive locking mode is all
+there ever is, and a second process is turned away with ``InUse``.
+
+Nothing in this module knows what an event or a document says. One caller at a time: the
+:class:`~replica.device.device.Device` holds the lock.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from replica.device.chain import Head, Made
+from replica.errors import (
+    CorruptionError,
+    InUse,
+    ReplicaError,
+    StorageFull,
+    StoreFailed,
+    StoreUnavailable,
+    UpgradeRequired,
+)
+from replica.events.clock import Stamp
+from replica.events.event import HASH_BYTES, decode_event, event_id
+from replica.limits import JOURNAL_READ_ROWS
+
+APPLICATION_ID = 0x5250_4C44  # "RPLD" in the header of the file: a journal, not any other database
+
+# One tuple of statements per schema version, applied in order. Add, never edit: files in the
+# field have run the earlier ones.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE outbox (
+            n INTEGER PRIMARY KEY, numbers INTEGER NOT NULL, event BLOB NOT NULL)""",
+        """CREATE TABLE life (
+            first_n INTEGER PRIMARY KEY, device BLOB NOT NULL, epoch INTEGER NOT NULL)""",
+        """CREATE TABLE answer (
+            n INTEGER PRIMARY KEY, state INTEGER NOT NULL, position INTEGER NOT NULL,
+            stamp BLOB NOT NULL, flags INTEGER NOT NULL, received_ms INTEGER NOT NULL,
+            code TEXT NOT NULL, detail TEXT NOT NULL, document TEXT NOT NULL)""",
+        "CREATE INDEX answer_document ON answer (document)",
+        "CREATE INDEX answer_aside ON answer (state) WHERE state IN (2, 3)",
+        """CREATE TABLE document (
+            type TEXT NOT NULL, id TEXT NOT NULL, state BLOB NOT NULL, PRIMARY KEY (type, id))""",
+        """CREATE TABLE sale (
+            product TEXT NOT NULL, type TEXT NOT NULL, id TEXT NOT NULL, tag BLOB NOT NULL,
+            qty_e3 INTEGER NOT NULL, PRIMARY KEY (product, type, id)) WITHOUT ROWID""",
+        """CREATE TABLE total (
+            section TEXT PRIMARY KEY, count INTEGER NOT NULL, digest BLOB NOT NULL)
+            WITHOUT ROWID""",
+        """CREATE TABLE identity (
+            one INTEGER PRIMARY KEY CHECK (one = 1), account BLOB NOT NULL, device BLOB NOT NULL,
+            token TEXT NOT NULL, name TEXT NOT NULL, url TEXT NOT NULL)""",
+        """CREATE TABLE place (
+            one INTEGER PRIMARY KEY CHECK (one = 1), log_id BLOB NOT NULL,
+            generation INTEGER NOT NULL, cursor INTEGER NOT NULL, chain BLOB NOT NULL,
+            fingerprint BLOB NOT NULL, skew_ms INTEGER NOT NULL, synced_ms INTEGER NOT NULL)""",
+        "INSERT INTO place VALUES (1, x'', 0, 0, zeroblob(32), x'', 0, 0)",
+    ),
+)
+
+
+class State(IntEnum):
+    """What became of an own event, as the device remembers it."""
+
+    PENDING = 0
+    ACKNOWLEDGED = 1
+    QUARANTINED = 2
+    REFUSED = 3
+    REMADE = 4  # said again under a new epoch; kept as evidence
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who this device is and where it syncs. The token is a secret and never printed."""
+
+    account: bytes
+    device: bytes
+    token: str
+    name: str
+    url: str
+
+    def __repr__(self) -> str:
+        return f"Identity(device={self.device.hex()}, name={self.name!r}, url={self.url!r})"
+
+
+class Place(NamedTuple):
+    """How far the base goes, in which history, and what was measured on the way."""
+
+    log_id: bytes = b""
+    generation: int = 0
+    cursor: int = 0
+    chain: bytes = bytes(HASH_BYTES)
+    fingerprint: bytes = b""  # of the catalogue the base was folded with
+    skew_ms: int = 0  # the device's clock minus the server's
+    synced_ms: int = 0  # device clock at the last proof of being level; 0 for never
+
+
+class Life(NamedTuple):
+    """One epoch of one device: its events are the rows from ``first_n`` on."""
+
+    first_n: int
+    device: bytes
+    epoch: int
+
+
+class Answer(NamedTuple):
+    """The door's decision about outbox row ``n``, everything the fold needs of it."""
+
+    n: int
+    state: int
+    position: int
+    stamp: bytes
+    flags: int
+    received_ms: int
+    code: str = ""
+    detail: str = ""
+    document: str = ""  # what the event is about
+
+
+class OutboxRow(NamedTuple):
+    """An own event and what is known of it; ``answer`` is None while it is pending."""
+
+    n: int
+    data: bytes
+    answer: Answer | None
+
+    @property
+    def state(self) -> State:
+        return State.PENDING if self.answer is None else State(self.answer.state)
+
+
+class Journal:
+    """Open with a path, close when done. All writing happens inside :meth:`commit`."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Open or create the journal.
+
+        Raises ``InUse`` when another process (or another ``Journal``) has it open,
+        ``UpgradeRequired`` when a newer program wrote it, ``CorruptionError`` when the file is
+        something else, ``StorageFull`` or ``StoreUnavailable`` when it cannot be made.
+        """
+        self.path = Path(path)
+        self._failure: ReplicaError | None = None
+        try:
+            # The token lies inside: created for its owner alone; SQLite gives the WAL the same.
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise StoreUnavailable(f"cannot open the journal: {error.strerror}") from error
+        self._sql = sqlite3.connect(
+            self.path, timeout=0, isolation_level=None, check_same_thread=False
+        )
+        try:
+            self._prepare()
+            self._load()
+        except sqlite3.Error as error:
+            self._sql.close()
+            raise self._translated(error) from error
+        except ReplicaError:
+            self._sql.close()
+            raise
+
+    def _prepare(self) -> None:
+        run = self._sql.execute
+        run("PRAGMA locking_mode = EXCLUSIVE")
+        run("PRAGMA journal_mode = WAL")
+        run("PRAGMA synchronous = FULL")
+        run("PRAGMA mmap_size = 0")
+        with self.commit():
+            (version,) = run("PRAGMA user_version").fetchone()
+            (application,) = run("PRAGMA application_id").fetchone()
+            (tables,) = run("SELECT count(*) FROM sqlite_schema").fetchone()
+            if tables and application != APPLICATION_ID:
+                raise CorruptionError(f"{self.path.name} is a database, but no journal")
+            if version > len(MIGRATIONS):
+                raise UpgradeRequired(
+                    f"the journal has schema {version}, this program knows {len(MIGRATIONS)}",
+                    hint="install the newer program; nothing was changed",
+                )
+            for statements in MIGRATIONS[version:]:
+                for statement in statements:
+                    run(statement)
+            run(f"PRAGMA application_id = {APPLICATION_ID}")
+            run(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+    def _load(self) -> None:
+        run = self._sql.execute
+        row = run("SELECT account, device, token, name, url FROM identity").fetchone()
+        self.identity = Identity(*row) if row else None
+        self.place = Place(
+            *run(
+                "SELECT log_id, generation, cursor, chain, fingerprint, skew_ms, synced_ms"
+                " FROM place"
+            ).fetchone()
+        )
+        self.lives = [
+            Life(*life)
+            for life in run("SELECT first_n, device, epoch FROM life ORDER BY first_n").fetchall()
+        ]
+        last: tuple[int, int, bytes] | None = run(
+            "SELECT n, numbers, event FROM outbox ORDER BY n DESC LIMIT 1"
+        ).fetchone()
+        self.last_n, self.numbers, last_event = last or (0, 0, b"")
+        self.answered_n: int = run("SELECT coalesce(max(n), 0) FROM answer").fetchone()[0]
+        self.head = Head(epoch=0)
+        if not self.lives:
+            return
+        life = self.lives[-1]
+        self.head = Head(life.epoch)
+        if self.last_n < life.first_n:
+            self.numbers = 0
+        if last_event:
+            event = decode_event(last_event)
+            self.head = self.head._replace(stamp=Stamp(event.stamp))
+            if self.last_n >= life.first_n:
+                self.head = Head(event.epoch, event.seq, event_id(last_event), Stamp(event.stamp))
+
+    def close(self) -> None:
+        """Release the file. Safe to call twice."""
+        self._sql.close()
+
+    # Writing -----------------------------------------------------------------------------------
+
+    @contextmanager
+    def commit(self) -> Iterator[None]:
+        """One durable transaction: when the block ends without an error, it is on disk.
+
+        Raises ``StorageFull`` when there was no room (nothing was written, reads go on) and
+        ``StoreFailed`` after an I/O error: then the outcome is unknown, this object accepts nothing
+        more and the journal has to be opened again (reliability D4).
+        """
+        if self._failure is not None:
+            raise self._failure
+        try:
+            self._sql.execute("BEGIN IMMEDIATE")
+            yield
+            self._sql.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._undo()
+            raise self._translated(error) from error
+        except BaseException:
+            self._undo()
+            raise
+
+    def _undo(self) -> None:
+        try:
+            if self._sql.in_transaction:
+                self._sql.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            self._failure = self._translated(error)
+
+    def _translated(self, error: sqlite3.Error) -> ReplicaError:
+        primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if primary == sqlite3.SQLITE_FULL:
+            return StorageFull(
+                "no room left on this device; the work was not saved",
+                hint="free some space and save again; everything saved before is safe",
+            )
+        if primary in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            return InUse(f"{self.path.name} is open in another program")
+        if primary in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            self._failure = StoreFailed(f"the journal cannot be trusted now: {error}")
+            return self._failure
+        return StoreUnavailable(f"the journal is not usable: {error}")
+
+    def append(self, made: Sequence[Made], numbers: int) -> int:
+        """Store own events in one durable commit, all or none; returns the first one's ``n``.
+
+        ``numbers`` is the count of document numbers given out so far. Only after the commit do
+        ``head``, ``last_n`` and ``numbers`` move.
+        """
+        first = self.last_n + 1
+        rows = [(first + index, numbers, one.data) for index, one in enumerate(made)]
+        with self.commit():
+            self._sql.executemany("INSERT INTO outbox VALUES (?, ?, ?)", rows)
+        self._moved(made, first + len(made) - 1, numbers)
+        return first
+
+    def _moved(self, made: Sequence[Made], last_n: int, numbers: int) -> None:
+        last = made[-1]
+        self.last_n, self.numbers = last_n, numbers
+        self.head = Head(last.event.epoch, last.event.seq, last.id, Stamp(last.event.stamp))
+
+    def begin(
+        self,
+        life: Life,
+        *,
+        identity: Identity,
+        place: Place,
+        old: Sequence[int] = (),
+        made: Sequence[Made] = (),
+    ) -> None:
+        """Start ``life``, whose ``first_n`` is ``last_n + 1``, in one commit.
+
+        ``made`` are the events of the rows ``old`` said again under the new life; those rows are
+        kept and marked remade (reliability D6). ``place`` is where the base stands from now on.
+        """
+        rows = [(life.first_n + index, 0, one.data) for index, one in enumerate(made)]
+        with self.commit():
+            self.put_identity(identity)
+            self.put_place(place)
+            self._sql.execute("INSERT OR REPLACE INTO life VALUES (?, ?, ?)", life)
+            self._sql.executemany(
+                "INSERT INTO answer VALUES (?, ?, 0, x'', 0, 0, '', '', '')",
+                [(n, State.REMADE) for n in old],
+            )
+            self._sql.executemany("INSERT INTO outbox VALUES (?, ?, ?)", rows)
+        self.identity, self.place = identity, place
+        self.lives = [before for before in self.lives if before.first_n != life.first_n] + [life]
+        self.answered_n = max([self.answered_n, *old])
+        self.head = Head(life.epoch, stamp=self.head.stamp)
+        self.numbers = 0
+        if made:
+            self._moved(made, life.first_n + len(made) - 1, 0)
+
+    # Inside a commit: the base moves ------------------------------------------------------------
+
+    def put_identity(self, identity: Identity) -> None:
+        self._sql.execute(
+            "INSERT OR REPLACE INTO identity VALUES (1, ?, ?, ?, ?, ?)",
+            (identity.account, identity.device, identity.token, identity.name, identity.url),
+        )
+
+    def put_answers(self, answers: Iterable[Answer]) -> None:
+        self._sql.executemany(
+            "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", answers
+        )
+
+    def forget_answers(self, after_n: int) -> None:
+        """The server knows nothing of what lies behind ``after_n``: offer it again (D5)."""
+        self._sql.execute("DELETE FROM answer WHERE n > ?", (after_n,))
+
+    def put_documents(self, rows: Iterable[tuple[str, str, bytes]]) -> None:
+        self._sql.executemany("INSERT OR REPLACE INTO document VALUES (?, ?, ?)", rows)
+
+    def put_sales(
+        self,
+        gone: Iterable[tuple[str, str, str]],
+        rows: Iterable[tuple[str, str, str, bytes, int]],
+    ) -> None:
+        """Replace sold quantities: ``gone`` by (product, type, id), then the new rows."""
+        self._sql.executemany("DELETE FROM sale WHERE product = ? AND type = ? AND id = ?", gone)
+        self._sql.executemany("INSERT OR REPLACE INTO sale VALUES (?, ?, ?, ?, ?)", rows)
+
+    def put_totals(self, rows: Iterable[tuple[str, int, bytes]]) -> None:
+        self._sql.executemany("INSERT OR REPLACE INTO total VALUES (?, ?, ?)", rows)
+
+    def put_place(self, place: Place) -> None:
+        self._sql.execute(
+            "UPDATE place SET log_id = ?, generation = ?, cursor = ?, chain = ?, fingerprint = ?,"
+            " skew_ms = ?, synced_ms = ?",
+            place,
+        )
+
+    def drop_base(self) -> None:
+        """Forget what was fetched or folded. The outbox and its answers stay."""
+        for table in ("document", "sale", "total"):
+            self._sql.execute(f"DELETE FROM {table}")  # noqa: S608 - names are constants above
+
+    # Reading -----------------------------------------------------------------------------------
+
+    def own(self, first_n: int, last_n: int) -> list[OutboxRow]:
+        """Own events of a range with their answers, in order; at most ``JOURNAL_READ_ROWS``."""
+        rows = self._read(
+            "SELECT o.n, o.event, a.* FROM outbox o LEFT JOIN answer a ON a.n = o.n"
+            " WHERE o.n BETWEEN ? AND ? ORDER BY o.n LIMIT ?",
+            (first_n, last_n, JOURNAL_READ_ROWS),
+        )
+        return [
+            OutboxRow(row[0], row[1], None if row[2] is None else Answer(*row[2:])) for row in rows
+        ]
+
+    def pending(self) -> Iterator[OutboxRow]:
+        """Every own event without an answer, oldest first, read in pages."""
+        n = self.answered_n
+        while rows := self.own(n + 1, self.last_n):
+            yield from rows
+            n = rows[-1].n
+
+    def answered(self, first_n: int) -> Iterator[OutboxRow]:
+        """Every answered own event from row ``first_n`` on, oldest first, read in pages."""
+        n = first_n - 1
+        while rows := self.own(n + 1, self.answered_n):
+            yield from rows
+            n = rows[-1].n
+
+    def answered_about(self, document: str) -> list[OutboxRow]:
+        """Answered own events about one document, oldest first, bounded."""
+        rows = self._read(
+            "SELECT o.n, o.event, a.* FROM answer a JOIN outbox o ON o.n = a.n"
+            " WHERE a.document = ? ORDER BY a.n LIMIT ?",
+            (document, JOURNAL_READ_ROWS),
+        )
+        return [OutboxRow(row[0], row[1], Answer(*row[2:])) for row in rows]
+
+    def answered_through(self) -> int:
+        """The highest position of an own event of the running life, 0 for none."""
+        rows = self._read(
+            "SELECT position FROM answer WHERE n >= ? AND position > 0 ORDER BY n DESC LIMIT 1",
+            (self.lives[-1].first_n,),
+        )
+        return int(rows[0][0]) if rows else 0
+
+    @property
+    def pending_count(self) -> int:
+        return self.last_n - self.answered_n
+
+    def aside(self) -> list[OutboxRow]:
+        """Quarantined and refused own events with their reasons, newest first, bounded."""
+        rows = self._read(
+            "SELECT o.n, o.event, a.* FROM answer a JOIN outbox o ON o.n = a.n"
+            " WHERE a.state IN (2, 3) ORDER BY a.n DESC LIMIT ?",
+            (JOURNAL_READ_ROWS,),
+        )
+        return [OutboxRow(row[0], row[1], Answer(*row[2:])) for row in rows]
+
+    def document(self, kind: str, identity: str) -> bytes | None:
+        """The base state of one document."""
+        row = self._sql.execute(
+            "SELECT state FROM document WHERE type = ? AND id = ?", (kind, identity)
+        ).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def documents(self, kind: str, after: str) -> list[tuple[str, bytes]]:
+        """The next page of base documents of a type by id."""
+        return self._read(
+            "SELECT id, state FROM document WHERE type = ? AND id > ? ORDER BY id LIMIT ?",
+            (kind, after, JOURNAL_READ_ROWS),
+        )
+
+    def sold(self, product: str) -> list[tuple[str, str, bytes, int]]:
+        """(type, id, tag, qty_e3) of every effective sale of ``product``."""
+        return self._read("SELECT type, id, tag, qty_e3 FROM sale WHERE product = ?", (product,))
+
+    def totals(self) -> list[tuple[str, int, bytes]]:
+        """(section, count, digest) of the base."""
+        return self._read("SELECT section, count, digest FROM total", ())
+
+    def _read(self, statement: str, arguments: tuple[object, ...]) -> list[Any]:
+        try:
+            return self._sql.execute(statement, arguments).fetchall()
+        except sqlite3.Error as error:
+            raise self._translated(error) from error

@@ -1,0 +1,201 @@
+"""The link: one background thread that keeps a device connected for as long as it is started.
+
+The application's threads never wait for the network: they ring the bell and go on.
+
+After every loss the thread waits for a random part of a growing delay, the first time too, so
+that a thousand devices do not come back in the same second (pitfalls P40). A device to which the
+server would only repeat its refusal rests until somebody starts the link again (OFF-23).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+
+from replica.device.enrolment import sync_url
+from replica.device.holding import Holding
+from replica.device.journal import Identity
+from replica.device.proof import Proof
+from replica.device.session import Report, Session
+from replica.device.status import RESTING, Mode
+from replica.errors import CorruptionError, MisuseError
+from replica.limits import (
+    CLOSE_TIMEOUT_MS,
+    CONNECT_TIMEOUT_MS,
+    FRAME_BYTES_MAX,
+    HEARTBEAT_INTERVAL_MS,
+    HEARTBEAT_TIMEOUT_MS,
+    RECONNECT_DELAY_MS_MAX,
+    RECONNECT_DELAY_MS_MIN,
+    RECONNECT_DOUBLINGS_MAX,
+)
+from replica.sync.messages import SUBPROTOCOL, Goodbye
+
+_RESTING_CODES = {
+    "revoked": Mode.REVOKED,
+    "forbidden": Mode.FORBIDDEN,
+    "upgrade_required": Mode.UPGRADE_REQUIRED,
+}
+
+
+class Link:
+    """One per device; ``start`` and ``stop`` as often as wanted, from any thread but its own.
+
+    ``changed`` is called after everything that a status would show; ``jitter`` gives a number
+    from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        holding: Holding,
+        *,
+        wall_ms: Callable[[], int],
+        jitter: Callable[[], float],
+        software: str,
+        changed: Callable[[], None],
+    ) -> None:
+        self._holding = holding
+        self._wall_ms = wall_ms
+        self._jitter = jitter
+        self._software = software
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._bell = asyncio.Event()
+        self.report = Report(changed)
+
+    # From any thread -----------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        """Connect, and stay connected. Harmless when the link is running already.
+
+        Raises ``MisuseError`` before enrolment.
+        """
+        with self._holding.lock:
+            if self.running:
+                return
+            if self._holding.journal.identity is None:
+                raise MisuseError("enrol this device first", hint="device.enrol(url, code, name)")
+            self.report.stopping = False
+            self._show(Mode.CONNECTING, "connecting")
+            self._thread = threading.Thread(target=self._run, name="replica-link", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the connection and the thread. Nothing is lost: unsent work is in the journal."""
+        thread = self._thread
+        if thread is None:
+            return
+        self.report.stopping = True
+        self.ring()
+        thread.join()
+        self._thread = None
+
+    def ring(self) -> None:
+        """The outbox has grown, a proof is wished for, or it is time to stop."""
+        with self._holding.lock:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._bell.set)
+
+    def prove(self) -> None:
+        """Compare with the server as soon as everything is sent and received; do not dawdle."""
+        with self._holding.lock:
+            self.report.proof, self.report.proved, self.report.failures = Proof(), None, 0
+        self.ring()
+
+    # The thread ----------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        finally:
+            with self._holding.lock:
+                self._loop = None
+            if not self.report.stopping and self.report.mode not in RESTING:
+                self._show(Mode.FAILED, "the link ended because of a defect in this program")
+            self.report.changed()
+
+    async def _main(self) -> None:
+        with self._holding.lock:
+            self._loop, self._bell = asyncio.get_running_loop(), asyncio.Event()
+        while not self.report.stopping:
+            goodbye = await self._connect()
+            if self.report.mode in RESTING:
+                return
+            await self._pause(goodbye.retry_after_ms if goodbye else 0)
+        self._show(Mode.OFFLINE, "sync is stopped")
+
+    async def _connect(self) -> Goodbye | None:
+        """One connection from beginning to end; the goodbye, if one was said."""
+        # Imported here: an embedder that only appends and reads never pays for the network.
+        from websockets.asyncio import client  # noqa: PLC0415
+        from websockets.exceptions import WebSocketException  # noqa: PLC0415
+        from websockets.typing import Subprotocol  # noqa: PLC0415
+
+        identity = self._holding.journal.identity
+        assert identity is not None, "start() asks for one"
+        self._show(Mode.CONNECTING, f"connecting to {identity.url}")
+        session = Session(
+            self._holding, self.report, wall_ms=self._wall_ms, software=self._software
+        )
+        try:
+            async with client.connect(
+                sync_url(identity.url),
+                subprotocols=[Subprotocol(SUBPROTOCOL)],
+                compression=None,  # per connection it costs more than the whole sync (P39)
+                max_size=FRAME_BYTES_MAX,
+                open_timeout=CONNECT_TIMEOUT_MS / 1000,
+                close_timeout=CLOSE_TIMEOUT_MS / 1000,
+                ping_interval=HEARTBEAT_INTERVAL_MS / 1000,
+                ping_timeout=(HEARTBEAT_TIMEOUT_MS - HEARTBEAT_INTERVAL_MS) / 1000,
+                user_agent_header=self._software,
+            ) as socket:
+                await session.run(socket, self._bell)
+        except* (OSError, WebSocketException) as group:
+            self._lost(session, identity, group)
+        except* CorruptionError as group:
+            self._show(Mode.FAILED, str(_first(group)))
+        else:
+            self._lost(session, identity, None)
+        return session.goodbye
+
+    def _lost(self, session: Session, identity: Identity, group: BaseExceptionGroup | None) -> None:
+        if session.goodbye is not None:
+            mode = _RESTING_CODES.get(session.goodbye.code, Mode.OFFLINE)
+            self._show(mode, f"{session.goodbye.code}: {session.goodbye.message}")
+        else:
+            reason = "the connection ended" if group is None else str(_first(group))
+            self._show(Mode.OFFLINE, f"no connection to {identity.url}: {reason}")
+
+    async def _pause(self, hint_ms: int) -> None:
+        """Wait before the next connection; a wish for a proof and a stop end the wait."""
+        with self._holding.lock:
+            self.report.failures += 1
+            doublings = min(self.report.failures - 1, RECONNECT_DOUBLINGS_MAX)
+        grown_ms = min(RECONNECT_DELAY_MS_MIN << doublings, RECONNECT_DELAY_MS_MAX)
+        until_s = time.monotonic() + self._jitter() * max(grown_ms, hint_ms) / 1000
+        self.report.changed()
+        while not self.report.stopping and self.report.failures:
+            try:
+                async with asyncio.timeout(until_s - time.monotonic()):
+                    await self._bell.wait()
+                    self._bell.clear()
+            except TimeoutError:
+                return
+
+    def _show(self, mode: Mode, text: str) -> None:
+        with self._holding.lock:
+            self.report.mode, self.report.text = mode, text
+        self.report.changed()
+
+
+def _first(group: BaseException) -> BaseException:
+    """The error itself, out of the groups it came in."""
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group

@@ -1,0 +1,103 @@
+"""The overlay: the device's own undecided events folded over the base, for reading.
+
+A device reads its own writes at once, online or not (reliability I-29, requirements OFF-13). The
+overlay is folded per document when somebody asks for it, and kept until the document changes.
+
+The door will correct the stamps of a device whose clock is wrong. The overlay foretells that
+correction from the skew that was last measured, so that a slow clock does not make a new edit
+look older than what it replaced; what counts in the end is the stamp the door decides (P18).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from replica.crdt.documents import DocKey, Document
+from replica.crdt.fold import fold, touched
+from replica.device.base import Base
+from replica.events.clock import ZERO_STAMP, Stamp, correct
+from replica.events.event import Event, EventId
+from replica.events.record import Flag, Origin, Record
+from replica.limits import DEPS_MAX, STAMP_MS_MAX
+
+
+class Overlay:
+    """Own events that wait for an answer, or were set aside in quarantine, by document."""
+
+    def __init__(self, base: Base, skew_ms: int) -> None:
+        self._base = base
+        self.skew_ms = skew_ms  # the device's clock minus the server's, as last measured
+        self._last = ZERO_STAMP
+        self._records: dict[DocKey, list[Record]] = {}
+        self._folded: dict[DocKey, Document] = {}
+
+    def add(self, events: Iterable[tuple[EventId, Event]]) -> tuple[DocKey, ...]:
+        """Lay events over the base, in the order of their chain; the keys they concern."""
+        keys: list[DocKey] = []
+        for identity, event in events:
+            self._last = correct(
+                Stamp(event.stamp),
+                offset_ms=self.skew_ms,
+                received_ms=STAMP_MS_MAX,
+                last=self._last,
+            ).stamp
+            record = Record(identity, event, self._last, Flag.NONE, Origin.DEVICE, 0)
+            for key in touched(event):
+                self._records.setdefault(key, []).append(record)
+                self._folded.pop(key, None)
+                keys.append(key)
+        return tuple(keys)
+
+    def settle(self, events: Iterable[tuple[EventId, Event]]) -> None:
+        """The door decided on these: they are in the base now, or refused."""
+        for identity, event in events:
+            for key in touched(event):
+                left = [one for one in self._records.get(key, ()) if one.id != identity]
+                if left:
+                    self._records[key] = left
+                else:
+                    self._records.pop(key, None)
+                self._folded.pop(key, None)
+
+    def forget(self, keys: Iterable[DocKey]) -> None:
+        """The base of ``keys`` changed: fold them again when they are asked for."""
+        for key in keys:
+            self._folded.pop(key, None)
+
+    def document(self, key: DocKey) -> Document | None:
+        """Base and overlay of one document. Read it, do not change it."""
+        records = self._records.get(key)
+        if records is None:
+            return self._base.document(key)
+        found = self._folded.get(key)
+        if found is None:
+            base = self._base.document(key)
+            documents = {} if base is None else {key: base}
+            for record in records:
+                fold(documents, record)
+            found = self._folded[key] = documents[key]
+        return found
+
+    def keys(self, kind: str) -> list[DocKey]:
+        """Documents of a type that have something laid over them, by id."""
+        return sorted(key for key in self._records if key.type == kind)
+
+    def records(self, key: DocKey) -> tuple[Record, ...]:
+        """What is laid over ``key``, in order."""
+        return tuple(self._records.get(key, ()))
+
+    def __contains__(self, key: DocKey) -> bool:
+        return key in self._records
+
+    def deps(self, keys: Iterable[DocKey]) -> tuple[bytes, ...]:
+        """Newest undecided event of each of ``keys``, at most ``DEPS_MAX`` and each once.
+
+        What the base holds is in the log already and needs no mention.
+        """
+        found: dict[bytes, None] = {}
+        for key in keys:
+            if records := self._records.get(key):
+                found[records[-1].id] = None
+                if len(found) == DEPS_MAX:
+                    break
+        return tuple(found)

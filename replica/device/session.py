@@ -1,0 +1,220 @@
+"""One connection of a device, from its first frame to its goodbye.
+
+Performs the effects of a :class:`~replica.sync.device_peer.DevicePeer` on the holding and the
+socket. Every decision about the protocol is the peer's; every decision about merging the fold's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from replica.device.holding import Holding
+from replica.device.proof import Ask, Proof, Proved
+from replica.device.status import Mode
+from replica.errors import CorruptionError, ReplicaError
+from replica.events.record import Segment
+from replica.limits import CLOCK_SET_MS
+from replica.sync import effects as e
+from replica.sync.device_peer import DevicePeer
+from replica.sync.messages import Goodbye, Outcome, SectionDigest
+from replica.sync.table import State
+from replica.sync.verdicts import answers
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
+
+
+class Counts(NamedTuple):
+    """What the link has done since it was made."""
+
+    sent: int = 0
+    received: int = 0
+    quarantined: int = 0
+    refused: int = 0
+
+    def settled(self, outcomes: Sequence[Outcome]) -> Counts:
+        return self._replace(
+            sent=self.sent + len(outcomes),
+            quarantined=self.quarantined + outcomes.count(Outcome.QUARANTINED),
+            refused=self.refused + outcomes.count(Outcome.REFUSED),
+        )
+
+    def applied(self, segments: Sequence[Segment]) -> Counts:
+        return self._replace(received=self.received + sum(one.count for one in segments))
+
+
+@dataclass
+class Report:
+    """What the link tells the application. Read and written under the holding's lock."""
+
+    changed: Callable[[], None]
+    mode: Mode = Mode.OFFLINE
+    text: str = "sync is not started"
+    failures: int = 0  # connections lost since one was last let in, or a proof was wished for
+    counts: Counts = field(default_factory=Counts)
+    proof: Proof | None = None  # wished for, and not there yet
+    proved: Proved | None = None
+    stopping: bool = False
+
+
+@dataclass
+class Clock:
+    """The wall clock, made steady for one connection: it advances like the monotonic clock."""
+
+    wall_ms: Callable[[], int]
+    started_ms: int = field(init=False)
+    started_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.started_ms, self.started_s = self.wall_ms(), time.monotonic()
+
+    def now_ms(self) -> int:
+        return self.started_ms + int((time.monotonic() - self.started_s) * 1000)
+
+    @property
+    def was_set(self) -> bool:
+        """Somebody set the wall clock, or the machine slept: the skew is worth nothing now."""
+        return abs(self.wall_ms() - self.now_ms()) > CLOCK_SET_MS
+
+
+class Session:
+    """Run once. ``goodbye`` is what ended it, None when the socket was simply gone."""
+
+    def __init__(
+        self, holding: Holding, report: Report, *, wall_ms: Callable[[], int], software: str
+    ) -> None:
+        self._holding = holding
+        self._report = report
+        self._wall_ms = wall_ms
+        self._clock = Clock(wall_ms)
+        self._peer = DevicePeer(holding.standing(software))
+        # Bounded by the peer: pushes in flight, one CURSOR for each EVENTS, probes.
+        self._outgoing: asyncio.Queue[bytes | e.Close] = asyncio.Queue()
+        self.goodbye: Goodbye | None = None
+
+    async def run(self, socket: ClientConnection, bell: asyncio.Event) -> None:
+        """Returns when the connection has ended; raises what the socket or the journal raised."""
+        bell.set()
+        self._perform(self._peer.opened(self._clock.now_ms()))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                writer = tasks.create_task(self._write(socket))
+                ticker = tasks.create_task(self._tick(bell))
+                async for message in socket:
+                    data = message.encode() if isinstance(message, str) else message
+                    self._perform(self._peer.receive(data, self._clock.now_ms()))
+                writer.cancel()
+                ticker.cancel()
+        finally:
+            self._peer.lost()
+
+    async def _write(self, socket: ClientConnection) -> None:
+        while isinstance(item := await self._outgoing.get(), bytes):
+            await socket.send(item)
+        await socket.close(item.goodbye.close_code)
+
+    async def _tick(self, bell: asyncio.Event) -> None:
+        """Ring the peer when there is work, and when one of its timers is due."""
+        peer, now_ms = self._peer, self._clock.now_ms
+        while (deadline_ms := peer.deadline_ms) is not None:
+            rang = await _rings(bell, max(deadline_ms - now_ms(), 0) / 1000)
+            if self._report.stopping:
+                self._perform(peer.close("going_away", "the device goes offline"))
+            elif self._clock.was_set:
+                self._perform(peer.close("closed", "the device's clock was set"))
+            else:
+                self._perform(peer.offer(now_ms()) if rang else peer.tick(now_ms()))
+
+    # Effects -------------------------------------------------------------------------------------
+
+    def _perform(self, effects: Iterable[e.Effect]) -> None:
+        """Perform effects and what follows from them in order; then see to the proof."""
+        waiting = deque(effects)
+        while waiting:
+            effect = waiting.popleft()
+            try:
+                waiting.extend(self._say(effect) or self._keep(effect))
+            except CorruptionError:
+                raise
+            except ReplicaError as error:
+                # The journal could not take it. Nothing was confirmed, so it comes again.
+                waiting = deque(self._peer.failed(error))
+        if self._report.proof is not None and self._peer.state is State.LIVE:
+            self._prove(self._report.proof)
+        self._report.changed()
+
+    def _say(self, effect: e.Effect) -> Sequence[e.Effect]:
+        """Effects on the connection."""
+        match effect:
+            case e.Send(data):
+                self._outgoing.put_nowait(data)
+            case e.Close(goodbye):
+                self.goodbye = goodbye
+                self._outgoing.put_nowait(effect)
+            case e.ReadOutbox():
+                return self._peer.loaded(self._holding.outbox(*effect), self._clock.now_ms())
+            case e.TakeDigest():
+                level = self._holding.level()
+                sections = tuple(SectionDigest(*one) for one in level.sections)
+                return self._peer.digested(
+                    level.cursor, sections, level.pending, self._clock.now_ms()
+                )
+            case e.DigestReceived(digest):
+                if self._report.proof is not None:
+                    self._report.proof.answered(digest)
+        return ()
+
+    def _keep(self, effect: e.Effect) -> Sequence[e.Effect]:
+        """Effects on what the device holds, each one transaction."""
+        holding, report = self._holding, self._report
+        match effect:
+            case e.Settled(first_seq, verdicts, decisions):
+                said = list(answers(verdicts, decisions))
+                holding.settled(first_seq, said)
+                report.counts = report.counts.settled([one.outcome for one in said])
+            case e.Apply(segments, through, chain):
+                holding.received(segments, through, chain)
+                report.counts = report.counts.applied(segments)
+                return self._peer.appended(through, self._clock.now_ms())
+            case e.Reset():
+                holding.start_over(*effect)
+            case e.Welcomed(welcome):
+                holding.met(welcome.log_id, welcome.generation)
+                self._live()
+            case e.ForkFound(next_epoch):
+                holding.fork(next_epoch)
+            case e.Offset(offset_ms):
+                holding.measured(offset_ms)
+        return ()
+
+    def _live(self) -> None:
+        with self._holding.lock:
+            report = self._report
+            report.mode, report.text, report.failures = Mode.ONLINE, "connected", 0
+            if report.proof is not None:
+                report.proof = Proof()  # what an earlier connection asked is not answered here
+
+    def _prove(self, proof: Proof) -> None:
+        found = proof.next(self._holding.level())
+        if isinstance(found, Ask):
+            self._perform(self._peer.ask_digest(found.position, self._clock.now_ms()))
+        elif isinstance(found, Proved):
+            if found.equal:
+                self._holding.proved(self._wall_ms())
+            with self._holding.lock:
+                self._report.proof, self._report.proved = None, found
+
+
+async def _rings(bell: asyncio.Event, within_s: float) -> bool:
+    try:
+        async with asyncio.timeout(within_s):
+            await bell.wait()
+    except TimeoutError:
+        return False
+    bell.clear()
+    return True

@@ -1,0 +1,94 @@
+"""What a device tells about itself: modes and words a user can read, counts a program can test."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from replica.crdt.digest import SectionTotal
+from replica.limits import CLOCK_OFFSET_NOISE_MS
+
+
+class Mode(StrEnum):
+    """How the device stands to its server. Appending and reading work in every mode."""
+
+    OFFLINE = "offline"  # no connection; the link tries again by itself while it is started
+    CONNECTING = "connecting"
+    ONLINE = "online"
+    REVOKED = "revoked"  # the office took this device out; unsent work stays on it
+    FORBIDDEN = "forbidden"  # the token is not accepted; enrol again
+    UPGRADE_REQUIRED = "upgrade_required"  # the program is too old for the server (OFF-23)
+    FAILED = "failed"  # the journal cannot be trusted; open it again
+
+
+RESTING = frozenset({Mode.REVOKED, Mode.FORBIDDEN, Mode.UPGRADE_REQUIRED, Mode.FAILED})
+"""Modes in which trying again by itself would change nothing: there is no reconnect storm."""
+
+
+class Rejected(NamedTuple):
+    """An own event that is not in the log, and why. Its bytes stay in the journal (I-19)."""
+
+    kind: str
+    type: str  # of the document it is about; empty when that cannot be read
+    id: str
+    state: str  # "quarantined": the office can still let it in; "refused": never as it is
+    code: str
+    reason: str
+    payload: bytes
+
+
+class Status(NamedTuple):
+    """One consistent reading of a device."""
+
+    mode: Mode
+    text: str  # the mode in words, with the reason
+    pending: int  # own events that the server has not answered
+    last_sync_ms: int | None  # device clock when both sides last held the same; None for never
+    skew_ms: int  # the device's clock minus the server's, as last measured
+    skew_text: str  # empty while the clock is good enough
+    cursor: int  # position in the server's log that this device holds everything up to
+    sections: tuple[SectionTotal, ...]
+    rejected: tuple[Rejected, ...]
+
+
+class SyncResult(NamedTuple):
+    """What one round did, and its proof."""
+
+    sent: int  # own events the server answered
+    received: int  # events of others taken in
+    quarantined: int
+    refused: int
+    position: int  # what the two digests hold for
+    digest: tuple[SectionTotal, ...]
+    equal: bool  # the server's digest at the same position is this one (SYN-03)
+
+
+class Ladder(NamedTuple):
+    """How far one order has come: on the device, on the server, in the accounting system."""
+
+    order: str
+    number: str
+    on_device: bool
+    server_position: int | None  # None until the server answered, or when another device sealed it
+    estimate_system: str
+    estimate_number: str
+    state: str  # "unknown", "on_device", "rejected", "on_server", "estimated", "parked"
+    text: str
+
+
+def skew_words(skew_ms: int) -> str:
+    """A wrong clock in words; nothing is refused because of it (CON-08)."""
+    if abs(skew_ms) < CLOCK_OFFSET_NOISE_MS:
+        return ""
+    side = "ahead of" if skew_ms > 0 else "behind"
+    return (
+        f"this device's clock is {_duration(abs(skew_ms) // 1000)} {side} the server's; "
+        "times are corrected, nothing is lost"
+    )
+
+
+def _duration(seconds: int) -> str:
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}s"
+    return f"{seconds} seconds"
