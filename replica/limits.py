@@ -202,6 +202,9 @@ PROOF_ASKS_MAX = 64
 # 250 ms doubled seven times passes the longest delay.
 RECONNECT_DOUBLINGS_MAX = 7
 CONNECT_TIMEOUT_MS = 10_000
+# Connections in a row that a round sees fail before it tells the user: one may end for a good
+# reason (a new epoch, a server that restarts).
+SYNC_CONNECTIONS_MAX = 2
 CLOSE_TIMEOUT_MS = 5_000
 # Wall clock against monotonic clock within one connection: beyond this somebody set the clock, and
 # the skew has to be measured again.
