@@ -121,7 +121,11 @@ RESTART_RETRY_AFTER_MS = 2_000
 # Sync Now and background work -------------------------------------------------------------------
 SYNC_DEVICE_WAIT_S = 20.0
 SYNC_PROJECTION_WAIT_S = 30.0
-SYNC_RUNS_KEPT_MAX = 20
+# A device and the server are compared at one position; this often they may miss each other.
+SYNC_PROOF_ROUNDS_MAX = 30
+SYNC_PROOF_WAIT_S = 0.2
+# "Last seen" of devices is written this often, one transaction for all of them.
+TOUCH_INTERVAL_S = 15.0
 # The projection lag bound: under load a step is taken at least this often.
 PROJECTION_DELAY_MS_MAX = 500
 # One step while writes wait: short, because it shares the interpreter with the door.

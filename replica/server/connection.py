@@ -35,7 +35,7 @@ class Services(Protocol):
         """Raises ``Forbidden``, ``Revoked`` and what the store raises."""
         ...
 
-    async def standing(self, hello: Hello) -> do.Standing:
+    async def standing(self, connection: Connection) -> do.Standing:
         """What the log knows of a device that was let in."""
         ...
 
@@ -117,9 +117,14 @@ class Connection:
 
     @property
     def hello(self) -> Hello:
-        """What the device said. Only for a connection that has entered."""
+        """What the device said; there when ``known``."""
         assert self._peer.hello is not None
         return self._peer.hello
+
+    @property
+    def known(self) -> bool:
+        """Whether the device has said who it is; not whether that is true."""
+        return self._peer.hello is not None
 
     @property
     def account(self) -> AccountId:
@@ -132,7 +137,7 @@ class Connection:
     @property
     def met(self) -> bool:
         """Whether both ends know each other, so that the device can be asked for something."""
-        return self._peer.state in (State.PROBING, State.LIVE)
+        return self._peer.state is State.LIVE
 
     @property
     def confirmed(self) -> int:
@@ -148,10 +153,18 @@ class Connection:
         self._perform(self._peer.hint(position, self._clock_ms()))
 
     def ask_sync(self, run: str) -> asyncio.Future[Digest]:
-        """Have the device push and tell its digest. The future raises ``PeerGone`` when it goes."""
+        """Have the device push and tell its digest. The future raises ``PeerGone`` when it goes.
+        Only while ``met``."""
+        return self._wait_digest(self._peer.ask_sync(run, self._clock_ms()))
+
+    def ask_digest(self) -> asyncio.Future[Digest]:
+        """Ask for the device's digest where it is now; otherwise as :meth:`ask_sync`."""
+        return self._wait_digest(self._peer.ask_digest(0, self._clock_ms()))
+
+    def _wait_digest(self, effects: list[do.Effect]) -> asyncio.Future[Digest]:
         future: asyncio.Future[Digest] = self._loop.create_future()
         self._digest_waiters.append(future)
-        self._perform(self._peer.ask_sync(run, self._clock_ms()))
+        self._perform(effects)
         return future
 
     def close(self, code: str, message: str, *, retry_after_ms: int = 0) -> None:
@@ -266,10 +279,11 @@ class Connection:
 
     def _on_digest(self, effect: do.DigestReceived) -> None:
         self.reported = effect.digest
-        if self._digest_waiters:
+        while self._digest_waiters:
             waiter = self._digest_waiters.popleft()
-            if not waiter.done():
+            if not waiter.done():  # else nobody waits for this one any more
                 waiter.set_result(effect.digest)
+                return
 
     def abort(self, reason: str) -> None:
         """Drop the connection without another word: the socket takes none."""
@@ -315,7 +329,7 @@ class Connection:
         # In this order: a commit between the two would otherwise be missed.
         self.entered = True
         self._services.enter(self)
-        standing = await self._services.standing(hello)
+        standing = await self._services.standing(self)
         self._perform(self._peer.authenticated(standing, self._clock_ms()))
 
     async def _append(self, effect: do.Append) -> None:

@@ -36,6 +36,10 @@ class Connections:
     def __len__(self) -> int:
         return sum(map(len, self._by_account.values()))
 
+    def accounts(self) -> list[AccountId]:
+        """Accounts with at least one connection."""
+        return list(self._by_account)
+
     def of(self, account: AccountId) -> list[Connection]:
         """Connections of one account."""
         return list(self._by_account.get(account, {}).values())

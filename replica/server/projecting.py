@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from replica.errors import StoreFailed, WorldError
 from replica.events.event import AccountId, Position
@@ -27,14 +26,7 @@ from replica.server.logs import Logger
 from replica.server.metrics import Metrics
 from replica.sync.messages import SectionDigest
 
-POSITIONS_KEPT = 32
-
-
-class Standing(NamedTuple):
-    """The read models of an account at one position."""
-
-    position: Position
-    sections: tuple[SectionDigest, ...]
+DIGEST_WAIT_S = 5.0
 
 
 class Projecting:
@@ -80,10 +72,15 @@ class Projecting:
         """Whether the read models include ``position`` by now; helps instead of waiting."""
         return await asyncio.to_thread(self.projector.wait, account, Position(position), timeout_s)
 
-    async def digest(self, account: AccountId) -> Standing:
-        """The section totals and the position they hold for."""
-        position, totals = await asyncio.to_thread(self.projector.digest, account)
-        return Standing(position, tuple(SectionDigest(*total) for total in totals))
+    async def digest_at(
+        self, account: AccountId, position: int
+    ) -> tuple[Position, tuple[SectionDigest, ...]]:
+        """Section digests and the position they hold for: ``position`` if the read models can be
+        brought exactly there, else where they are."""
+        if position:
+            await self.wait(account, position, DIGEST_WAIT_S)
+        reached, totals = await asyncio.to_thread(self.projector.digest, account)
+        return reached, tuple(SectionDigest(*total) for total in totals)
 
     async def _run(self) -> None:
         wakeups = Wakeups(self._hub)

@@ -1,0 +1,152 @@
+"""Devices as the office deals with them: codes, enrolment, revocation, how they are doing."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from replica.errors import Forbidden, Malformed
+from replica.events.event import UUID_BYTES, AccountId, DeviceId
+from replica.events.payloads import DeviceEnrolled, DeviceRevoked
+from replica.limits import ENROLMENT_CODE_TTL_MS, NAME_CHARS_MAX
+from replica.server.connections import Connections
+from replica.server.door import WEB, Door
+from replica.store.access import CODE_BYTES, TOKEN_BYTES, Device, make_code, make_token
+from replica.store.control import Control
+
+CODE_MINUTES = ENROLMENT_CODE_TTL_MS // 60_000
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """What a device gets for its code. ``token`` exists here and on the device only."""
+
+    device: Device
+    token: str
+
+    def __repr__(self) -> str:
+        return f"Enrolled(device={self.device.device.hex()})"
+
+
+@dataclass(frozen=True)
+class DeviceRow:
+    """One device as shown. ``pending`` and ``behind`` are None when nobody knows."""
+
+    id: str
+    name: str
+    state: str  # online, offline, never, revoked
+    seen_ms: int | None
+    pending: int | None
+    behind: int | None
+    offset_ms: int | None
+    software: str
+
+
+class Devices:
+    """The devices of all accounts. ``head`` reads the position of an account's log, blocking."""
+
+    def __init__(
+        self,
+        control: Control,
+        door: Door,
+        connections: Connections,
+        *,
+        head: Callable[[AccountId], int],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._control = control
+        self._door = door
+        self._connections = connections
+        self._head = head
+        self._now_ms = now_ms
+
+    async def open_code(self, account: AccountId, name: str, user: bytes | None = None) -> str:
+        """A code that lets one device in during the next minutes. Raises ``Malformed`` for an
+        unusable name and ``Overloaded`` while too many codes are open."""
+        code = make_code(secrets.token_bytes(CODE_BYTES))
+        await asyncio.to_thread(
+            self._control.open_enrolment,
+            account,
+            code,
+            name=_checked_name(name),
+            now_ms=self._now_ms(),
+            user=user,
+        )
+        return code
+
+    async def enrol(self, code: str, *, software: str, address: str) -> Enrolled:
+        """Exchange a code for an identity. Raises ``Forbidden`` for a wrong, used or expired code
+        and ``Overloaded`` after too many of those from ``address``."""
+        token = make_token(secrets.token_bytes(TOKEN_BYTES))
+        device = await asyncio.to_thread(
+            self._control.enrol,
+            code,
+            DeviceId(secrets.token_bytes(UUID_BYTES)),
+            token,
+            source=address,
+            now_ms=self._now_ms(),
+            software=software[:NAME_CHARS_MAX],
+        )
+        user = device.user.hex() if device.user else ""
+        fact = DeviceEnrolled(device=device.device.hex(), name=device.name, user=user)
+        await self._door.submit_local(device.account, WEB, [fact])
+        return Enrolled(device, token)
+
+    async def revoke(self, account: AccountId, device: str) -> None:
+        """Shut a device out now. Raises ``Forbidden`` when there is none of this id in use."""
+        identity = parse_device(device)
+        now_ms = self._now_ms()
+        done = await asyncio.to_thread(self._control.revoke, account, identity, now_ms=now_ms)
+        if not done:
+            raise Forbidden("there is no such device, or it is revoked already")
+        self._connections.revoke(account, identity)
+        await self._door.submit_local(account, WEB, [DeviceRevoked(device=identity.hex())])
+
+    async def rows(self, account: AccountId) -> list[DeviceRow]:
+        """Every device, those in use first, by name."""
+        devices = await asyncio.to_thread(self._control.devices, account)
+        head = await asyncio.to_thread(self._head, account)
+        rows = [self._row(device, head) for device in devices]
+        return sorted(rows, key=lambda row: (row.state == "revoked", row.name.casefold(), row.id))
+
+    def _row(self, device: Device, head: int) -> DeviceRow:
+        connection = self._connections.find(device.account, device.device)
+        if device.revoked_ms is not None:
+            state = "revoked"
+        elif connection is not None and connection.met:
+            state = "online"
+        else:
+            state = "offline" if device.last_seen_ms else "never"
+        online = connection if state == "online" else None
+        reported = online.reported if online else None
+        never = state == "never"
+        return DeviceRow(
+            id=device.device.hex(),
+            name=device.name,
+            state=state,
+            seen_ms=self._now_ms() if online else device.last_seen_ms,
+            pending=reported.pending if reported else None,
+            behind=max(0, head - online.confirmed) if online else None,
+            offset_ms=online.offset_ms if online else None if never else device.offset_ms,
+            software=online.hello.software if online else device.software,
+        )
+
+
+def parse_device(text: str) -> DeviceId:
+    """A device id from its 32 hexadecimal digits. Raises ``Malformed``."""
+    try:
+        identity = bytes.fromhex(text)
+    except ValueError:
+        identity = b""
+    if len(identity) != UUID_BYTES:
+        raise Malformed("a device id is 32 hexadecimal digits")
+    return DeviceId(identity)
+
+
+def _checked_name(name: str) -> str:
+    cleaned = " ".join(name.split())
+    if not 1 <= len(cleaned) <= 80 or not cleaned.isprintable():
+        raise Malformed("a device's name is 1 to 80 printable characters")
+    return cleaned

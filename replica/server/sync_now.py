@@ -1,0 +1,228 @@
+"""Sync Now: one press, both directions, a plan, and a proof at the end (architecture.md §9).
+
+One run per account; a second press joins the run that is on. A run never fails as a whole: what
+could not be done is said in its step and in the result. The result is stored as an event, so every
+replica can show it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+
+from replica.errors import ReplicaError
+from replica.events.event import AccountId
+from replica.events.ids import RANDOM_BYTES, make_id
+from replica.limits import (
+    SYNC_DEVICE_WAIT_S,
+    SYNC_PROJECTION_WAIT_S,
+    SYNC_PROOF_ROUNDS_MAX,
+    SYNC_PROOF_WAIT_S,
+)
+from replica.server.connections import Connections
+from replica.server.devices import DeviceRow, Devices, parse_device
+from replica.server.door import WEB, Door
+from replica.server.live import Live
+from replica.server.logs import Logger
+from replica.server.metrics import Metrics
+from replica.server.projecting import Projecting
+from replica.server.runs import DeviceProof, Run, differing, disagreements, finished_event
+from replica.server.sinks import Sinks
+from replica.server.web.words import count
+from replica.sync.messages import Digest
+
+
+class SyncNow:
+    """The runs of all accounts; the newest of each is kept for its page.
+
+    ``head`` reads the position of an account's log, blocking.
+    """
+
+    def __init__(
+        self,
+        *,
+        connections: Connections,
+        devices: Devices,
+        projecting: Projecting,
+        sinks: Sinks,
+        door: Door,
+        live: Live,
+        head: Callable[[AccountId], int],
+        now_ms: Callable[[], int],
+        metrics: Metrics,
+        logger: Logger,
+    ) -> None:
+        self._connections = connections
+        self._devices = devices
+        self._projecting = projecting
+        self._sinks = sinks
+        self._door = door
+        self._live = live
+        self._head = head
+        self._now_ms = now_ms
+        self._metrics = metrics
+        self._logger = logger
+        self._runs: dict[AccountId, Run] = {}
+        self._tasks: dict[AccountId, asyncio.Task[None]] = {}
+
+    def current(self, account: AccountId) -> Run | None:
+        """The run that is on, or the last one of this process."""
+        return self._runs.get(account)
+
+    def press(self, account: AccountId, by: str) -> Run:
+        """Start a run, or join the one that is on. Returns at once."""
+        run = self._runs.get(account)
+        if run is not None and run.running:
+            run.presses += 1
+            return run
+        now_ms = self._now_ms()
+        identity = make_id(now_ms, secrets.token_bytes(RANDOM_BYTES))
+        run = self._runs[account] = Run(identity, account, by, now_ms)
+        self._tasks[account] = asyncio.create_task(self._guarded(run))
+        return run
+
+    async def finish(self, account: AccountId) -> None:
+        """Wait for the run that is on, if one is."""
+        if account in self._tasks:
+            await asyncio.shield(self._tasks[account])
+
+    async def stop(self) -> None:
+        """Give up what is on; pressing again starts anew."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _guarded(self, run: Run) -> None:
+        try:
+            await self._run(run)
+        except ReplicaError as error:
+            run.problems.append(f"The run could not be completed: {error}")
+        except Exception:
+            self._logger.exception("sync now broke", account=run.account, run=run.id)
+            run.problems.append("The run could not be completed; see the log of the server.")
+        finally:
+            run.finished_ms = self._now_ms()
+        self._metrics.syncs.labels("equal" if run.equal else "attention").inc()
+        self._logger.info(
+            "sync now",
+            account=run.account,
+            run=run.id,
+            position=run.position,
+            received=run.received,
+            sent=run.sent,
+            fetched=run.fetched,
+            equal=run.equal,
+            devices={proof.row.id: proof.state for proof in run.devices},
+            problems=run.problems,
+            ms=run.finished_ms - run.started_ms,
+        )
+        said = "Sync finished" if run.equal else "Sync finished; something needs attention"
+        self._live.tell(run.account, "run", said)
+
+    async def _run(self, run: Run) -> None:
+        work: tuple[Callable[[Run], Awaitable[str]], ...] = (
+            self._ask_devices,
+            self._catch_up,
+            self._run_sinks,
+            self._compare,
+            self._prove,
+        )
+        for step, do in zip(run.steps, work, strict=True):
+            step.state = "running"
+            self._live.tell(run.account, "run", step.title)
+            problems = len(run.problems)
+            step.text = await do(run)
+            step.state = "attention" if len(run.problems) > problems else "done"
+        await self._door.submit_local(run.account, WEB, [finished_event(run, self._now_ms())])
+
+    # Steps: each says in words what came of it ---------------------------------------------------
+
+    async def _ask_devices(self, run: Run) -> str:
+        before = await asyncio.to_thread(self._head, run.account)
+        here = [one for one in self._connections.of(run.account) if one.met]
+        answers = await asyncio.gather(
+            *(_answer(one.ask_sync(run.id), SYNC_DEVICE_WAIT_S) for one in here)
+        )
+        run.received = await asyncio.to_thread(self._head, run.account) - before
+        if not here:
+            return "No device is connected."
+        answered = sum(answer is not None for answer in answers)
+        devices, events = count(len(here), "device"), count(run.received, "event")
+        return f"{answered} of {devices} answered, {events} came in."
+
+    async def _catch_up(self, run: Run) -> str:
+        run.position = await asyncio.to_thread(self._head, run.account)
+        if await self._projecting.wait(run.account, run.position, SYNC_PROJECTION_WAIT_S):
+            return f"They show position {run.position} of the log."
+        run.problems.append("The lists could not catch up in time; they will by themselves.")
+        return "Not caught up in time."
+
+    async def _run_sinks(self, run: Run) -> str:
+        if not self._sinks.names:
+            return "No accounting program is installed."
+        run.reports = await self._sinks.run(run.account, "sync now")
+        for name, report in run.reports.items():
+            run.problems.extend(f"{name}: {text}" for text in report.errors)
+        waiting = sum(report.waiting for report in run.reports.values())
+        failed = sum(report.failed for report in run.reports.values())
+        return f"{run.sent} sent, {run.fetched} fetched, {failed} failed, {waiting} waiting."
+
+    async def _compare(self, run: Run) -> str:
+        run.comparisons = await self._sinks.compare(run.account)
+        if not run.comparisons:
+            return "Nothing to compare with."
+        found = disagreements(run.comparisons)
+        run.problems.extend(found)
+        equal = sum(comparison.equal for comparison in run.comparisons.values())
+        return f"{equal} equal, " + ("; ".join(found) if found else "none differs") + "."
+
+    async def _prove(self, run: Run) -> str:
+        await self._catch_up(run)
+        rows = [row for row in await self._devices.rows(run.account) if row.state != "revoked"]
+        proofs = await asyncio.gather(*(self._prove_one(run, row) for row in rows))
+        run.devices = list(proofs)
+        position, run.sections = await self._projecting.digest_at(run.account, 0)
+        run.position = position
+        for proof in proofs:
+            if proof.state not in ("equal", "offline"):
+                run.problems.append(f"{proof.row.name}: {_DEVICE_PROBLEMS[proof.state]}")
+        equal = sum(proof.state == "equal" for proof in proofs)
+        offline = sum(proof.state == "offline" for proof in proofs)
+        devices = count(len(rows), "device")
+        return f"{equal} of {devices} hold the same as the server, {offline} offline."
+
+    async def _prove_one(self, run: Run, row: DeviceRow) -> DeviceProof:
+        connection = self._connections.find(run.account, parse_device(row.id))
+        if connection is None or not connection.met:
+            return DeviceProof(row, "offline")
+        pending = 0
+        for _ in range(SYNC_PROOF_ROUNDS_MAX):
+            last = await _answer(connection.ask_digest(), SYNC_DEVICE_WAIT_S)
+            if last is None:
+                return DeviceProof(row, "silent" if connection.met else "offline")
+            pending = last.pending
+            position, ours = await self._projecting.digest_at(run.account, last.position)
+            if position == last.position and not pending:
+                unlike = differing(ours, last.sections)
+                return DeviceProof(row, "differs" if unlike else "equal", 0, unlike)
+            # One side is behind; the log brings them together, so look again in a moment.
+            await asyncio.sleep(SYNC_PROOF_WAIT_S)
+        return DeviceProof(row, "pending" if pending else "moving", pending)
+
+
+_DEVICE_PROBLEMS = {
+    "differs": "its data differs from the server's; sync the device anew",
+    "pending": "it still holds work that it could not send",
+    "silent": "it is connected and did not answer in time",
+    "moving": "it kept changing while it was compared; press again",
+}
+
+
+async def _answer(asked: asyncio.Future[Digest], timeout_s: float) -> Digest | None:
+    """The device's answer; None when it went away or did not answer in time."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await asked
+    except (TimeoutError, ReplicaError):
+        return None
