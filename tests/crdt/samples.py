@@ -159,15 +159,16 @@ PAYLOADS: dict[str, st.SearchStrategy[p.Payload]] = {
 
 
 @st.composite
-def record_sets(draw: st.DrawFn, *, prefix: str = "", size_max: int = 30) -> list[Record]:
-    """Records of four writers over all kinds that start with ``prefix``; stamps clash often.
+def record_sets(
+    draw: st.DrawFn, kinds: Sequence[str] = tuple(PAYLOADS), size_min: int = 0, size_max: int = 30
+) -> list[Record]:
+    """Records of ``kinds`` by several writers; stamps clash often.
 
     Removals name puts that were drawn before them, so that they meet in both orders.
     """
-    kinds = [name for name in PAYLOADS if name.startswith(prefix)]
     made: list[Record] = []
     writers: dict[tuple[int, Origin], Writer] = {}
-    for name in draw(st.lists(st.sampled_from(kinds), max_size=size_max)):
+    for name in draw(st.lists(st.sampled_from(kinds), min_size=size_min, max_size=size_max)):
         payload = draw(PAYLOADS[name])
         if isinstance(payload, p.OrderLineRemoved) and made:
             named = draw(st.lists(st.sampled_from([record.id for record in made]), max_size=3))
