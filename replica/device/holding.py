@@ -209,7 +209,7 @@ class Holding:
                 generation=place.generation,
                 cursor=0 if stale else place.cursor,
                 chain=Place().chain if stale else place.chain,
-                answered_through=journal.answered_through(),
+                answered_through=place.reach,
                 software=software,
             )
 
@@ -247,9 +247,13 @@ class Holding:
                 for row, said in zip(own, answers, strict=True)
             ]
             change = self.base.fold(_accepted(rows))
+            reach = max([journal.place.reach, *(said.position for said in answers)])
+            place = journal.place._replace(reach=reach)
             with journal.commit():
                 journal.put_answers(row.answer for row in rows if row.answer)
                 self.base.store(change)
+                journal.put_place(place)
+            journal.place = place
             journal.answered_n = max(journal.answered_n, first + len(rows) - 1)
             self._settle(change, (row for row in rows if row.state != State.QUARANTINED))
 
@@ -265,7 +269,10 @@ class Holding:
             )
             heard = self._heard_again(segments)
             place = journal.place._replace(
-                cursor=through, chain=chain_hash, fingerprint=catalogue_fingerprint()
+                cursor=through,
+                chain=chain_hash,
+                reach=max(journal.place.reach, through),
+                fingerprint=catalogue_fingerprint(),
             )
             with journal.commit():
                 journal.put_answers(row.answer for row in heard if row.answer)
@@ -319,7 +326,7 @@ class Holding:
         an answer again and are offered again. Nothing leaves the outbox (reliability D5).
         """
         with self.lock:
-            place = self.journal.place._replace(log_id=log_id, generation=generation)
+            place = self.journal.place._replace(log_id=log_id, generation=generation, reach=0)
             self._start_over(place, min(self.journal.answered_n, self._n_of(known_seq)))
 
     def _start_over(self, place: Place, answered_n: int, keep: Iterable[OutboxRow] = ()) -> None:
@@ -361,7 +368,7 @@ class Holding:
             return Level(
                 journal.place.cursor,
                 journal.pending_count,
-                journal.answered_through(),
+                journal.place.reach,
                 self.base.sections(),
             )
 

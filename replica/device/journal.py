@@ -77,8 +77,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE place (
             one INTEGER PRIMARY KEY CHECK (one = 1), log_id BLOB NOT NULL,
             generation INTEGER NOT NULL, cursor INTEGER NOT NULL, chain BLOB NOT NULL,
+            reach INTEGER NOT NULL,
             fingerprint BLOB NOT NULL, skew_ms INTEGER NOT NULL, synced_ms INTEGER NOT NULL)""",
-        "INSERT INTO place VALUES (1, x'', 0, 0, zeroblob(32), x'', 0, 0)",
+        "INSERT INTO place VALUES (1, x'', 0, 0, zeroblob(32), 0, x'', 0, 0)",
     ),
 )
 
@@ -113,6 +114,7 @@ class Place(NamedTuple):
     generation: int = 0
     cursor: int = 0
     chain: bytes = bytes(HASH_BYTES)
+    reach: int = 0  # highest position the base holds anything of; own events may lie ahead
     fingerprint: bytes = b""  # of the catalogue the base was folded with
     skew_ms: int = 0  # the device's clock minus the server's
     synced_ms: int = 0  # device clock at the last proof of being level; 0 for never
@@ -211,7 +213,7 @@ class Journal:
         self.identity = Identity(*row) if row else None
         self.place = Place(
             *run(
-                "SELECT log_id, generation, cursor, chain, fingerprint, skew_ms, synced_ms"
+                "SELECT log_id, generation, cursor, chain, reach, fingerprint, skew_ms, synced_ms"
                 " FROM place"
             ).fetchone()
         )
@@ -369,8 +371,8 @@ class Journal:
 
     def put_place(self, place: Place) -> None:
         self._sql.execute(
-            "UPDATE place SET log_id = ?, generation = ?, cursor = ?, chain = ?, fingerprint = ?,"
-            " skew_ms = ?, synced_ms = ?",
+            "UPDATE place SET log_id = ?, generation = ?, cursor = ?, chain = ?, reach = ?,"
+            " fingerprint = ?, skew_ms = ?, synced_ms = ?",
             place,
         )
 
@@ -414,14 +416,6 @@ class Journal:
             (document, JOURNAL_READ_ROWS),
         )
         return [OutboxRow(row[0], row[1], Answer(*row[2:])) for row in rows]
-
-    def answered_through(self) -> int:
-        """The highest position of an own event of the running life, 0 for none."""
-        rows = self._read(
-            "SELECT position FROM answer WHERE n >= ? AND position > 0 ORDER BY n DESC LIMIT 1",
-            (self.lives[-1].first_n,),
-        )
-        return int(rows[0][0]) if rows else 0
 
     @property
     def pending_count(self) -> int:
