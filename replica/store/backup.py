@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import Connection, select, update
+from sqlalchemy.exc import DBAPIError
 
 from replica.errors import CorruptionError, MisuseError
-from replica.events.event import GENESIS, AccountId, Position, event_id
+from replica.events.event import GENESIS, AccountId, Position, decode_event, event_id
 from replica.events.record import Segment, extend_chain, raw_records
 from replica.store.engine import Database, open_sqlite, read_engine, sqlite_module
 from replica.store.sql import SEGMENT_COLUMNS
-from replica.store.tables import logs, segments
+from replica.store.tables import asides, device_heads, logs, segments
 
 
 class Proof(NamedTuple):
@@ -31,6 +32,10 @@ class Proof(NamedTuple):
     account: AccountId
     position: Position
     chain: bytes
+
+
+_Chain = tuple[bytes, int]  # device and epoch
+_Ends = set[tuple[int, bytes]]  # seqs and ids that may be the end of a chain
 
 
 def backup(source: Path, target: Path) -> list[Proof]:
@@ -63,11 +68,14 @@ def verify_file(path: Path) -> list[Proof]:
     """Check the pages of an SQLite file, then its logs. Raises as :func:`verify`."""
     engine = read_engine(path)
     with closing(Database(write=engine, read=engine)) as database:
-        with database.reading() as connection:
-            verdict = connection.exec_driver_sql("PRAGMA integrity_check").scalar_one()
-        if verdict != "ok":
-            raise CorruptionError(f"{path.name}: {verdict}", hint="restore another backup")
-        return verify(database)
+        try:
+            with database.reading() as connection:
+                verdict = connection.exec_driver_sql("PRAGMA integrity_check").scalar_one()
+            if verdict != "ok":
+                raise _broken(f"{path.name}: {verdict}")
+            return verify(database)
+        except DBAPIError as error:  # such as a table that is not there any more
+            raise _broken(f"{path.name} is not a log: {error.orig}") from error
 
 
 def verify(database: Database) -> list[Proof]:
@@ -125,21 +133,40 @@ def restore(source: Path, target: Path, *, now_ms: int) -> list[Proof]:
 
 def _walk(connection: Connection, account: AccountId, position: int, chain: bytes) -> Proof:
     last, computed = 0, bytes(GENESIS)
+    ends: dict[_Chain, _Ends] = {}
     for segment in _segments(connection, account):
-        ids = [event_id(data) for data, _, _ in raw_records(segment)]
+        events = [data for data, _, _ in raw_records(segment)]
+        ids = [event_id(data) for data in events]
         computed = extend_chain(computed, ids)
         if segment.first != last + 1 or segment.chain != computed:
-            raise CorruptionError(
-                f"log of account {account.hex()} breaks at position {segment.first}",
-                hint="restore a backup; devices offer again what it lacks",
-            )
+            raise _broken(f"log of account {account.hex()} breaks at position {segment.first}")
         last = segment.last
+        # Later segments hold later seqs of their chain, so the last one seen is the furthest.
+        ends[segment.device, segment.epoch] = {(decode_event(events[-1]).seq, ids[-1])}
     if (last, computed) != (position, chain):
-        raise CorruptionError(
-            f"log of account {account.hex()} ends at {last}, its head says {position}",
-            hint="restore a backup; devices offer again what it lacks",
-        )
+        raise _broken(f"log of account {account.hex()} ends at {last}, its head says {position}")
+    _check_heads(connection, account, ends)
     return Proof(account, Position(last), computed)
+
+
+def _check_heads(connection: Connection, account: AccountId, ends: dict[_Chain, _Ends]) -> None:
+    """Every device chain has to end where its head says: at an event in the log or beside it."""
+    query = select(asides).where(asides.c.account == account)
+    for row in connection.execute(query.execution_options(yield_per=64)):
+        if row.event and event_id(row.event) != row.id:
+            raise _broken(f"an event kept aside from device {row.device.hex()} is damaged")
+        ends.setdefault((row.device, row.epoch), set()).add((row.seq, row.id))
+    heads = connection.execute(select(device_heads).where(device_heads.c.account == account))
+    known = {(row.device, row.epoch): (row.seq, row.hash) for row in heads}
+    for chain in ends.keys() | known.keys():
+        seen = ends.get(chain, set())
+        head = known.get(chain)
+        if head not in seen or head[0] != max(seq for seq, _ in seen):
+            raise _broken(f"the head of device {chain[0].hex()} does not fit what is stored of it")
+
+
+def _broken(message: str) -> CorruptionError:
+    return CorruptionError(message, hint="restore a backup; devices offer again what it lacks")
 
 
 def _segments(connection: Connection, account: AccountId) -> Iterator[Segment]:

@@ -190,10 +190,7 @@ def open_sqlite(
     """
     module = module or sqlite_module()
     refuse_old_sqlite(module)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = ProcessLock(path.with_name(path.name + ".lock"))
-    # SQLite gives its side files the mode of the database file, so this covers all of them.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    lock = _claim_file(path)
     write = _sqlite_engine(path, module, 1, "BEGIN IMMEDIATE", connect_args)
     _on_connect(
         write,
@@ -213,6 +210,20 @@ def open_sqlite(
         database.close()
         raise
     return database
+
+
+def _claim_file(path: Path) -> ProcessLock:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = ProcessLock(path.with_name(path.name + ".lock"))
+        # SQLite gives its side files the mode of the database file, so this covers all of them.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise StoreUnavailable(
+            f"{path} cannot be opened: {error.strerror}",
+            hint="check that the data directory exists and belongs to the server's user",
+        ) from error
+    return lock
 
 
 def _require_wal(database: Database) -> None:

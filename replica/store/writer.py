@@ -93,15 +93,14 @@ class GroupCommitter:
         ``StoreFailed`` after a failure. The future raises what :meth:`Log.append` raises. A
         cancelled wait does not take the request back: it may be committed all the same.
         """
-        assert self._loop is not None
-        future: asyncio.Future[AppendResult] = self._loop.create_future()
         size = len(request.records) + sum(len(aside.event) for aside in request.asides)
         with self._changed:
             if self._closed is not None:
-                raise self._closed
+                raise self._closed.with_traceback(None)
             full = self._queue_bytes + size > COMMIT_QUEUE_BYTES_MAX
             if full or len(self._queue) >= COMMIT_QUEUE_MAX:
                 raise Overloaded(f"{len(self._queue)} requests wait for the disk")
+            future: asyncio.Future[AppendResult] = asyncio.get_running_loop().create_future()
             self._queue.append(_Waiting(request, future, size))
             self._queue_bytes += size
             if self._parked:
