@@ -1,0 +1,74 @@
+"""What a committed transaction changes in others: links, statuses, balances."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from qbo_sink.sandbox.draft import Draft
+from qbo_sink.sandbox.values import ZERO, Json, cents
+
+
+def after_write(draft: Draft, stored: Json | None) -> list[tuple[str, str]]:
+    """Bring linked objects in step with ``stored`` (None: deleted or voided).
+
+    Returns (entity, id) of what changed besides, for the change notices.
+    """
+    if draft.entity.name == "Invoice":
+        return _estimates(draft, stored)
+    if draft.entity.name == "Payment":
+        return _invoices(draft, stored)
+    return []
+
+
+def _links(body: Json | None, kind: str) -> set[str]:
+    links = body.get("LinkedTxn", []) if body else []
+    return {link["TxnId"] for link in links if link.get("TxnType") == kind}
+
+
+def _estimates(draft: Draft, stored: Json | None) -> list[tuple[str, str]]:
+    before = _links(draft.old.body if draft.old else None, "Estimate")
+    after = _links(stored, "Estimate")
+    own = stored["Id"] if stored else draft.old.id if draft.old else ""
+    changed = []
+    for id_ in sorted(before ^ after):
+        estimate = draft.get("Estimate", {"value": id_})
+        if estimate is None or (id_ in before and not draft.switches.delete_reopens_estimate):
+            continue
+        links = [link for link in estimate.get("LinkedTxn", []) if link["TxnId"] != own]
+        if id_ in after:
+            links.append({"TxnId": own, "TxnType": "Invoice"})
+            status = draft.switches.estimate_status_after_invoice
+            if status != "unchanged":
+                estimate["TxnStatus"] = status
+        estimate["LinkedTxn"] = links
+        draft.put("Estimate", estimate, bump=draft.switches.estimate_token_bump_on_invoice)
+        changed.append(("Estimate", id_))
+    return changed
+
+
+def _paid(body: Json | None) -> dict[str, Decimal]:
+    paid: dict[str, Decimal] = {}
+    for line in body.get("Line", []) if body else []:
+        for link in line.get("LinkedTxn", []):
+            if link.get("TxnType") == "Invoice":
+                paid[link["TxnId"]] = paid.get(link["TxnId"], ZERO) + line.get("Amount", ZERO)
+    return paid
+
+
+def _invoices(draft: Draft, stored: Json | None) -> list[tuple[str, str]]:
+    before, after = _paid(draft.old.body if draft.old else None), _paid(stored)
+    own = stored["Id"] if stored else draft.old.id if draft.old else ""
+    changed = []
+    for id_ in sorted(before.keys() | after.keys()):
+        invoice = draft.get("Invoice", {"value": id_})
+        if invoice is None:
+            continue
+        moved = after.get(id_, ZERO) - before.get(id_, ZERO)
+        invoice["Balance"] = cents(invoice["Balance"] - moved)
+        links = [link for link in invoice.get("LinkedTxn", []) if link["TxnId"] != own]
+        if id_ in after:
+            links.append({"TxnId": own, "TxnType": "Payment"})
+        invoice["LinkedTxn"] = links
+        draft.put("Invoice", invoice)
+        changed.append(("Invoice", id_))
+    return changed

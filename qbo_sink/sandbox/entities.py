@@ -1,0 +1,157 @@
+"""How each entity behaves: one row of data per entity, no code per entity.
+
+Sources: section 1.12 of the QuickBooks notes for rules, 1.7 for what queries may filter on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_TIMES = "MetaData.CreateTime:time MetaData.LastUpdatedTime:time"
+_DOCUMENT = f"Id:id DocNumber TxnDate:date PrivateNote:unfiltered TotalAmt:number {_TIMES}"
+_SALE = f"{_DOCUMENT} CustomerRef DueDate:date Balance:number"
+_PARTY = (
+    f"Id:id DisplayName GivenName MiddleName FamilyName CompanyName PrintOnCheckName "
+    f"PrimaryEmailAddr Active:bool {_TIMES}"
+)
+_LIST = f"Id:id Name FullyQualifiedName Active:bool {_TIMES}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """What the API allows on one entity.
+
+    ``space`` is where its name must be unique; ``child`` the property that says it has a parent;
+    ``filters`` maps the lower-case path a query may use to its path and type.
+    """
+
+    name: str
+    family: str  # transaction, list or single
+    filters: dict[str, tuple[str, str]]
+    required: tuple[str, ...] = ()
+    name_property: str = ""
+    space: str = ""
+    child: str = ""
+    verbs: frozenset[str] = frozenset()
+    cdc: bool = True
+    party: str = ""  # the reference to whom a transaction is with
+
+    @property
+    def is_transaction(self) -> bool:
+        """Transactions can be deleted; names can only be made inactive."""
+        return self.family == "transaction"
+
+
+def _filters(source: str) -> dict[str, tuple[str, str]]:
+    pairs = (word.partition(":") for word in source.split())
+    return {path.lower(): (path, kind or "text") for path, _, kind in pairs if kind != "unfiltered"}
+
+
+def _transaction(
+    name: str, filters: str, required: str, party: str, verbs: str = "create update delete"
+) -> Entity:
+    return Entity(
+        name,
+        "transaction",
+        _filters(filters),
+        tuple(required.split()),
+        verbs=frozenset(verbs.split()),
+        party=party,
+    )
+
+
+def _named(
+    name: str,
+    filters: str,
+    *,
+    prop: str = "Name",
+    required: str = "Name",
+    space: str = "",
+    child: str = "",
+    verbs: str = "create update",
+    cdc: bool = True,
+) -> Entity:
+    return Entity(
+        name,
+        "list",
+        _filters(filters),
+        tuple(required.split()),
+        name_property=prop,
+        space=space or name,
+        child=child,
+        verbs=frozenset(verbs.split()),
+        cdc=cdc,
+    )
+
+
+_PAPER = "create update delete pdf send"
+
+ENTITIES: dict[str, Entity] = {
+    entity.name: entity
+    for entity in (
+        _transaction("Estimate", _SALE, "CustomerRef Line", "CustomerRef", _PAPER),
+        _transaction("Invoice", _SALE, "CustomerRef Line", "CustomerRef", f"{_PAPER} void"),
+        _transaction("CreditMemo", _SALE, "CustomerRef Line", "CustomerRef", _PAPER),
+        _transaction(
+            "Bill",
+            f"{_DOCUMENT} VendorRef DueDate:date Balance:number",
+            "VendorRef Line",
+            "VendorRef",
+        ),
+        _transaction(
+            "Purchase", f"{_DOCUMENT} PaymentType AccountRef", "PaymentType AccountRef Line", ""
+        ),
+        _transaction("JournalEntry", _DOCUMENT, "Line", ""),
+        _transaction(
+            "Payment",
+            f"{_DOCUMENT} CustomerRef PaymentRefNum UnappliedAmt:number",
+            "CustomerRef TotalAmt",
+            "CustomerRef",
+            f"{_PAPER} void",
+        ),
+        _named(
+            "Customer",
+            f"{_PARTY} FullyQualifiedName Balance:number Job:bool ParentRef BillWithParent:bool",
+            prop="DisplayName",
+            required="",
+            space="party",
+            child="Job",
+        ),
+        _named(
+            "Vendor",
+            f"{_PARTY} Balance:number",
+            prop="DisplayName",
+            required="",
+            space="party",
+        ),
+        _named("Employee", _PARTY, prop="DisplayName", required="", space="party"),
+        _named(
+            "Item", f"{_LIST} Sku Type UnitPrice:number ParentRef QtyOnHand:number", child="SubItem"
+        ),
+        _named("Class", f"{_LIST} ParentRef SubClass:bool", child="SubClass"),
+        _named("Department", f"{_LIST} ParentRef SubDepartment:bool", child="SubDepartment"),
+        _named(
+            "Account",
+            f"{_LIST} AccountType AccountSubType Classification AcctNum "
+            "CurrentBalance:number SubAccount:bool ParentRef",
+            child="SubAccount",
+        ),
+        _named("Term", f"Id:id Name Active:bool Type {_TIMES}"),
+        _named("TaxCode", f"{_LIST} Description Taxable:bool", verbs="", cdc=False),
+        _named("TaxRate", f"{_LIST} Description RateValue:number", verbs="", cdc=False),
+        Entity("CompanyInfo", "single", _filters(f"Id:id {_TIMES}"), verbs=frozenset({"update"})),
+        Entity("Preferences", "single", _filters(f"Id:id {_TIMES}"), verbs=frozenset({"update"})),
+    )
+}
+
+BY_PATH: dict[str, Entity] = {entity.name.lower(): entity for entity in ENTITIES.values()}
+
+POSTING = frozenset({"Invoice", "CreditMemo", "Bill", "Purchase", "JournalEntry", "Payment"})
+"""Transactions that move balances; an estimate does not (section 1.17, closed books)."""
+
+SALES = frozenset({"Estimate", "Invoice", "CreditMemo"})
+"""Transactions with item lines, discount, shipping and sales tax."""
+
+# What the server needs to know about the pseudo references that no list holds.
+SHIPPING_ITEM = "SHIPPING_ITEM_ID"
+US_TAX_CODES = ("TAX", "NON", "CustomSalesTax")
