@@ -113,9 +113,10 @@ class DevicePeer(Peer):
         return self._step(Input.APPENDED, through, now_ms)
 
     def receive(self, data: bytes, now_ms: int) -> list[Effect]:
-        if Timer.SILENCE in self._timers:
+        effects = super().receive(data, now_ms)
+        if self.state is State.LIVE:
             self._timers[Timer.SILENCE] = now_ms + SILENCE_TIMEOUT_MS
-        return super().receive(data, now_ms)
+        return effects
 
     # Meeting -------------------------------------------------------------------------------------
 

@@ -11,8 +11,9 @@ Duties of an edge, all of them:
 - perform the returned effects in order; ``Close`` is the last one;
 - call ``tick`` at ``deadline_ms`` or soon after, and again for each new deadline;
 - call ``failed`` with the ``ReplicaError`` when an effect could not be performed;
-- ``now_ms`` is milliseconds since the Unix epoch by a clock that never goes back during one
-  connection (anchor a monotonic clock to the wall clock when it begins).
+- ``now_ms`` is milliseconds since the Unix epoch by the wall clock, on a device the same that
+  stamps its events. It may be set while a connection lives: forward ends some waits early, back
+  moves them along.
 
 ``receive`` raises nothing for anything a peer may send: bad input ends in GOODBYE and ``Close``.
 Any exception out of a peer is a bug on this side and must not be told as the other's fault.
@@ -90,6 +91,7 @@ class Peer:
         self._state = State.START
         self._effects: list[Effect] = []
         self._timers: dict[Timer, int] = {}
+        self._now_ms: int | None = None  # at the last input
         self._asked: Frame | None = None  # what a DIGEST of theirs will answer
         self._ask_next: Frame | None = None
         self._digest_owed = False  # to them
@@ -144,11 +146,11 @@ class Peer:
 
     def failed(self, error: ReplicaError) -> list[Effect]:
         """An effect could not be performed. Tells the other end and closes."""
-        return self._step(Input.CLOSE, make_goodbye(error), 0)
+        return self._step(Input.CLOSE, make_goodbye(error), self._now_ms or 0)
 
     def close(self, code: str, message: str, *, retry_after_ms: int = 0) -> list[Effect]:
         """End the connection: ``closed``, ``going_away``, ``restart``, ``taken_over``, …(§8)."""
-        return self._step(Input.CLOSE, _compose(code, message, retry_after_ms), 0)
+        return self._step(Input.CLOSE, _compose(code, message, retry_after_ms), self._now_ms or 0)
 
     def lost(self) -> None:
         """The socket is gone; nothing can be said any more."""
@@ -165,10 +167,18 @@ class Peer:
                 raise ProtocolViolation(f"{given} is not allowed in state {self._state}")
             raise MisuseError(f"{given} reported in state {self._state}")
         handler, states = row
+        self._notice(now_ms)
         handler(argument, now_ms)
         assert self._state in states, f"{given} led to {self._state}"
         assert self._timers or self._state in {State.START, State.CLOSED}, "nothing would wake us"
         return self._drain()
+
+    def _notice(self, now_ms: int) -> None:
+        """A clock that was set back must not make us wait for it to come round again."""
+        if self._now_ms is not None and now_ms < self._now_ms:
+            back_ms = self._now_ms - now_ms
+            self._timers = {timer: due_ms - back_ms for timer, due_ms in self._timers.items()}
+        self._now_ms = now_ms
 
     def _drain(self) -> list[Effect]:
         effects, self._effects = self._effects, []

@@ -27,8 +27,13 @@ class Skew:
         return best_offset_ms(self._samples)
 
     def add(self, sent_ms: int, peer_received_ms: int, peer_sent_ms: int, received_ms: int) -> None:
-        """Take one exchange into account. Impossible readings of the peer cost it precision only:
-        a peer that claims to have held the probe longer than it was away is taken at its reply."""
+        """Take one exchange into account, or none at all when our own clock was set back in it.
+
+        Impossible readings of the peer cost it precision only: when it claims to have held the
+        probe longer than the probe was away, only the time of its reply is believed.
+        """
+        if received_ms < sent_ms:
+            return
         sample = ClockSample(sent_ms, peer_received_ms, peer_sent_ms, received_ms)
         if not 0 <= sample.peer_sent_ms - sample.peer_received_ms <= received_ms - sent_ms:
             sample = ClockSample(sent_ms, peer_sent_ms, peer_sent_ms, received_ms)
