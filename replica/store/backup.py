@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from replica.errors import CorruptionError, MisuseError
 from replica.events.event import GENESIS, AccountId, Position, decode_event, event_id
 from replica.events.record import Segment, extend_chain, raw_records
-from replica.store.engine import Database, open_sqlite, read_engine, sqlite_module
+from replica.store.engine import Database, flush, open_sqlite, read_engine, sqlite_module
 from replica.store.sql import SEGMENT_COLUMNS
 from replica.store.tables import asides, device_heads, logs, segments
 
@@ -55,9 +55,9 @@ def backup(source: Path, target: Path) -> list[Proof]:
         with closing(module.connect(source)) as connection:
             connection.execute("VACUUM INTO ?", (str(partial),))
         proofs = verify_file(partial)
-        _flush(partial)
+        flush(partial)
         partial.rename(target)
-        _flush(target.parent)
+        flush(target.parent)
     finally:
         for leftover in target.parent.glob(partial.name + "*"):
             leftover.unlink()
@@ -123,9 +123,9 @@ def restore(source: Path, target: Path, *, now_ms: int) -> list[Proof]:
     with closing(open_sqlite(partial)) as database:
         raise_generation(database, now_ms=now_ms)
         database.checkpoint(empty=True)
-    _flush(partial)
+    flush(partial)
     partial.rename(target)
-    _flush(target.parent)
+    flush(target.parent)
     for leftover in target.parent.glob(partial.name + "*"):
         leftover.unlink()
     return proofs
@@ -178,12 +178,3 @@ def _segments(connection: Connection, account: AccountId) -> Iterator[Segment]:
     )
     for row in connection.execute(query):
         yield Segment(*row)
-
-
-def _flush(path: Path) -> None:
-    """Make a file, or the names in a directory, survive a power loss."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

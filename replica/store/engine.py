@@ -16,6 +16,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -124,12 +125,16 @@ class Database:
 
     def wal_bytes(self) -> int:
         """Size of the write-ahead log on disk; 0 on a server."""
-        if self.path is None:
+        if self._wal is None:
             return 0
         try:
-            return self.path.with_name(self.path.name + "-wal").stat().st_size
+            return self._wal.stat().st_size
         except FileNotFoundError:
             return 0
+
+    @cached_property
+    def _wal(self) -> Path | None:
+        return None if self.path is None else self.path.with_name(self.path.name + "-wal")
 
     def close(self) -> None:
         """Close every connection and let the next process in."""
@@ -218,12 +223,24 @@ def _claim_file(path: Path) -> ProcessLock:
         lock = ProcessLock(path.with_name(path.name + ".lock"))
         # SQLite gives its side files the mode of the database file, so this covers all of them.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        # A commit is worth nothing when the file's name is lost with the power.
+        flush(path.parent)
+        flush(path.parent.parent)
     except OSError as error:
         raise StoreUnavailable(
             f"{path} cannot be opened: {error.strerror}",
             hint="check that the data directory exists and belongs to the server's user",
         ) from error
     return lock
+
+
+def flush(path: Path) -> None:
+    """Make a file, or the names in a directory, survive a power loss."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _require_wal(database: Database) -> None:

@@ -34,6 +34,7 @@ logs = Table(
     Column("generation", BigInteger, nullable=False),
     Column("position", BigInteger, nullable=False),
     Column("chain", LargeBinary(32), nullable=False),
+    sqlite_with_rowid=False,
 )
 """One row per account: its head. On PostgreSQL this row is the lock of the account (D8)."""
 
@@ -65,6 +66,7 @@ device_heads = Table(
     Column("seq", BigInteger, nullable=False),
     Column("hash", LargeBinary(32), nullable=False),
     Column("stamp", LargeBinary(16), nullable=False),
+    sqlite_with_rowid=False,  # found by its key only: one tree to write instead of two
 )
 
 asides = Table(

@@ -174,7 +174,8 @@ def test_a_reader_keeps_its_snapshot(sqlite_database: Database) -> None:
 
 def test_an_error_in_the_block_rolls_back(database: Database) -> None:
     """Nothing of a transaction stays when its block raises (I-9)."""
-    create = text(f"CREATE TABLE t{os.urandom(8).hex()} (x integer)")
+    name = f"t{os.urandom(8).hex()}"
+    create = text(f"CREATE TABLE {name} (x integer)")
 
     def create_and_fail() -> None:
         with database.writing() as connection:
@@ -185,6 +186,7 @@ def test_an_error_in_the_block_rolls_back(database: Database) -> None:
         create_and_fail()
     with database.writing() as connection:
         connection.execute(create)
+        connection.execute(text(f"DROP TABLE {name}"))
 
 
 def test_our_own_bugs_are_not_called_unavailable(database: Database) -> None:

@@ -47,6 +47,17 @@ class FailingDisk:
                     raise error
                 super().commit()
 
+            def cursor(self) -> Any:
+                return super().cursor(Cursor)
+
+        class Cursor(module.Cursor):  # type: ignore[misc, name-defined]
+            def execute(self, sql: str, *arguments: Any) -> Any:
+                if cls.code is not None and "wal_checkpoint" in sql:
+                    error = module.OperationalError("disk I/O error")
+                    error.sqlite_errorcode = cls.code
+                    raise error
+                return super().execute(sql, *arguments)
+
         return Connection
 
 
@@ -132,6 +143,25 @@ def test_an_io_error_at_the_commit_stops_the_log(failing: Database, account: Acc
         log.read(account, Position(0), MANY)
     with pytest.raises(StoreFailed):
         failing.checkpoint(empty=True)
+
+
+def test_an_io_error_at_a_checkpoint_stops_the_log(failing: Database, account: AccountId) -> None:
+    """A failed flush of the database file is as bad as one of a commit and is not overlooked,
+    while a full disk only postpones the checkpoint (D4)."""
+    log = SqlLog(failing)
+    author = Author(account, device_id(1))
+    log.append([author.request(1)])
+    FailingDisk.code = 13
+    with pytest.raises(StorageFull):
+        log.maintain(idle=True)
+    FailingDisk.code = None
+    log.append([author.request(1)])
+    FailingDisk.code = 10 | (4 << 8)
+    with pytest.raises(StoreFailed):
+        log.maintain(idle=True)
+    FailingDisk.code = None
+    with pytest.raises(StoreFailed):
+        log.append([author.request(1)])
 
 
 def test_a_failed_commit_leaves_nothing_remembered(failing: Database, account: AccountId) -> None:

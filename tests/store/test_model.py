@@ -123,7 +123,7 @@ def compare(database: Database) -> None:
             super().__init__(SqlLog(database))
 
     run_state_machine_as_test(
-        Comparison, settings=settings(max_examples=25, stateful_step_count=20, deadline=None)
+        Comparison, settings=settings(max_examples=15, stateful_step_count=15, deadline=None)
     )
 
 

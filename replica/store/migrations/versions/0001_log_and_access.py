@@ -33,6 +33,7 @@ def _create_log() -> None:
         Column("position", BigInteger, nullable=False),
         Column("chain", LargeBinary(32), nullable=False),
         PrimaryKeyConstraint("account"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "segments",
@@ -60,6 +61,7 @@ def _create_log() -> None:
         Column("hash", LargeBinary(32), nullable=False),
         Column("stamp", LargeBinary(16), nullable=False),
         PrimaryKeyConstraint("account", "device", "epoch"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "asides",
