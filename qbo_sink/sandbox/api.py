@@ -12,7 +12,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from qbo_sink.sandbox import batch, feed, paper, search
+from qbo_sink.sandbox import batch, feed, paper, search, taxservice
 from qbo_sink.sandbox.books import Company
 from qbo_sink.sandbox.entities import BY_PATH, Entity
 from qbo_sink.sandbox.faults import (
@@ -26,7 +26,7 @@ from qbo_sink.sandbox.faults import (
 from qbo_sink.sandbox.query import parse
 from qbo_sink.sandbox.replay import Replay, Reply, checked_id, fingerprint
 from qbo_sink.sandbox.service import Sandbox
-from qbo_sink.sandbox.values import read_json, stamp_ms, today, write_json
+from qbo_sink.sandbox.values import Json, read_json, stamp_ms, today, write_json
 from qbo_sink.sandbox.writes import Written
 
 JSON_TYPE = "application/json;charset=UTF-8"
@@ -139,7 +139,17 @@ def _read(call: Call, entity: Entity, id_: str) -> Reply:
     if found is None or found.deleted:
         state = "was deleted" if found else "does not exist"
         raise refused(610, f"Object Not Found : {entity.name} {id_} {state}")
-    return call.envelope(entity.name, write_json(found.body))
+    body = found.body
+    if "invoicelink" in call.params.get("include", "").lower():
+        _add_invoice_link(body)
+    return call.envelope(entity.name, write_json(body))
+
+
+def _add_invoice_link(body: Json) -> None:
+    """A link to pay exists where online payment is on and there is an address to send it to."""
+    online = ("AllowOnlineCreditCardPayment", "AllowOnlineACHPayment", "AllowOnlinePayment")
+    if any(body.get(name) for name in online) and "BillEmail" in body:
+        body["InvoiceLink"] = f"https://pay.sandbox.invalid/invoice/{body['Id']}"
 
 
 def _single(name: str) -> Callable[[Call], Reply]:
@@ -189,6 +199,14 @@ def _exchange_rate(call: Call) -> Reply:
         "sparse": False,
     }
     return call.envelope("ExchangeRate", write_json(value))
+
+
+def _tax_service(call: Call) -> Reply:
+    def run() -> Reply:
+        created = taxservice.create(call.sandbox.books, call.company, _json(call))
+        return Reply(200, write_json(created))
+
+    return _once(call, run)
 
 
 def _write(call: Call, entity: Entity) -> Reply:
@@ -258,4 +276,5 @@ _SPECIAL: dict[tuple[str, str], Callable[[Call], Reply]] = {
     ("GET", "companyinfo"): _single("companyinfo"),
     ("GET", "preferences"): _single("preferences"),
     ("GET", "exchangerate"): _exchange_rate,
+    ("POST", "taxservice"): _tax_service,
 }

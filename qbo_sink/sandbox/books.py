@@ -265,6 +265,16 @@ class Books:
         )
         return int(value or 0)
 
+    def reserve(self, realm: str, name: str, value: int) -> None:
+        """Let a sequence go on after ``value``; inside :meth:`atomic`."""
+        s = tables.sequences
+        statement = insert(s).values(realm=realm, name=name, value=value)
+        self.connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["realm", "name"], set_={"value": func.max(s.c.value, value)}
+            )
+        )
+
     def put(
         self,
         company: Company,
@@ -284,6 +294,7 @@ class Books:
         if old is None:
             sequence = "transaction" if entity.is_transaction else entity.name
             id_ = body.get("Id") or str(self.next_value(company.realm, sequence))
+            self.reserve(company.realm, sequence, int(id_))
             created, token = stamp(now, company.zone), 0
         else:
             id_, token = old.id, old.token + bump

@@ -20,19 +20,22 @@ TAXES = {
     "US": (("California", "8"), ("Tucson", "8.6")),
     "GB": (("20.0% S", "20"), ("5.0% R", "5"), ("0.0% Z", "0")),
 }
+# (Id, name, type, subtype); clients' own examples know some of a sample company's Ids by heart.
 _ACCOUNTS = (
-    ("Sales", "Income", "SalesOfProductIncome"),
-    ("Accounts Receivable (A/R)", "Accounts Receivable", "AccountsReceivable"),
-    ("Inventory Asset", "Other Current Asset", "Inventory"),
-    ("Cost of Goods Sold", "Cost of Goods Sold", "SuppliesMaterialsCogs"),
-    ("Checking", "Bank", "Checking"),
-    ("Accounts Payable (A/P)", "Accounts Payable", "AccountsPayable"),
-    ("Company Card", "Credit Card", "CreditCard"),
-    ("Office Expenses", "Expense", "OfficeGeneralAdministrativeExpenses"),
-    ("Discounts given", "Income", "DiscountsRefundsGiven"),
-    ("Shipping Income", "Income", "SalesOfProductIncome"),
-    ("Undeposited Funds", "Other Current Asset", "UndepositedFunds"),
-    ("Services", "Income", "ServiceFeeIncome"),
+    ("1", "Office Expenses", "Expense", "OfficeGeneralAdministrativeExpenses"),
+    ("33", "Accounts Payable (A/P)", "Accounts Payable", "AccountsPayable"),
+    ("35", "Checking", "Bank", "Checking"),
+    ("36", "Savings", "Bank", "Savings"),
+    ("41", "Company Card", "Credit Card", "CreditCard"),
+    ("42", "Fuel Card", "Credit Card", "CreditCard"),
+    ("45", "Services", "Income", "ServiceFeeIncome"),
+    ("79", "Sales of Product Income", "Income", "SalesOfProductIncome"),
+    ("80", "Cost of Goods Sold", "Cost of Goods Sold", "SuppliesMaterialsCogs"),
+    ("81", "Inventory Asset", "Other Current Asset", "Inventory"),
+    ("84", "Accounts Receivable (A/R)", "Accounts Receivable", "AccountsReceivable"),
+    ("85", "Shipping Income", "Income", "OtherPrimaryIncome"),
+    ("86", "Discounts given", "Income", "DiscountsRefundsGiven"),
+    ("87", "Undeposited Funds", "Other Current Asset", "UndepositedFunds"),
 )
 _CUSTOMERS = (
     ("Harbour Deli", "Ana", "Ruiz", "orders@harbourdeli.example", "12 Quay Street"),
@@ -41,13 +44,20 @@ _CUSTOMERS = (
     ("Old Mill Restaurant", "Dana", "Weiss", "mill@oldmill.example", "1 Mill Lane"),
     ("Station Cafe", "Eli", "Moreau", "hello@stationcafe.example", "Platform 2"),
 )
+# (name, SKU, price, description, type)
 _ITEMS = (
-    ("Cheddar", "CH-100", "14.5", "Cheddar, catch weight"),
-    ("Butter 250 g", "BU-250", "2.35", "Butter, salted, 250 g"),
-    ("Oat Milk 1 l", "OM-1", "1.8", "Oat milk, 1 l carton"),
-    ("Sourdough Loaf", "SD-1", "3.9", "Sourdough loaf, 800 g"),
-    ("Delivery", "SRV-DEL", "12", "Delivery by van"),
+    ("Cheddar", "CH-100", "14.5", "Cheddar, catch weight", "NonInventory"),
+    ("Butter 250 g", "BU-250", "2.35", "Butter, salted, 250 g", "NonInventory"),
+    ("Oat Milk 1 l", "OM-1", "1.8", "Oat milk, 1 l carton", "NonInventory"),
+    ("Sourdough Loaf", "SD-1", "3.9", "Sourdough loaf, 800 g", "NonInventory"),
+    ("Delivery", "SRV-DEL", "12", "Delivery by van", "Service"),
+    ("Olive Oil 5 l", "OO-5", "38", "Olive oil, 5 l canister", "Inventory"),
+    ("Basmati Rice 10 kg", "RI-10", "21.25", "Basmati rice, 10 kg sack", "Inventory"),
+    ("Espresso Beans 1 kg", "ES-1", "17.4", "Espresso beans, 1 kg", "Inventory"),
+    ("Mixed Crate", "MX-1", "27", "Seasonal fruit and vegetables", "NonInventory"),
+    ("Tasting", "SRV-TAS", "35", "Tasting for one hour", "Service"),
 )
+_METHODS = ("Cash", "Check", "Visa", "Transfer")
 
 
 def seed(books: Books, realm: str, country: str) -> Company:
@@ -60,8 +70,8 @@ def seed(books: Books, realm: str, country: str) -> Company:
         _singles(books, company)
         _taxes(books, company)
         writer = Writer(books, company, Switches())
-        for entity, body in _lists(company):
-            writer.save(ENTITIES[entity], body, write_json(body))
+        for entity, body, new_id in _lists(company):
+            writer.save(ENTITIES[entity], body, write_json(body), new_id=new_id)
     return company
 
 
@@ -93,7 +103,12 @@ def _singles(books: Books, company: Company) -> None:
     }
     preferences: Json = {
         "Id": "1",
-        "EmailMessagesPrefs": {},
+        "EmailMessagesPrefs": {
+            "InvoiceMessage": {"Subject": "Invoice", "Message": "Your invoice is attached."},
+            "EstimateMessage": {"Subject": "Estimate", "Message": "Your estimate is attached."},
+            "SalesReceiptMessage": {"Subject": "Receipt", "Message": "Your receipt is attached."},
+            "StatementMessage": {"Subject": "Statement", "Message": "Your statement is attached."},
+        },
         "ProductAndServicesPrefs": {
             "ForSales": True,
             "ForPurchase": True,
@@ -127,12 +142,26 @@ def _singles(books: Books, company: Company) -> None:
             "PartnerTaxEnabled": company.is_us,
             "TaxGroupCodeRef": {"value": "2"},
         },
-        "TimeTrackingPrefs": {"UseServices": True, "BillCustomers": True},
+        "TimeTrackingPrefs": {
+            "UseServices": True,
+            "BillCustomers": True,
+            "ShowBillRateToAll": False,
+            "WorkWeekStartDate": "Monday",
+            "MarkTimeEntriesBillable": True,
+        },
         "CurrencyPrefs": {"MultiCurrencyEnabled": False, "HomeCurrency": home},
-        "OtherPrefs": {"NameValue": [{"Name": "SalesFormsPrefs.DefaultItem", "Value": "1"}]},
+        "OtherPrefs": {"NameValue": _other_preferences()},
     }
     books.put(company, ENTITIES["CompanyInfo"], info)
     books.put(company, ENTITIES["Preferences"], preferences)
+
+
+def _other_preferences() -> list[Json]:
+    message = "Thank you for your business and have a great day!"
+    return [
+        {"Name": "SalesFormsPrefs.DefaultCustomerMessage", "Value": message},
+        {"Name": "SalesFormsPrefs.DefaultItem", "Value": "1"},
+    ]
 
 
 def _custom_fields() -> list[Json]:
@@ -170,29 +199,52 @@ def _taxes(books: Books, company: Company) -> None:
         books.put(company, ENTITIES["TaxCode"], code)
 
 
-def _lists(company: Company) -> list[tuple[str, Json]]:
-    rows: list[tuple[str, Json]] = [
-        ("Account", {"Name": name, "AccountType": kind, "AccountSubType": subtype})
-        for name, kind, subtype in _ACCOUNTS
+def _lists(company: Company) -> list[tuple[str, Json, str]]:
+    """(entity, body, wanted Id) in the order of creation; no Id: the next one."""
+    rows: list[tuple[str, Json, str]] = [
+        ("Account", {"Name": name, "AccountType": kind, "AccountSubType": subtype}, id_)
+        for id_, name, kind, subtype in _ACCOUNTS
     ]
+    rows += [("Customer", _customer(company, customer), "") for customer in _CUSTOMERS]
+    rows += [("Item", _item(*item), "") for item in _ITEMS]
+    rows += [(entity, body, "") for entity, body in _others()]
+    return rows
+
+
+def _customer(company: Company, row: tuple[str, str, str, str, str]) -> Json:
+    name, given, family, mail, street = row
+    region = "CA" if company.is_us else "Greater London"
+    address = {"Line1": street, "City": "Sampleton", "CountrySubDivisionCode": region}
+    address |= {"PostalCode": "94000" if company.is_us else "SA1 1AA"}
+    body: Json = {"DisplayName": name, "CompanyName": name, "GivenName": given}
+    body |= {"FamilyName": family, "PrimaryEmailAddr": {"Address": mail}}
+    return body | {"BillAddr": address, "ShipAddr": address}
+
+
+def _item(name: str, sku: str, price: str, text: str, kind: str) -> Json:
+    body: Json = {"Name": name, "Sku": sku, "Description": text, "Type": kind}
+    body |= {"UnitPrice": Decimal(price), "Taxable": kind != "Service"}
+    body |= {"IncomeAccountRef": {"value": "79" if kind != "Service" else "45"}}
+    if kind == "Inventory":
+        body |= {"AssetAccountRef": {"value": "81"}, "ExpenseAccountRef": {"value": "80"}}
+        body |= {"TrackQtyOnHand": True, "QtyOnHand": 100, "InvStartDate": "2020-01-01"}
+    return body
+
+
+def _others() -> list[tuple[str, Json]]:
+    rows: list[tuple[str, Json]] = [("PaymentMethod", {"Name": name}) for name in _METHODS]
     rows += [
+        ("Payment", {"CustomerRef": {"value": str(number)}, "TotalAmt": Decimal(10 * number)})
+        for number in range(1, 6)
+    ]
+    return [
+        *rows,
         ("Term", {"Name": "Due on receipt", "DueDays": 0}),
         ("Term", {"Name": "Net 15", "DueDays": 15}),
         ("Term", {"Name": "Net 30", "DueDays": 30}),
-    ]
-    region = "CA" if company.is_us else "Greater London"
-    for name, given, family, mail, street in _CUSTOMERS:
-        address = {"Line1": street, "City": "Sampleton", "CountrySubDivisionCode": region}
-        address |= {"PostalCode": "94000" if company.is_us else "SA1 1AA"}
-        body: Json = {"DisplayName": name, "CompanyName": name, "GivenName": given}
-        body |= {"FamilyName": family, "PrimaryEmailAddr": {"Address": mail}}
-        rows.append(("Customer", body | {"BillAddr": address, "ShipAddr": address}))
-    for name, sku, price, text in _ITEMS:
-        kind = "Service" if name == "Delivery" else "NonInventory"
-        body = {"Name": name, "Sku": sku, "Description": text, "Type": kind}
-        body |= {"UnitPrice": Decimal(price), "Taxable": kind != "Service"}
-        rows.append(("Item", body | {"IncomeAccountRef": {"value": "1"}}))
-    rows += [
+        ("TaxAgency", {"DisplayName": "Tax Agency", "TaxTrackedOnSales": True}),
+        ("CompanyCurrency", {"Name": "Canadian Dollar", "Code": "CAD"}),
+        ("CompanyCurrency", {"Name": "Euro", "Code": "EUR"}),
         ("Vendor", {"DisplayName": "Dairy Cooperative"}),
         ("Vendor", {"DisplayName": "Bakery North"}),
         ("Employee", {"GivenName": "Rep", "FamilyName": "Seven"}),
@@ -201,4 +253,3 @@ def _lists(company: Company) -> list[tuple[str, Json]]:
         ("Class", {"Name": "Catering"}),
         ("Department", {"Name": "Main Store"}),
     ]
-    return rows

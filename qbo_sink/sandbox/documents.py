@@ -6,7 +6,7 @@ from typing import Any
 
 from qbo_sink.sandbox import tax, totals
 from qbo_sink.sandbox.draft import Draft
-from qbo_sink.sandbox.entities import POSTING, SALES
+from qbo_sink.sandbox.entities import NON_POSTING, SALES
 from qbo_sink.sandbox.faults import refused
 from qbo_sink.sandbox.values import ZERO, Json, cents, today
 
@@ -56,6 +56,7 @@ def party_matches(draft: Draft) -> None:
     prop = draft.entity.party
     party = draft.get(prop.removesuffix("Ref"), draft.body.get(prop)) if prop else None
     if party is None:
+        draft.body.setdefault("CurrencyRef", draft.prefers("CurrencyPrefs", "HomeCurrency"))
         return
     if not party.get("Active", True):
         name = party.get("DisplayName", "")
@@ -79,8 +80,6 @@ def party_matches(draft: Draft) -> None:
 def line_form(draft: Draft) -> None:
     """Every line has a type; an item line without item counts as text; amounts are exact."""
     lines: list[Json] = draft.body.get("Line", [])
-    if not lines:
-        raise refused(2020, "Required parameter Line is missing in the request", "Line")
     if len(lines) > LINES_MAX:
         raise refused(2180, f"A transaction has at most {LINES_MAX} lines", "Line")
     for index, line in enumerate(lines):
@@ -146,7 +145,7 @@ def dates(draft: Draft) -> None:
     """TxnDate defaults to today in the company's zone; nothing is written into closed books."""
     body = draft.body
     body.setdefault("TxnDate", today(draft.books.clock.now_ms(), draft.company.zone))
-    closes = draft.entity.name in POSTING or draft.switches.closed_books_block_estimates
+    closes = draft.entity.name not in NON_POSTING or draft.switches.closed_books_block_estimates
     closed = draft.prefers("AccountingInfoPrefs", "BookCloseDate")
     if not closes or not closed:
         return
@@ -174,6 +173,8 @@ def sales_defaults(draft: Draft) -> None:
     body.setdefault("EmailStatus", "NotSet")
     if draft.entity.name == "Estimate":
         body.setdefault("TxnStatus", "Pending")
+        # Links are made by the invoice; a client that sends whole objects cannot change them.
+        body["LinkedTxn"] = draft.old.body.get("LinkedTxn", []) if draft.old else []
     if body["EmailStatus"] == "NeedToSend" and "Address" not in body.get("BillEmail", {}):
         raise refused(6420, "BillEmail is required when EmailStatus is NeedToSend", "BillEmail")
     if draft.entity.name == "Invoice":
@@ -194,8 +195,9 @@ def sales_totals(draft: Draft) -> None:
             paid = body.get("Deposit", ZERO)
         body["Balance"] = cents(body["TotalAmt"] - paid)
     elif draft.entity.name == "CreditMemo":
-        body["RemainingCredit"] = body["TotalAmt"]
-        body["Balance"] = body["TotalAmt"]
+        body["RemainingCredit"] = body["Balance"] = body["TotalAmt"]
+    elif draft.entity.name in ("SalesReceipt", "RefundReceipt"):
+        body["Balance"] = ZERO
 
 
 def other_totals(draft: Draft) -> None:
@@ -213,10 +215,11 @@ def other_totals(draft: Draft) -> None:
         if applied > body["TotalAmt"]:
             raise refused(6000, "Payment lines exceed the total of the payment", "Line")
         body["UnappliedAmt"] = cents(body["TotalAmt"] - applied)
-    else:
+    elif lines:
         body["TotalAmt"] = cents(sum((line.get("Amount", ZERO) for line in lines), ZERO))
-        if name == "Bill":
+        if name in ("Bill", "VendorCredit"):
             body["Balance"] = body["TotalAmt"]
+        if name == "Bill":
             body.setdefault("DueDate", body["TxnDate"])
 
 
@@ -233,6 +236,19 @@ def _balanced(lines: list[Json]) -> None:
         sides[detail["PostingType"]] += line.get("Amount", ZERO)
     if sides["Debit"] != sides["Credit"]:
         raise refused(2300, "Debits and credits of a journal entry must be equal", "Line")
+
+
+def transfer_and_time(draft: Draft) -> None:
+    """A transfer is between two accounts; time is somebody's."""
+    body = draft.body
+    if draft.entity.name == "Transfer":
+        if body["FromAccountRef"]["value"] == body["ToAccountRef"]["value"]:
+            raise refused(6000, "A transfer needs two different accounts", "ToAccountRef")
+        body["Amount"] = cents(body["Amount"])
+    elif draft.entity.name == "TimeActivity":
+        who = "VendorRef" if body["NameOf"] == "Vendor" else "EmployeeRef"
+        if who not in body:
+            raise refused(2020, f"Required parameter {who} is missing in the request", who)
 
 
 def line_ids(draft: Draft) -> None:

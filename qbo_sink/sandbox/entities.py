@@ -109,6 +109,20 @@ ENTITIES: dict[str, Entity] = {
             "CustomerRef",
             f"{_PAPER} void",
         ),
+        _transaction("SalesReceipt", _SALE, "Line", "CustomerRef", f"{_PAPER} void"),
+        _transaction("RefundReceipt", _SALE, "Line", "CustomerRef", _PAPER),
+        _transaction(
+            "PurchaseOrder",
+            f"{_DOCUMENT} VendorRef DueDate:date POStatus",
+            "VendorRef Line",
+            "VendorRef",
+            _PAPER,
+        ),
+        _transaction("VendorCredit", f"{_DOCUMENT} VendorRef", "VendorRef Line", "VendorRef"),
+        _transaction("Transfer", _DOCUMENT, "FromAccountRef ToAccountRef Amount", ""),
+        _transaction(
+            "TimeActivity", f"{_DOCUMENT} EmployeeRef VendorRef CustomerRef", "NameOf", ""
+        ),
         _named(
             "Customer",
             f"{_PARTY} FullyQualifiedName Balance:number Job:bool ParentRef BillWithParent:bool",
@@ -136,6 +150,17 @@ ENTITIES: dict[str, Entity] = {
             "CurrentBalance:number SubAccount:bool ParentRef",
             child="SubAccount",
         ),
+        _named("PaymentMethod", f"Id:id Name Active:bool Type {_TIMES}"),
+        _named("CustomerType", f"Id:id Name Active:bool {_TIMES}", verbs="", cdc=False),
+        _named("CompanyCurrency", f"Id:id Name Code Active:bool {_TIMES}"),
+        _named(
+            "TaxAgency",
+            f"Id:id DisplayName {_TIMES}",
+            prop="DisplayName",
+            required="DisplayName",
+            verbs="create",
+            cdc=False,
+        ),
         _named("Term", f"Id:id Name Active:bool Type {_TIMES}"),
         _named("TaxCode", f"{_LIST} Description Taxable:bool", verbs="", cdc=False),
         _named("TaxRate", f"{_LIST} Description RateValue:number", verbs="", cdc=False),
@@ -146,10 +171,10 @@ ENTITIES: dict[str, Entity] = {
 
 BY_PATH: dict[str, Entity] = {entity.name.lower(): entity for entity in ENTITIES.values()}
 
-POSTING = frozenset({"Invoice", "CreditMemo", "Bill", "Purchase", "JournalEntry", "Payment"})
-"""Transactions that move balances; an estimate does not (section 1.17, closed books)."""
+NON_POSTING = frozenset({"Estimate", "PurchaseOrder", "TimeActivity"})
+"""Transactions that move no balance (section 1.17, closed books)."""
 
-SALES = frozenset({"Estimate", "Invoice", "CreditMemo"})
+SALES = frozenset({"Estimate", "Invoice", "CreditMemo", "SalesReceipt", "RefundReceipt"})
 """Transactions with item lines, discount, shipping and sales tax."""
 
 # What the server needs to know about the pseudo references that no list holds.

@@ -156,7 +156,8 @@ def account_kind(draft: Draft) -> None:
     if "AccountType" not in body:
         if "AccountSubType" not in body:
             raise refused(2020, "Required parameter AccountType is missing", "AccountType")
-        body["AccountType"] = "Other Current Asset"
+        cash = body["AccountSubType"] in ("CashOnHand", "Checking", "Savings", "MoneyMarket")
+        body["AccountType"] = "Bank" if cash else "Other Current Asset"
     body["Classification"] = _CLASSIFICATION.get(body["AccountType"], "Asset")
     body.setdefault("AccountSubType", body["AccountType"].replace(" ", ""))
     body.setdefault("CurrentBalance", ZERO)
@@ -172,7 +173,7 @@ def party_defaults(draft: Draft) -> None:
         return
     body = draft.body
     body.setdefault("Balance", ZERO)
-    home = draft.prefers("CurrencyPrefs", "HomeCurrency") or {"value": "USD"}
+    home: Json = draft.prefers("CurrencyPrefs", "HomeCurrency")
     if draft.old is not None and "CurrencyRef" in draft.old.body:
         if (
             body.get("CurrencyRef", draft.old.body["CurrencyRef"])["value"]

@@ -148,8 +148,8 @@ _SOURCE: dict[str, str] = {
     "AllowOnlinePayment:bool "
     "AllowOnlineCreditCardPayment:bool AllowOnlineACHPayment:bool AllowOnlinePayPalPayment:bool "
     "AllowOnlineAffirmPayment:bool EInvoiceStatus:any InvoiceLink:any! "
-    "InvoiceLinkSecurityCode:any! InvoiceLinkExpiryDate:any! invoiceStatus:any! callToAction:any! invoiceStatusLog:any! "
-    "InvoiceEx:any LessCIS:any! ECloudStatusTimeStamp:any! OverDue:any",
+    "InvoiceLinkSecurityCode:any! InvoiceLinkExpiryDate:any! invoiceStatus:any! callToAction:any! "
+    "invoiceStatusLog:any! InvoiceEx:any LessCIS:any! ECloudStatusTimeStamp:any! OverDue:any",
     "CreditMemo": _SALES + " TxnStatus:text RemainingCredit:any! InvoiceRef:ref CreditMemoEx:any",
     "Bill": _TRANSACTION + " TxnStatus:text VendorRef:ref>Vendor APAccountRef:ref>Account "
     "TotalAmt:any! BillEmail:mail ReplyEmail:mail Memo:text4000 "
@@ -168,6 +168,26 @@ _SOURCE: dict[str, str] = {
     "PaymentRefNum:text21 PaymentType:any CheckPayment:any CreditCardPayment:any TotalAmt:number "
     "UnappliedAmt:any! ProcessPayment:bool ProcessBankPayment:bool TaxExemptionRef:ref "
     "PaymentEx:any",
+    "SalesReceipt": _SALES + " TxnStatus:text SalesReceiptEx:any",
+    "RefundReceipt": _SALES + " TxnStatus:text RemainingCredit:any! RefundReceiptEx:any",
+    "PurchaseOrder": _TRANSACTION + " TxnStatus:text VendorRef:ref>Vendor "
+    "APAccountRef:ref>Account TotalAmt:any! Memo:text4000 GlobalTaxCalculation:enum>GlobalTax "
+    "TaxCodeRef:ref ClassRef:ref>Class ReimbursableInfoRef:any SalesTermRef:ref>Term DueDate:date "
+    "ExpectedDate:date VendorAddr:address ShipAddr:address DropShipToEntity:any "
+    "ShipMethodRef:ref FOB:text POEmail:mail TemplateRef:ref PrintStatus:enum>Print "
+    "EmailStatus:enum>Email ManuallyClosed:bool POStatus:text PurchaseOrderEx:any Balance:any! "
+    "HomeBalance:any! PayerRef:ref",
+    "VendorCredit": _TRANSACTION + " TxnStatus:text VendorRef:ref>Vendor "
+    "APAccountRef:ref>Account TotalAmt:any! Memo:text4000 GlobalTaxCalculation:enum>GlobalTax "
+    "Balance:any! PayerRef:ref VendorCreditEx:any",
+    "Transfer": _TRANSACTION + " TxnStatus:text FromAccountRef:ref>Account "
+    "ToAccountRef:ref>Account Amount:number ClassRef:ref>Class TransferEx:any",
+    "TimeActivity": _TRANSACTION + " TimeZone:any NameOf:text EmployeeRef:ref>Employee "
+    "VendorRef:ref>Vendor OtherNameRef:ref CustomerRef:ref>Customer ItemRef:ref>Item "
+    "ClassRef:ref>Class PayrollItemRef:ref BillableStatus:enum>Billable Taxable:bool "
+    "HourlyRate:number Hours:int Minutes:int Seconds:int BreakHours:int BreakMinutes:int "
+    "BreakSeconds:int StartTime:time EndTime:time Description:text4000 CostRate:number "
+    "UseTimeEntry:any TimeActivityEx:any TransactionLocationType:text TimeChargeId:any",
     # Names --------------------------------------------------------------------------------------
     "Customer": _PARTY + " Taxable:bool BillAddr:address ShipAddr:address OtherAddr:any "
     "ContactName:text AltContactName:text Notes:text2000 Job:bool BillWithParent:bool "
@@ -183,10 +203,10 @@ _SOURCE: dict[str, str] = {
     "Vendor": _PARTY + " ContactName:text AltContactName:text Notes:text2000 BillAddr:address "
     "ShipAddr:address OtherAddr:any TaxCountry:text TaxIdentifier:text20 TaxIdEffectiveDate:date "
     "BusinessNumber:text ParentRef:ref>Vendor VendorTypeRef:ref TermRef:ref>Term "
-    "PrefillAccountRef:ref Balance:any! BillRate:number OpenBalanceDate:date CreditLimit:number AcctNum:text100 "
-    "Vendor1099:bool T4AEligible:bool T5018Eligible:bool CurrencyRef:ref TDSEnabled:bool "
-    "TDSEntityTypeId:any TDSSectionTypeId:any TDSOverrideThreshold:any TaxReportingBasis:text "
-    "APAccountRef:ref>Account VendorEx:any GSTIN:text GSTRegistrationType:text "
+    "PrefillAccountRef:ref Balance:any! BillRate:number OpenBalanceDate:date CreditLimit:number "
+    "AcctNum:text100 Vendor1099:bool T4AEligible:bool T5018Eligible:bool CurrencyRef:ref "
+    "TDSEnabled:bool TDSEntityTypeId:any TDSSectionTypeId:any TDSOverrideThreshold:any "
+    "TaxReportingBasis:text APAccountRef:ref>Account VendorEx:any GSTIN:text GSTRegistrationType:text "
     "IsSubContractorCIS:any SubcontractorType:any CISRate:any HasTPAR:bool "
     "VendorPaymentBankDetail:any Source:text CostRate:number HasShownFormFields:any",
     "Employee": _PARTY + " EmployeeType:text EmployeeNumber:text100 SSN:text PrimaryAddr:address "
@@ -217,6 +237,13 @@ _SOURCE: dict[str, str] = {
     "OpeningBalanceDate:date CurrentBalance:any! CurrentBalanceWithSubAccounts:any! "
     "CurrencyRef:ref TaxAccount:bool TaxCodeRef:ref>TaxCode OnlineBankingEnabled:bool FIName:text "
     "JournalCodeRef:ref AccountEx:any",
+    "PaymentMethod": _BASE + " Name:text31 Active:bool Type:text PaymentMethodEx:any",
+    "CustomerType": _BASE + " Name:text100 Active:bool",
+    "TaxAgency": _BASE + " DisplayName:text100 SalesTaxCodeRef:ref SalesTaxCountry:text "
+    "SalesTaxReturnRef:ref TaxRegistrationNumber:text ReportingPeriod:any TaxAgencyExt:any "
+    "TaxTrackedOnPurchases:bool TaxTrackedOnSales:bool TaxOnTaxesOnPurchases:any "
+    "TaxOnTaxesOnSales:any LastFileDate:any TaxAgencyConfig:any",
+    "CompanyCurrency": _BASE + " Name:text100 Code:text3 Active:bool CurrencyEx:any",
     "Term": _BASE + " Name:text31 Active:bool Type:any! DiscountPercent:number DueDays:int "
     "DiscountDays:int DayOfMonthDue:int DueNextMonthDays:int DiscountDayOfMonth:int "
     "SalesTermEx:any",
@@ -234,8 +261,8 @@ _SOURCE: dict[str, str] = {
     "CompanyUserAdminEmail:any CompanyStartDate:date EmployerId:text FiscalYearStartMonth:text "
     "TaxYearStartMonth:text QBVersion:any Country:text IsQBW:any ShipAddr:any OtherAddr:any "
     "Email:mail WebAddr:web Mobile:phone LastImportedTime:any LastSyncTime:any "
-    "SupportedLanguages:text DefaultTimeZone:text MultiByteCharsSupported:any NameValue:[name_value] FaxNumber:any "
-    "CompanyInfoEx:any PrimaryPhoneNumber:any",
+    "SupportedLanguages:text DefaultTimeZone:text MultiByteCharsSupported:any "
+    "NameValue:[name_value] FaxNumber:any CompanyInfoEx:any PrimaryPhoneNumber:any",
     "name_value": "Name Value",
     "Preferences": _BASE + " EmailMessagesPrefs:any ProductAndServicesPrefs:any ReportPrefs:any "
     "AccountingInfoPrefs:any SalesFormsPrefs:any VendorAndPurchasesPrefs:any TaxPrefs:any "

@@ -39,6 +39,7 @@ TRANSACTION_RULES: tuple[Rule, ...] = (
     documents.sales_defaults,
     documents.sales_totals,
     documents.other_totals,
+    documents.transfer_and_time,
     documents.line_ids,
     documents.estimate_link,
     documents.payment_links,
@@ -75,8 +76,11 @@ class Writer(NamedTuple):
     switches: Switches
     include: frozenset[str] = frozenset()
 
-    def save(self, entity: Entity, raw: object, source: bytes) -> Written:
-        """Create, or update when the body has an Id. Raises ``Refused``; nothing is kept then."""
+    def save(self, entity: Entity, raw: object, source: bytes, *, new_id: str = "") -> Written:
+        """Create, or update when the body has an Id. Raises ``Refused``; nothing is kept then.
+
+        ``new_id`` is the Id that a new object shall get, for the sample company.
+        """
         if not isinstance(raw, dict):
             raise refused(2000, "The request body must be one JSON object")
         shaped = shape(entity.name, raw, source)
@@ -86,7 +90,7 @@ class Writer(NamedTuple):
         if entity.family == "single":
             id_ = "1"
         wanted = "update" if id_ else "create"
-        if wanted not in entity.verbs:
+        if wanted not in entity.verbs and not new_id:
             raise refused(500, f"Operation {wanted} is not supported for {entity.name}")
         if id_:
             draft = self._update(entity, id_, shaped)
@@ -97,6 +101,8 @@ class Writer(NamedTuple):
         for rule in RULES[entity.family]:
             rule(draft)
         self._name_references(draft.body, entity.name)
+        if new_id:
+            draft.body["Id"] = new_id
         stored = self.books.put(self.company, entity, draft.body)
         changes = [Change(entity.name, stored["Id"], "Update" if draft.old else "Create")]
         also = effects.after_write(draft, stored)
