@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, Insert, Row, bindparam, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -37,15 +37,6 @@ from replica.store.tables import asides, device_heads, logs, segments
 
 _DeviceKey = tuple[bytes, bytes, int]  # account, device, epoch
 _AccountEnd = tuple[int, bytes]  # position, chain
-
-
-class KeptAside(NamedTuple):
-    """An event beside the log, and where it came from."""
-
-    device: DeviceId
-    epoch: int
-    received_ms: int
-    aside: Aside
 
 
 class _Ends:
@@ -233,21 +224,6 @@ class SqlLog:
                 AccountId(account): Position(position)
                 for account, position in connection.execute(query)
             }
-
-    def kept_aside(self, account: AccountId, *, limit: int) -> list[KeptAside]:
-        """The newest events of all devices that did not get into the log, for the office
-        (reliability I-19)."""
-        query = (
-            select(*_ASIDE_COLUMNS, asides.c.device, asides.c.epoch, asides.c.received_ms)
-            .where(asides.c.account == account)
-            .order_by(asides.c.received_ms.desc(), asides.c.device, asides.c.seq.desc())
-            .limit(limit)
-        )
-        with self._database.reading() as connection:
-            return [
-                KeptAside(row.device, row.epoch, row.received_ms, Aside(*row[:5]))
-                for row in connection.execute(query)
-            ]
 
     def maintain(self, *, idle: bool) -> None:
         """Keep SQLite's write-ahead log small; call from the writer's thread between commits.

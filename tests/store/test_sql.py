@@ -83,23 +83,6 @@ def test_positions_of_many_accounts_in_one_question(database: Database, account:
     assert log.positions([]) == {}
 
 
-def test_the_office_sees_what_was_kept_aside(database: Database, account: AccountId) -> None:
-    """Every quarantined event of the account is listed with its device and reason, newest first,
-    whole, and bounded (I-19)."""
-    log = SqlLog(database)
-    one, two = Author(account, device_id(1)), Author(account, device_id(2))
-    older, newer = one.request(1, asides=2), two.request(0, asides=1)
-    log.append([older, newer._replace(received_ms=newer.received_ms + 1)])
-    listed = log.kept_aside(account, limit=10)
-    assert [(kept.device, kept.aside) for kept in listed] == [
-        (two.device, newer.asides[0]),
-        (one.device, older.asides[1]),
-        (one.device, older.asides[0]),
-    ]
-    assert log.kept_aside(account, limit=1) == listed[:1]
-    assert log.kept_aside(AccountId(os.urandom(16)), limit=10) == []
-
-
 def test_pages_are_bounded_in_segments(
     database: Database, account: AccountId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
