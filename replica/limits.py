@@ -133,6 +133,8 @@ PROJECTION_BUSY_BYTES = 262_144
 # A projection that could not step for this long makes the server not ready.
 PROJECTION_OVERDUE_S = 30.0
 PROJECTION_POLL_MS = 2_000
+# How long a page waits to show what was just saved on it.
+READ_OWN_WRITE_WAIT_S = 5.0
 LIVE_STREAMS_MAX = 200
 LIVE_HEARTBEAT_S = 15.0
 

@@ -15,7 +15,7 @@ from replica.errors import ReplicaError
 from replica.events.event import AccountId
 from replica.server.logs import Logger
 from replica.server.metrics import Metrics
-from replica.sink import Comparison, QueueRow, RunReport, Sink, SinkContext, SinkPlugin, SinkStatus
+from replica.sink import Comparison, QueueRow, RunReport, Sink, SinkPlugin, SinkStatus
 
 NOT_INSTALLED = SinkStatus("not_connected", "No accounting program is connected.", 0)
 
@@ -34,13 +34,6 @@ class Sinks:
         self._logger = logger
         self._metrics = metrics
 
-    @classmethod
-    def from_context(
-        cls, plugins: Sequence[SinkPlugin], context: SinkContext, logger: Logger, metrics: Metrics
-    ) -> Sinks:
-        """One sink per plugin."""
-        return cls(plugins, [plugin.from_context(context) for plugin in plugins], logger, metrics)
-
     async def start(self) -> None:
         """Start each; one that cannot is left out and said so, the others go on."""
         for sink in self._sinks:
@@ -56,6 +49,11 @@ class Sinks:
     @property
     def names(self) -> list[str]:
         return [sink.name for sink in self._started]
+
+    @property
+    def all_started(self) -> bool:
+        """Whether every installed sink is running."""
+        return len(self._started) == len(self._sinks)
 
     def routes(self) -> list[Mount]:
         """Each sink's own routes under ``/sinks/<name>/``."""

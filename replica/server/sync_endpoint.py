@@ -69,6 +69,7 @@ class SyncEndpoint:
         self._metrics = metrics
         self._logger = logger
         self._authors: dict[Connection, Author] = {}
+        self._departed: dict[Connection, Touch] = {}
         self._open = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,6 +116,7 @@ class SyncEndpoint:
 
     def leave(self, connection: Connection) -> None:
         self._connections.leave(connection)
+        self._departed[connection] = touch_of(connection, self._now_ms())
 
     async def standing(self, connection: Connection) -> Standing:
         standing = await asyncio.to_thread(self._read_standing, connection.hello)
@@ -170,14 +172,13 @@ class SyncEndpoint:
             ms=self._now_ms() - connection.opened_ms,
         )
 
-    def touches(self) -> list[Touch]:
-        """News of the devices that are here, for :meth:`Control.touch`."""
+    def take_touches(self) -> list[Touch]:
+        """News of the devices that are or were here since the last call."""
         now_ms = self._now_ms()
-        return [
-            touch_of(connection, now_ms)
-            for account in self._connections.accounts()
-            for connection in self._connections.of(account)
-        ]
+        touches, self._departed = list(self._departed.values()), {}
+        for account in self._connections.accounts():
+            touches += [touch_of(one, now_ms) for one in self._connections.of(account)]
+        return touches
 
 
 def touch_of(connection: Connection, now_ms: int) -> Touch:

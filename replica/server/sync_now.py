@@ -200,7 +200,8 @@ class SyncNow:
         for _ in range(SYNC_PROOF_ROUNDS_MAX):
             last = await _answer(connection.ask_digest(), SYNC_DEVICE_WAIT_S)
             if last is None:
-                return DeviceProof(row, "silent" if connection.met else "offline")
+                still_here = self._connections.find(run.account, connection.device) is connection
+                return DeviceProof(row, "silent" if still_here else "offline")
             pending = last.pending
             position, ours = await self._projecting.digest_at(run.account, last.position)
             if position == last.position and not pending:

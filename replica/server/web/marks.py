@@ -36,6 +36,8 @@ ORDER_MARKS = {
         Mark("invoiced", "Invoiced", "receipt", "ok"),
         Mark("rejected", "Not accepted", "stop", "bad"),
         Mark("cancelled", "Cancelled", "minus", ""),
+        Mark("withdrawn", "Withdrawn", "minus", ""),
+        Mark("unknown", "Not here yet", "clock", ""),
     )
 }
 CONNECTION_MARKS = {

@@ -1,0 +1,148 @@
+"""Requests in, answers out: what API and pages share. Errors become typed answers here."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from replica.errors import (
+    CorruptionError,
+    Forbidden,
+    Malformed,
+    MisuseError,
+    Overloaded,
+    PeerError,
+    ReplicaError,
+    TooLarge,
+    WorldError,
+)
+from replica.server.auth import Auth, NotSignedIn, Principal, Right
+from replica.server.guard import check_form_token, check_same_origin
+
+T = TypeVar("T")
+
+SAFE_METHODS = frozenset({"GET", "HEAD"})
+FORM_HEADER = "x-form-token"
+
+
+class NotFound(PeerError):
+    """There is no such thing in this account."""
+
+    code = "not_found"
+
+
+_STATUS: tuple[tuple[type[ReplicaError], int], ...] = (
+    (NotSignedIn, 401),
+    (NotFound, 404),
+    (Forbidden, 403),
+    (TooLarge, 413),
+    (Malformed, 400),
+    (PeerError, 400),
+    (Overloaded, 429),
+    (WorldError, 503),
+    (MisuseError, 400),
+    (CorruptionError, 500),
+)
+
+
+def status_of(error: ReplicaError) -> int:
+    """The HTTP status of an error's family."""
+    return next((status for family, status in _STATUS if isinstance(error, family)), 500)
+
+
+def describe(error: ReplicaError) -> tuple[str, str]:
+    """What the asker is told: message and hint. Our own trouble is told without its details."""
+    if isinstance(error, CorruptionError):
+        return "internal error", ""
+    if isinstance(error, WorldError) and not isinstance(error, Overloaded):
+        return "not possible at this moment; nothing was lost, try again", error.hint
+    return str(error), error.hint
+
+
+class Json(Response):
+    """A JSON answer. Bytes are shown in hex."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return msgspec.json.encode(content, enc_hook=_encode_other)
+
+
+def json_problem(error: ReplicaError) -> Json:
+    """``{"code", "message", "hint"}`` with the status of the family."""
+    message, hint = describe(error)
+    headers = {}
+    if isinstance(error, Overloaded):
+        headers["retry-after"] = str(max(1, error.retry_after_ms // 1_000))
+    body = {"code": error.code, "message": message, "hint": hint}
+    return Json(body, status_code=status_of(error), headers=headers)
+
+
+async def json_body(request: Request, shape: type[T]) -> T:
+    """The body as ``shape``. Raises ``Malformed``."""
+    try:
+        return msgspec.json.decode(await request.body(), type=shape)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        raise Malformed(f"body: {error}") from error
+
+
+async def principal_of(
+    request: Request, auth: Auth, origins: frozenset[str], right: Right
+) -> Principal:
+    """Who asks, checked for ``right``; for a change by cookie also where it came from.
+
+    Such a change carries the form token too: in a header here, in a field where a page reads it.
+    """
+    principal = await auth.principal(request)
+    if principal.session and request.method not in SAFE_METHODS:
+        check_same_origin(request.headers, origins)
+    principal.require(right)
+    return principal
+
+
+def check_header_token(request: Request, principal: Principal) -> None:
+    """Raise ``Forbidden`` unless a change by cookie carries the form token in its header."""
+    if principal.session and request.method not in SAFE_METHODS:
+        check_form_token(principal.session, request.headers.get(FORM_HEADER, ""))
+
+
+def client_address(request: Request) -> str:
+    """Where a request came from, as the server sees it."""
+    return request.client.host if request.client else "unknown"
+
+
+def encode_key(key: tuple[Any, ...] | None) -> str | None:
+    """The key of a list's next page as text for an address; None after the last."""
+    if key is None:
+        return None
+    return base64.urlsafe_b64encode(msgspec.json.encode(key)).rstrip(b"=").decode()
+
+
+def decode_key(text: str | None, *shape: type) -> tuple[Any, ...] | None:
+    """The key that ``encode_key`` made. Raises ``Malformed`` for anything else."""
+    if not text:
+        return None
+    try:
+        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        return msgspec.json.decode(data, type=tuple[shape])  # type: ignore[valid-type]
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise Malformed("after: not a key of this list") from error
+
+
+def bounded_limit(text: str | None, default: int, most: int) -> int:
+    """The ``limit`` of a list request. Raises ``Malformed``."""
+    if text is None:
+        return default
+    if not text.isdecimal() or not 1 <= int(text[:9]) <= most:
+        raise Malformed(f"limit: a number from 1 to {most}")
+    return int(text)
+
+
+def _encode_other(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    raise NotImplementedError

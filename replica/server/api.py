@@ -1,0 +1,327 @@
+"""The JSON API under ``/api/v1``: enrolment for devices, reading and doing for programs.
+
+Programs on this machine come as the operator (``auth``), browsers with their session. Every answer
+is about the account of whoever asks. Errors are ``{"code", "message", "hint"}``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from replica.crdt.documents import DocKey
+from replica.crdt.view import view
+from replica.errors import ReplicaError
+from replica.events.event import UUID_BYTES, AccountId
+from replica.limits import LIST_ROWS_MAX, NAME_CHARS_MAX, PAGE_ROWS_MAX
+from replica.projections import queries
+from replica.server import aside
+from replica.server.answers import (
+    Json,
+    NotFound,
+    bounded_limit,
+    check_header_token,
+    client_address,
+    decode_key,
+    encode_key,
+    json_body,
+    json_problem,
+    principal_of,
+)
+from replica.server.auth import Principal, Right
+from replica.server.devices import CODE_MINUTES
+from replica.server.runs import Run
+from replica.server.runtime import Runtime
+from replica.server.stores import PASSWORD_BYTES, new_user
+from replica.store.access import Role
+
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
+Login = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[^\s\x00-\x1f]+\Z")]
+
+
+class EnrolBody(msgspec.Struct):
+    code: Annotated[str, Meta(min_length=1, max_length=64)]
+    name: str = ""
+    software: Annotated[str, Meta(max_length=NAME_CHARS_MAX)] = ""
+
+
+class CodeBody(msgspec.Struct):
+    name: Name
+
+
+class AccountBody(msgspec.Struct):
+    name: Name
+    login: Login
+    password: str = ""
+
+
+class UserBody(msgspec.Struct):
+    login: Login
+    role: Role = Role.REP
+    password: str = ""
+
+
+Handler = Callable[[Request, Principal], Awaitable[Any]]
+
+
+class Api:
+    """The handlers. Each returns plain values; :meth:`routes` puts the common parts around."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def routes(self) -> list[Route]:
+        """All routes, each with the right it needs."""
+        see, edit, manage, operate = Right.READ, Right.EDIT, Right.MANAGE, Right.OPERATE
+        table: tuple[tuple[str, str, Handler, Right], ...] = (
+            ("GET", "/me", self.me, see),
+            ("GET", "/orders", self.orders, see),
+            ("GET", "/orders/{id}", self.order, see),
+            ("GET", "/customers", self.customers, see),
+            ("GET", "/customers/{id}", self.customer, see),
+            ("GET", "/products", self.products, see),
+            ("GET", "/conflicts", self.conflicts, see),
+            ("GET", "/quarantine", self.quarantine, see),
+            ("GET", "/sections", self.sections, see),
+            ("GET", "/queue", self.queue, see),
+            ("GET", "/sync-now", self.sync_run, see),
+            ("POST", "/sync-now", self.sync_now, edit),
+            ("GET", "/devices", self.devices, see),
+            ("POST", "/devices/codes", self.open_code, manage),
+            ("POST", "/devices/{id}/revoke", self.revoke, manage),
+            ("GET", "/accounts", self.accounts, operate),
+            ("POST", "/accounts", self.add_account, operate),
+            ("GET", "/users", self.users, operate),
+            ("POST", "/users", self.add_user, operate),
+        )
+        routes = [
+            Route(f"/api/v1{path}", self._guarded(handler, right), methods=[method])
+            for method, path, handler, right in table
+        ]
+        return [Route("/api/v1/enrol", self.enrol, methods=["POST"]), *routes]
+
+    def _guarded(self, handler: Handler, right: Right) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            runtime = self._runtime
+            try:
+                origins = runtime.config.browser_origins
+                principal = await principal_of(request, runtime.auth, origins, right)
+                check_header_token(request, principal)
+                return Json(await handler(request, principal))
+            except ReplicaError as error:
+                return json_problem(error)
+
+        return answer
+
+    # Devices enrol themselves --------------------------------------------------------------------
+
+    async def enrol(self, request: Request) -> Response:
+        """A code becomes an identity; the only route without a login."""
+        try:
+            body = await json_body(request, EnrolBody)
+            enrolled = await self._runtime.devices.enrol(
+                body.code, software=body.software, address=client_address(request)
+            )
+        except ReplicaError as error:
+            return json_problem(error)
+        device = enrolled.device
+        return Json(
+            {
+                "account": device.account.hex(),
+                "device": device.device.hex(),
+                "name": device.name,
+                "token": enrolled.token,
+            }
+        )
+
+    # Reading -------------------------------------------------------------------------------------
+
+    async def me(self, _: Request, who: Principal) -> Any:
+        return {
+            "account": who.account.hex(),
+            "account_name": who.account_name,
+            "name": who.name,
+            "role": who.role.value if who.role else "operator",
+        }
+
+    async def orders(self, request: Request, who: Principal) -> Any:
+        asked = request.query_params
+        return await self._page(
+            request,
+            (int, str),
+            queries.sealed_page,
+            who.account,
+            asked.get("kind", "order"),
+            state=asked.get("state", ""),
+            customer=asked.get("customer", ""),
+        )
+
+    async def order(self, request: Request, who: Principal) -> Any:
+        kind = request.query_params.get("kind", "order")
+        row = await self._read(queries.sealed_one, who.account, kind, request.path_params["id"])
+        if row is None:
+            raise NotFound("there is no such order")
+        return {**row, "ladder": [rung._asdict() for rung in row["ladder"]]}
+
+    async def customers(self, request: Request, who: Principal) -> Any:
+        status = request.query_params.get("status", "")
+        return await self._page(
+            request, (str, str), queries.customers_page, who.account, status=status
+        )
+
+    async def customer(self, request: Request, who: Principal) -> Any:
+        key = DocKey("customer", request.path_params["id"])
+        document = await self._read(queries.document, who.account, key)
+        if document is None:
+            raise NotFound("there is no such customer")
+        return view(document)
+
+    async def products(self, request: Request, who: Principal) -> Any:
+        return await self._page(request, (str, str), queries.products_page, who.account)
+
+    async def conflicts(self, request: Request, who: Principal) -> Any:
+        return await self._page(request, (str, str, int), queries.conflicts_page, who.account)
+
+    async def quarantine(self, _: Request, who: Principal) -> Any:
+        database = self._runtime.stores.database
+        rows = await asyncio.to_thread(aside.kept, database, who.account, PAGE_ROWS_MAX)
+        return {"rows": [row._asdict() for row in rows]}
+
+    async def sections(self, _: Request, who: Principal) -> Any:
+        position, sections = await self._read(queries.sections, who.account)
+        return {"position": position, "sections": [section._asdict() for section in sections]}
+
+    async def queue(self, _: Request, who: Principal) -> Any:
+        sinks = self._runtime.sinks
+        return {"status": await sinks.status(who.account), "rows": await sinks.queue(who.account)}
+
+    # Doing ---------------------------------------------------------------------------------------
+
+    async def sync_now(self, request: Request, who: Principal) -> Any:
+        """Start or join a run; with ``?wait=1`` answer when it has ended."""
+        run = self._runtime.sync_now.press(who.account, who.name)
+        if request.query_params.get("wait"):
+            await self._runtime.sync_now.finish(who.account)
+        return run_values(run)
+
+    async def sync_run(self, _: Request, who: Principal) -> Any:
+        run = self._runtime.sync_now.current(who.account)
+        return run_values(run) if run else {"run": None}
+
+    async def devices(self, _: Request, who: Principal) -> Any:
+        return {"rows": await self._runtime.devices.rows(who.account)}
+
+    async def open_code(self, request: Request, who: Principal) -> Any:
+        body = await json_body(request, CodeBody)
+        code = await self._runtime.devices.open_code(who.account, body.name, who.user)
+        return {"code": code, "name": body.name, "minutes": CODE_MINUTES}
+
+    async def revoke(self, request: Request, who: Principal) -> Any:
+        await self._runtime.devices.revoke(who.account, request.path_params["id"])
+        return {"device": request.path_params["id"], "state": "revoked"}
+
+    async def accounts(self, _: Request, __: Principal) -> Any:
+        rows = await asyncio.to_thread(self._runtime.stores.control.accounts)
+        return {"rows": [row._asdict() for row in rows]}
+
+    async def add_account(self, request: Request, _: Principal) -> Any:
+        body = await json_body(request, AccountBody)
+        password = body.password or secrets.token_urlsafe(PASSWORD_BYTES)
+        account = AccountId(secrets.token_bytes(UUID_BYTES))
+        owner = new_user(body.login, password, Role.OWNER)
+        await asyncio.to_thread(
+            self._runtime.stores.control.create_account,
+            account,
+            body.name,
+            owner=owner,
+            now_ms=self._runtime.now_ms(),
+        )
+        made = {} if body.password else {"password": password}
+        return {"account": account, "name": body.name, "login": body.login, **made}
+
+    async def users(self, _: Request, who: Principal) -> Any:
+        rows = await asyncio.to_thread(self._runtime.stores.control.users, who.account)
+        return {"rows": [{"login": row.login, "role": row.role} for row in rows]}
+
+    async def add_user(self, request: Request, who: Principal) -> Any:
+        body = await json_body(request, UserBody)
+        password = body.password or secrets.token_urlsafe(PASSWORD_BYTES)
+        user = await asyncio.to_thread(
+            self._runtime.stores.control.add_user,
+            who.account,
+            new_user(body.login, password, body.role),
+            now_ms=self._runtime.now_ms(),
+        )
+        made = {} if body.password else {"password": password}
+        return {"login": user.login, "role": user.role, "account": who.account_name, **made}
+
+    async def _page(
+        self,
+        request: Request,
+        key: tuple[type, ...],
+        query: Callable[..., queries.Page],
+        *arguments: Any,
+        **filters: Any,
+    ) -> Any:
+        asked = request.query_params
+        page: queries.Page = await self._read(
+            query,
+            *arguments,
+            after=decode_key(asked.get("after"), *key),
+            limit=bounded_limit(asked.get("limit"), LIST_ROWS_MAX, PAGE_ROWS_MAX),
+            **filters,
+        )
+        return {"rows": page.rows, "after": encode_key(page.after)}
+
+    async def _read(self, query: Callable[..., Any], *arguments: Any, **filters: Any) -> Any:
+        return await asyncio.to_thread(self._read_now, query, arguments, filters)
+
+    def _read_now(
+        self, query: Callable[..., Any], arguments: tuple[Any, ...], filters: dict[str, Any]
+    ) -> Any:
+        with self._runtime.stores.views.reading() as connection:
+            return query(connection, *arguments, **filters)
+
+
+def run_values(run: Run) -> dict[str, Any]:
+    """A run of Sync Now as plain values."""
+    return {
+        "run": run.id,
+        "state": "running" if run.running else "done",
+        "by": run.by,
+        "presses": run.presses,
+        "started_ms": run.started_ms,
+        "finished_ms": run.finished_ms,
+        "equal": None if run.running else run.equal,
+        "received": run.received,
+        "sent": run.sent,
+        "fetched": run.fetched,
+        "position": run.position,
+        "steps": run.steps,
+        "sections": [
+            {"section": one.section, "count": one.count, "digest": one.digest}
+            for one in run.sections
+        ],
+        "devices": [
+            {
+                "device": proof.row.id,
+                "name": proof.row.name,
+                "state": proof.state,
+                "seen_ms": proof.row.seen_ms,
+                "pending": proof.pending,
+                "differing": proof.differing,
+            }
+            for proof in run.devices
+        ],
+        "reports": run.reports,
+        "comparisons": run.comparisons,
+        "problems": run.problems,
+    }

@@ -1,0 +1,49 @@
+"""The composition root of the HTTP side: routes, limits, headers, lifespan."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.routing import WebSocketRoute
+from starlette.types import ASGIApp
+
+from replica.limits import HTTP_BODY_BYTES_MAX
+from replica.server import health
+from replica.server.api import Api
+from replica.server.guard import SecurityHeaders
+from replica.server.runtime import Runtime
+from replica.server.web.pages import Pages
+
+SYNC_PATHS = ("/sync", "/api/v1/sync")
+
+
+def build_app(runtime: Runtime) -> ASGIApp:
+    """The ASGI application of ``runtime``, which it starts and stops."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await runtime.start()
+        try:
+            yield
+        finally:
+            await runtime.stop()
+
+    pages = Pages(runtime)
+    app = Starlette(
+        routes=[
+            *health.routes(runtime),
+            *Api(runtime).routes(),
+            *(WebSocketRoute(path, runtime.sync_endpoint) for path in SYNC_PATHS),
+            *runtime.sinks.routes(),
+            *pages.routes(),
+        ],
+        middleware=[Middleware(RequestBodyLimitMiddleware, max_body_size=HTTP_BODY_BYTES_MAX)],
+        exception_handlers=pages.exception_handlers(),
+        lifespan=lifespan,
+    )
+    # Outermost, so that answers to errors carry the headers too.
+    return SecurityHeaders(app, metrics=runtime.metrics, https=runtime.config.secure_cookies)

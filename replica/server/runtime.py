@@ -1,0 +1,215 @@
+"""The parts of one server process, put together, started and stopped in order.
+
+Nothing else knows all parts. Routes get the runtime and use what they need; parts get values and
+each other, never the runtime or the configuration (architecture.md §11).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from replica.errors import StoreFailed, WorldError
+from replica.events.event import AccountId, Position
+from replica.fanout.local import LocalHub, poll
+from replica.limits import SHUTDOWN_GRACE_S, TOUCH_INTERVAL_S
+from replica.projections.runner import Projector
+from replica.server import aside
+from replica.server.auth import Auth
+from replica.server.config import Config
+from replica.server.connections import Connections
+from replica.server.devices import Devices
+from replica.server.door import SINK_PREFIX, WEB, Door, local_device
+from replica.server.live import Live
+from replica.server.logs import Logger, get_logger
+from replica.server.metrics import Metrics
+from replica.server.projecting import Projecting
+from replica.server.sinks import Sinks
+from replica.server.stores import Stores
+from replica.server.sync_endpoint import SyncEndpoint
+from replica.server.sync_now import SyncNow
+from replica.sink import SinkContext, SinkPlugin
+from replica.store.access import TOKEN_BYTES, make_token
+from replica.store.writer import GroupCommitter
+
+
+def wall_clock_ms() -> int:
+    """The wall clock in milliseconds since the Unix epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Runtime:
+    """One process. ``on_failed`` is told of a store that failed: end the process (D4)."""
+
+    def __init__(
+        self,
+        config: Config,
+        stores: Stores,
+        *,
+        plugins: Sequence[SinkPlugin] = (),
+        environ: Mapping[str, str] | None = None,
+        now_ms: Callable[[], int] = wall_clock_ms,
+        on_failed: Callable[[StoreFailed], None] = lambda _: None,
+        logger: Logger | None = None,
+    ) -> None:
+        self.config = config
+        self.stores = stores
+        self.now_ms = now_ms
+        self.logger = logger or get_logger()
+        self.metrics = Metrics()
+        self.live = Live()
+        self.hub = LocalHub()
+        self.operator_token = make_token(secrets.token_bytes(TOKEN_BYTES))
+        self.failed: StoreFailed | None = None
+        self._on_failed = on_failed
+        self._tasks: list[asyncio.Task[None]] = []
+        self.commits = GroupCommitter(
+            stores.log, on_committed=self.hub.publish, on_failed=self._fail
+        )
+        self.door = Door(
+            stores.log,
+            self.commits,
+            quarantined=partial(aside.quarantined, stores.database),
+            now_ms=now_ms,
+            metrics=self.metrics,
+            logger=self.logger,
+        )
+        self.connections = Connections(self.hub, self.metrics, self.logger)
+        self.projecting = Projecting(
+            Projector(stores.views, stores.log),
+            stores.log,
+            self.hub,
+            accounts=lambda: [account.id for account in stores.control.accounts()],
+            busy=lambda: self.commits.waiting > 0,
+            reached=self._projected,
+            on_failed=self._fail,
+            metrics=self.metrics,
+            logger=self.logger,
+        )
+        self.sinks = self._host(plugins, environ or {})
+        self.devices = Devices(
+            stores.control, self.door, self.connections, head=self.head, now_ms=now_ms
+        )
+        self.sync_now = SyncNow(
+            connections=self.connections,
+            devices=self.devices,
+            projecting=self.projecting,
+            sinks=self.sinks,
+            door=self.door,
+            live=self.live,
+            head=self.head,
+            now_ms=now_ms,
+            metrics=self.metrics,
+            logger=self.logger,
+        )
+        self.auth = Auth(
+            stores.control,
+            now_ms=now_ms,
+            secure_cookies=config.secure_cookies,
+            operator_token=self.operator_token,
+        )
+        self.sync_endpoint = SyncEndpoint(
+            door=self.door,
+            log=stores.log,
+            control=stores.control,
+            projecting=self.projecting,
+            connections=self.connections,
+            origins=config.browser_origins,
+            now_ms=now_ms,
+            metrics=self.metrics,
+            logger=self.logger,
+        )
+
+    def head(self, account: AccountId) -> Position:
+        """The position of an account's log. Blocking."""
+        return self.stores.log.head(account).position
+
+    def local_names(self, account: AccountId) -> dict[str, str]:
+        """Names of the writers inside the server by device id in hex."""
+        names = {local_device(account, WEB).hex(): "the office"}
+        for sink in self.sinks.names:
+            names[local_device(account, SINK_PREFIX + sink).hex()] = sink
+        return names
+
+    async def start(self) -> None:
+        """Begin to write, to project and to run sinks. Inside the event loop."""
+        self.commits.start()
+        self.projecting.start()
+        await self.sinks.start()
+        self._tasks.append(asyncio.create_task(self._touch_for_ever()))
+        if not self.stores.database.exclusive:
+            self._tasks.append(asyncio.create_task(poll(self.hub, self.stores.log.positions)))
+            self._tasks.append(asyncio.create_task(self._learn_revocations()))
+        self.logger.info("started", sinks=self.sinks.names)
+
+    async def drain(self) -> None:
+        """Send devices and pages away, so that the listening socket can close."""
+        self.live.close()
+        await self.connections.drain(SHUTDOWN_GRACE_S)
+
+    async def stop(self) -> None:
+        """End everything in the reverse order. What was acknowledged is on disk already."""
+        await self.drain()
+        await self.sync_now.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.sinks.stop()
+        await self.projecting.stop()
+        await self._touch()
+        await self.commits.stop()
+        self.logger.info("stopped")
+
+    def _host(self, plugins: Sequence[SinkPlugin], environ: Mapping[str, str]) -> Sinks:
+        hosted = []
+        for plugin in plugins:
+            context = SinkContext(
+                views=self.stores.views.read,
+                ledger=self.stores.ledger(plugin.name),
+                submit=self.door.submit_sink,
+                now_ms=self.now_ms,
+                environ=environ,
+            )
+            hosted.append(plugin.from_context(context))
+        return Sinks(plugins, hosted, self.logger, self.metrics)
+
+    def _projected(self, account: AccountId, position: Position) -> None:
+        self.sinks.hint(account, position)
+        self.live.tell(account, "position", str(position))
+
+    def _fail(self, error: StoreFailed) -> None:
+        if self.failed is None:
+            self.failed = error
+            self.logger.critical("store failed", error=str(error), code=error.code)
+            self._on_failed(error)
+
+    async def _touch_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(TOUCH_INTERVAL_S)
+            await self._touch()
+
+    async def _touch(self) -> None:
+        touches = self.sync_endpoint.take_touches()
+        try:
+            await asyncio.to_thread(self.stores.control.touch, touches)
+        except WorldError as error:
+            self.logger.warning("last seen not written", code=error.code)
+        except StoreFailed as error:
+            self._fail(error)
+
+    async def _learn_revocations(self) -> None:
+        """Another server process may have revoked a device that is connected here (I-18)."""
+        since_ms = self.now_ms()
+        while True:
+            await asyncio.sleep(1.0)
+            now_ms = self.now_ms()
+            try:
+                found = await asyncio.to_thread(self.stores.control.revoked_since, since_ms)
+            except WorldError:
+                continue
+            for account, device in found:
+                self.connections.revoke(account, device)
+            since_ms = now_ms - 5_000  # clocks of two machines are never quite equal

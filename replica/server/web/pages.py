@@ -1,0 +1,474 @@
+"""The pages: each reads projections, asks the frame to render, and writes through the door.
+
+A form is a plain POST answered with 303, so everything works without scripts. What a user may see
+or do is checked here for every request; the account is that of the session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from sqlalchemy import Connection as Reading
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Mount, Route
+
+from replica.crdt.documents import DocKey
+from replica.crdt.view import view
+from replica.errors import Forbidden, Malformed, Overloaded, ReplicaError
+from replica.events.event import AccountId
+from replica.events.payloads import CustomerDeleted, CustomerRestored, Payload
+from replica.limits import LIST_ROWS_MAX, READ_OWN_WRITE_WAIT_S
+from replica.projections import queries
+from replica.server import aside
+from replica.server.answers import (
+    NotFound,
+    client_address,
+    decode_key,
+    describe,
+    encode_key,
+    json_problem,
+    principal_of,
+    status_of,
+)
+from replica.server.auth import NotSignedIn, Principal, Right
+from replica.server.devices import CODE_MINUTES
+from replica.server.door import WEB
+from replica.server.guard import check_form_token, check_same_origin, form_token
+from replica.server.runtime import Runtime
+from replica.server.web import run_views, views
+from replica.server.web.forms import customer_change
+from replica.server.web.frame import Entry, Files, Frame, Shell, address, links, sync_mark
+from replica.server.web.marks import ORDER_MARKS
+from replica.sink import QueueRow
+
+QUEUE_ROWS_SHOWN = 200
+
+Form = Mapping[str, str]
+Show = Callable[[Request, Principal], Awaitable[Response]]
+Change = Callable[[Request, Principal, Form], Awaitable[Response]]
+
+
+class Pages:
+    """Handlers and routes of the main app."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._frame = Frame()
+
+    def routes(self) -> list[BaseRoute]:
+        """Every page, form and file."""
+        shown: tuple[tuple[str, Show], ...] = (
+            ("/orders", self.orders),
+            ("/orders/{id}", self.order),
+            ("/queue", self.queue),
+            ("/devices", self.devices),
+            ("/customers", self.customers),
+            ("/customers/{id}", self.customer),
+            ("/products", self.products),
+            ("/conflicts", self.conflicts),
+            ("/sync", self.sync),
+            ("/live", self.live),
+        )
+        changed: tuple[tuple[str, Change, Right], ...] = (
+            ("/sync-now", self.sync_now, Right.EDIT),
+            ("/devices/enrol", self.enrol, Right.MANAGE),
+            ("/devices/{id}/revoke", self.revoke, Right.MANAGE),
+            ("/customers/{id}", self.save_customer, Right.EDIT),
+            ("/customers/{id}/delete", self.delete_customer, Right.EDIT),
+            ("/customers/{id}/restore", self.restore_customer, Right.EDIT),
+        )
+        return [
+            Route("/", self.home),
+            Route("/login", self.login_form, methods=["GET"]),
+            Route("/login", self.login, methods=["POST"]),
+            Route("/logout", self.logout, methods=["POST"]),
+            *(Route(path, self._shown(show), methods=["GET"]) for path, show in shown),
+            *(
+                Route(path, self._changed(change, right), methods=["POST"])
+                for path, change, right in changed
+            ),
+            Mount("/static", Files(), name="static"),
+        ]
+
+    # Around every page ---------------------------------------------------------------------------
+
+    def _shown(self, show: Show) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            return await show(request, await self._principal(request, Right.READ))
+
+        return answer
+
+    def _changed(self, change: Change, right: Right) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            principal = await self._principal(request, right)
+            form = await _form(request)
+            check_form_token(principal.session, form.get("form_token", ""))
+            return await change(request, principal, form)
+
+        return answer
+
+    async def _principal(self, request: Request, right: Right) -> Principal:
+        runtime = self._runtime
+        return await principal_of(request, runtime.auth, runtime.config.browser_origins, right)
+
+    def exception_handlers(self) -> dict[Any, Any]:
+        """Errors as pages for people, as JSON for programs."""
+
+        async def ours(request: Request, error: Exception) -> Response:
+            assert isinstance(error, ReplicaError)
+            if request.url.path.startswith("/api/"):
+                return json_problem(error)
+            if isinstance(error, NotSignedIn):
+                return RedirectResponse("/login", status_code=303)
+            message, hint = describe(error)
+            return self._problem(status_of(error), message, hint)
+
+        async def http(request: Request, error: Exception) -> Response:
+            assert isinstance(error, HTTPException)
+            if request.url.path.startswith("/api/"):
+                return json_problem(NotFound("there is no such address or method"))
+            return self._problem(error.status_code, error.detail, "")
+
+        async def bug(request: Request, error: Exception) -> Response:
+            self._runtime.logger.error("request broke", path=request.url.path, exc_info=error)
+            return self._problem(500, "Something broke on our side. Nothing was lost.", "")
+
+        return {ReplicaError: ours, HTTPException: http, Exception: bug}
+
+    def _problem(self, status: int, text: str, hint: str) -> Response:
+        title = HTTPStatus(status).phrase
+        now_ms = self._runtime.now_ms()
+        return self._frame.bare(
+            "problem.html", now_ms=now_ms, status=status, title=title, text=text, hint=hint
+        )
+
+    async def _page(self, request: Request, who: Principal, name: str, **values: Any) -> Response:
+        runtime = self._runtime
+        status = await runtime.sinks.status(who.account)
+        counts, review, position = await self._read(_frame_numbers, who.account)
+        parked = sum(states.get("needs_you", 0) for states in counts.values())
+        run = runtime.sync_now.current(who.account)
+        shell = Shell(
+            account_name=who.account_name,
+            user_name=who.name,
+            session=who.session,
+            position=position,
+            navigation=[
+                Entry("/orders", "Orders"),
+                Entry("/queue", "Waiting", status.queued, "waiting for QuickBooks", parked > 0),
+                Entry("/devices", "Devices"),
+                Entry("/customers", "Customers"),
+                Entry("/products", "Products"),
+                Entry("/conflicts", "Conflicts", review, "for review", review > 0),
+                Entry("/sync", "Sync"),
+            ],
+            sync_button=sync_mark(
+                status.state, running=run is not None and run.running, attention=parked > 0
+            ),
+        )
+        here = "/" + request.url.path.split("/")[1]
+        return self._frame.page(
+            name,
+            shell,
+            here,
+            now_ms=runtime.now_ms(),
+            flash=request.query_params.get("done", ""),
+            **values,
+        )
+
+    async def _read(self, query: Callable[..., Any], *arguments: Any, **filters: Any) -> Any:
+        def read() -> Any:
+            with self._runtime.stores.views.reading() as connection:
+                return query(connection, *arguments, **filters)
+
+        return await asyncio.to_thread(read)
+
+    async def _write(self, who: Principal, payload: Payload) -> None:
+        """Through the door as the web device, and visible on the next page."""
+        runtime = self._runtime
+        admitted = await runtime.door.submit_local(who.account, WEB, [payload])
+        if admitted.segment is not None:
+            position = admitted.segment.last
+            await runtime.projecting.wait(who.account, position, READ_OWN_WRITE_WAIT_S)
+
+    # Signing in ----------------------------------------------------------------------------------
+
+    async def home(self, _: Request) -> Response:
+        return RedirectResponse("/orders", status_code=303)
+
+    async def login_form(self, request: Request) -> Response:
+        return self._login_page(request, "", "", 200)
+
+    async def login(self, request: Request) -> Response:
+        runtime = self._runtime
+        form = await _form(request)
+        login = form.get("login", "")
+        try:
+            check_same_origin(request.headers, runtime.config.browser_origins)
+            check_form_token(_login_secret(request), form.get("form_token", ""))
+            password = form.get("password", "")
+            token = await runtime.auth.login(login, password, client_address(request))
+        except (Forbidden, Overloaded) as error:
+            return self._login_page(request, login[:80], str(error), status_of(error))
+        response = RedirectResponse("/orders", status_code=303)
+        runtime.auth.set_cookie(response, token)
+        return response
+
+    def _login_page(self, request: Request, login: str, problem: str, status: int) -> Response:
+        return self._frame.bare(
+            "login.html",
+            now_ms=self._runtime.now_ms(),
+            status=status,
+            login=login,
+            problem=problem[:1].upper() + problem[1:],
+            form_token=form_token(_login_secret(request)),
+        )
+
+    async def logout(self, request: Request) -> Response:
+        principal = await self._principal(request, Right.READ)
+        check_form_token(principal.session, (await _form(request)).get("form_token", ""))
+        await self._runtime.auth.logout(request)
+        response = RedirectResponse("/login", status_code=303)
+        self._runtime.auth.set_cookie(response, "")
+        return response
+
+    # Reading -------------------------------------------------------------------------------------
+
+    async def orders(self, request: Request, who: Principal) -> Response:
+        asked = request.query_params
+        state, text, after = asked.get("state", ""), asked.get("q", "")[:80], asked.get("after")
+        page = await self._read(
+            queries.sealed_page,
+            who.account,
+            "order",
+            state=state,
+            text=text,
+            after=decode_key(after, int, str),
+            limit=LIST_ROWS_MAX,
+        )
+        counts, _, position = await self._read(_frame_numbers, who.account)
+        devices = await self._runtime.devices.rows(who.account)
+        status = await self._runtime.sinks.status(who.account)
+        filters = {"state": state, "q": text}
+        chips = {
+            name: address("/orders", {"state": name} if name else {}) for name in ["", *ORDER_MARKS]
+        }
+        orders = counts.get("order", {})
+        return await self._page(
+            request,
+            who,
+            "orders.html",
+            rows=[views.order_row(row) for row in page.rows],
+            page=links("/orders", filters, after, encode_key(page.after)),
+            chips=views.order_chips(orders, state, chips),
+            lanes=views.lanes(devices, sum(orders.values()), position, status),
+            query=text,
+            selected=state,
+        )
+
+    async def order(self, request: Request, who: Principal) -> Response:
+        identity = request.path_params["id"]
+        row = await self._read(queries.sealed_one, who.account, "order", identity)
+        if row is None:
+            raise NotFound("There is no such order.")
+        products = await self._read(
+            queries.product_names, who.account, [line["product"] for line in row["lines"]]
+        )
+        order = views.order_page(
+            row,
+            products=products,
+            devices=await self._device_names(who.account),
+            waiting=await self._waiting(who.account, identity),
+        )
+        return await self._page(request, who, "order.html", order=order)
+
+    async def queue(self, request: Request, who: Principal) -> Response:
+        sinks = self._runtime.sinks
+        rows = await sinks.queue(who.account)
+        return await self._page(
+            request,
+            who,
+            "queue.html",
+            sink_title="QuickBooks",
+            connection=views.connection(await sinks.status(who.account)),
+            rows=[views.queue_row(row) for row in rows[:QUEUE_ROWS_SHOWN]],
+            more=max(0, len(rows) - QUEUE_ROWS_SHOWN),
+        )
+
+    async def devices(
+        self, request: Request, who: Principal, code: dict[str, Any] | None = None
+    ) -> Response:
+        rows = await self._runtime.devices.rows(who.account)
+        shown = [views.device_row(row) for row in rows]
+        return await self._page(request, who, "devices.html", rows=shown, code=code)
+
+    async def customers(self, request: Request, who: Principal) -> Response:
+        asked = request.query_params
+        deleted, text, after = asked.get("deleted", ""), asked.get("q", "")[:80], asked.get("after")
+        page = await self._read(
+            queries.customers_page,
+            who.account,
+            text=text,
+            only_deleted=bool(deleted),
+            after=decode_key(after, str, str),
+            limit=LIST_ROWS_MAX,
+        )
+        filters = {"q": text, "deleted": deleted}
+        return await self._page(
+            request,
+            who,
+            "customers.html",
+            rows=[views.customer_row(row) for row in page.rows],
+            page=links("/customers", filters, after, encode_key(page.after)),
+            query=text,
+            deleted=bool(deleted),
+        )
+
+    async def customer(self, request: Request, who: Principal) -> Response:
+        customer, fields = views.customer_page(await self._customer_view(request, who))
+        return await self._page(request, who, "customer.html", customer=customer, fields=fields)
+
+    async def products(self, request: Request, who: Principal) -> Response:
+        asked = request.query_params
+        text, after = asked.get("q", "")[:80], asked.get("after")
+        page = await self._read(
+            queries.products_page,
+            who.account,
+            text=text,
+            after=decode_key(after, str, str),
+            limit=LIST_ROWS_MAX,
+        )
+        return await self._page(
+            request,
+            who,
+            "products.html",
+            rows=[views.product_row(row) for row in page.rows],
+            page=links("/products", {"q": text}, after, encode_key(page.after)),
+            query=text,
+        )
+
+    async def conflicts(self, request: Request, who: Principal) -> Response:
+        after = request.query_params.get("after")
+        page = await self._read(
+            queries.conflicts_page,
+            who.account,
+            after=decode_key(after, str, str, int),
+            limit=LIST_ROWS_MAX,
+        )
+        names = await self._device_names(who.account)
+        kept = await asyncio.to_thread(
+            aside.kept, self._runtime.stores.database, who.account, LIST_ROWS_MAX
+        )
+        nodes = {identity[16:]: name for identity, name in names.items()}
+        return await self._page(
+            request,
+            who,
+            "conflicts.html",
+            rows=[views.conflict_row(row, nodes) for row in page.rows],
+            kept=[views.kept_row(row, names) for row in kept],
+            page=links("/conflicts", {}, after, encode_key(page.after)),
+        )
+
+    async def sync(self, request: Request, who: Principal) -> Response:
+        run = self._runtime.sync_now.current(who.account)
+        past = await self._read(queries.sync_runs_page, who.account, limit=10)
+        now_ms = self._runtime.now_ms()
+        return await self._page(
+            request,
+            who,
+            "sync.html",
+            run=run_views.run_page(run, now_ms) if run else None,
+            history=[run_views.past_run(row) for row in past.rows],
+        )
+
+    async def live(self, _: Request, who: Principal) -> Response:
+        return StreamingResponse(
+            self._runtime.live.stream(who.account), media_type="text/event-stream"
+        )
+
+    # Changing ------------------------------------------------------------------------------------
+
+    async def sync_now(self, _: Request, who: Principal, __: Form) -> Response:
+        self._runtime.sync_now.press(who.account, who.name)
+        return RedirectResponse("/sync", status_code=303)
+
+    async def enrol(self, request: Request, who: Principal, form: Form) -> Response:
+        """The one form that answers with a page: the code is shown once and not kept."""
+        name = form.get("name", "")
+        text = await self._runtime.devices.open_code(who.account, name, who.user)
+        code = {"name": name, "text": text, "minutes": CODE_MINUTES}
+        return await self.devices(request, who, code)
+
+    async def revoke(self, request: Request, who: Principal, _: Form) -> Response:
+        await self._runtime.devices.revoke(who.account, request.path_params["id"])
+        return RedirectResponse("/devices?done=revoked", status_code=303)
+
+    async def save_customer(self, request: Request, who: Principal, form: Form) -> Response:
+        seen = await self._customer_view(request, who)
+        change = customer_change(seen, form)
+        if change is not None:
+            await self._write(who, change)
+        done = "saved" if change is not None else "unchanged"
+        return _to_customer(seen["id"], done)
+
+    async def delete_customer(self, request: Request, who: Principal, _: Form) -> Response:
+        seen = await self._customer_view(request, who)
+        await self._write(who, CustomerDeleted(customer=seen["id"]))
+        return _to_customer(seen["id"], "deleted")
+
+    async def restore_customer(self, request: Request, who: Principal, _: Form) -> Response:
+        seen = await self._customer_view(request, who)
+        await self._write(who, CustomerRestored(customer=seen["id"]))
+        return _to_customer(seen["id"], "restored")
+
+    # Parts ---------------------------------------------------------------------------------------
+
+    async def _customer_view(self, request: Request, who: Principal) -> dict[str, Any]:
+        key = DocKey("customer", request.path_params["id"])
+        document = await self._read(queries.document, who.account, key)
+        if document is None:
+            raise NotFound("There is no such customer.")
+        return view(document)
+
+    async def _device_names(self, account: AccountId) -> dict[str, str]:
+        """Names by device id in hex, the writers inside the server among them."""
+        rows = await self._runtime.devices.rows(account)
+        return {row.id: row.name for row in rows} | self._runtime.local_names(account)
+
+    async def _waiting(self, account: AccountId, order: str) -> QueueRow | None:
+        rows = await self._runtime.sinks.queue(account)
+        return next(
+            (row for row in rows if (row.local_type, row.local_id) == ("order", order)), None
+        )
+
+
+def _frame_numbers(
+    reading: Reading, account: AccountId
+) -> tuple[dict[str, dict[str, int]], int, int]:
+    counts = queries.state_counts(reading, account)
+    position, _ = queries.sections(reading, account)
+    return counts, queries.review_count(reading, account), position
+
+
+def _to_customer(identity: str, done: str) -> Response:
+    return RedirectResponse(f"/customers/{identity}?done={done}", status_code=303)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """The fields of a form, each once. Raises ``Malformed`` for uploads and for no form at all."""
+    form = await request.form()
+    fields = {name: value for name, value in form.items() if isinstance(value, str)}
+    if len(fields) != len(form):
+        raise Malformed("a form of texts is expected")
+    return fields
+
+
+def _login_secret(request: Request) -> str:
+    """What a login form's token is derived from before there is a session: nothing secret, so the
+    check of the origin is what protects this one form."""
+    return f"login {request.headers.get('host', '')}"

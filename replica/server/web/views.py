@@ -1,0 +1,379 @@
+"""From rows to what a page shows. Pure: money in words, states as marks, who did what by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from replica.events.money import minor_digits
+from replica.projections.queries import Row
+from replica.server.aside import Kept
+from replica.server.devices import DeviceRow
+from replica.server.web import marks, words
+from replica.server.web.marks import Mark
+from replica.sink import QueueRow, SinkStatus
+
+CUSTOMER_FIELDS: tuple[tuple[str, str, str, int], ...] = (
+    ("name", "Name", "text", 500),
+    ("company", "Company", "text", 500),
+    ("contact", "Contact person", "text", 500),
+    ("email", "E-mail", "email", 500),
+    ("phone", "Phone", "tel", 500),
+    ("address.line1", "Address", "text", 500),
+    ("address.line2", "Address, second line", "text", 500),
+    ("address.city", "City", "text", 500),
+    ("address.region", "Region", "text", 500),
+    ("address.postal_code", "Postal code", "text", 500),
+    ("address.country", "Country", "text", 500),
+)
+"""What the office edits: field, label, kind of input, longest value."""
+
+
+def order_row(row: Row) -> dict[str, Any]:
+    """One order in the list."""
+    return {
+        "id": row["id"],
+        "number": row["number"],
+        "customer": row["customer_name"] or row["customer"] or "no customer yet",
+        "date": row["date"],
+        "mark": marks.order_mark(row["state"]),
+        "review": row["amendments"] > 0,
+        "estimate": row["estimate_number"],
+        "received_ms": row["received_ms"],
+        "total": words.money(row["total_minor"], row["currency"]),
+    }
+
+
+def order_chips(
+    counts: Mapping[str, int], selected: str, addresses: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """The filter above the list: every state that occurs, with its count."""
+    chips = [("", "All", "", sum(counts.values()))]
+    for name, mark in marks.ORDER_MARKS.items():
+        if counts.get(name) or name == selected:
+            chips.append((name, mark.text, mark.icon, counts.get(name, 0)))
+    return [
+        {
+            "href": addresses[name],
+            "text": text,
+            "icon": icon,
+            "count": f"{number:,}",
+            "current": name == selected,
+        }
+        for name, text, icon, number in chips
+    ]
+
+
+def order_page(
+    row: Row,
+    *,
+    products: Mapping[str, str],
+    devices: Mapping[str, str],
+    waiting: QueueRow | None,
+) -> dict[str, Any]:
+    """One order with its lines and its ladder."""
+    currency = row["currency"]
+    facts = [
+        ("Customer", row["customer_name"] or row["customer"]),
+        ("Date", row["date"]),
+        ("Delivery", row["delivery_date"]),
+        ("Sales rep", row["rep"]),
+        ("Printed memo", row["memo"]),
+        ("Internal note", row["note"]),
+        ("Taken", "while offline" if row["offline"] else "while online"),
+        ("Order id", row["id"]),
+    ]
+    lines_minor = sum(line["total_minor"] for line in row["lines"])
+    rest_minor = row["total_minor"] - lines_minor
+    extras = [("Shipping, fees and discount", words.money(rest_minor, currency))]
+    return {
+        "id": row["id"],
+        "number": row["number"],
+        "customer": row["customer_name"] or row["customer"],
+        "mark": marks.order_mark(waiting.state if waiting else row["state"]),
+        "lines": [_line(line, currency, products) for line in row["lines"]],
+        "extras": extras if rest_minor else [],
+        "total": words.money(row["total_minor"], currency),
+        "ladder": ladder(row, devices=devices, waiting=waiting),
+        "facts": [fact for fact in facts if fact[1]],
+        "conflicts": [_amendment(conflict) for conflict in row["conflicts"]],
+    }
+
+
+def _line(line: Row, currency: str, products: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "name": products.get(line["product"]) or line["text"] or line["product"],
+        "text": line["text"],
+        "qty": words.quantity(line["qty_e3"]),
+        "price": words.price(line["price_e4"], currency),
+        "amount": words.decimal(line["total_minor"], minor_digits(currency)),
+    }
+
+
+def _amendment(conflict: Row) -> str:
+    shown = shorten(_value(conflict["value"]))
+    what = "waits for review" if conflict["review"] else conflict["rule"]
+    return f"{field_name(conflict['field'])}: {shown} ({what})"
+
+
+def ladder(
+    row: Row, *, devices: Mapping[str, str], waiting: QueueRow | None
+) -> list[dict[str, Any]]:
+    """How far an order has come: device, server, QuickBooks; each rung done, waiting or stuck."""
+    sealed = row["sealed_ms"] > 0
+    author = devices.get(row["device"]) or "a device"
+    steps = [
+        {
+            "title": "Committed" if sealed else "Being drafted",
+            "text": f"on {author}" + (", offline" if row["offline"] else ""),
+            "at_ms": row["sealed_ms"],
+            "icon": "phone",
+            "tone": "done" if sealed else "",
+        },
+        {
+            "title": "On the server",
+            "text": f"position {row['position']:,} of the log, durable",
+            "at_ms": row["received_ms"],
+            "icon": "cloud",
+            "tone": "done" if sealed else "",
+        },
+    ]
+    return [*steps, _last_rung(row, waiting)]
+
+
+def _last_rung(row: Row, waiting: QueueRow | None) -> dict[str, Any]:
+    rung = {"title": "In QuickBooks", "at_ms": 0, "icon": "clock", "tone": "", "text": ""}
+    if row["state"] == "needs_you":
+        text = f"{row['parked_cause']} {row['parked_fix']}".strip()
+        return rung | {
+            "title": "QuickBooks needs you",
+            "text": text,
+            "icon": "alert",
+            "tone": "bad",
+        }
+    if row["estimate_number"]:
+        text = f"Estimate № {row['estimate_number']}"
+        return rung | {"text": text, "icon": "check", "tone": "done"}
+    if waiting is not None:
+        mark = marks.order_mark(waiting.state)
+        return rung | {"title": mark.text, "text": waiting.reason, "icon": mark.icon}
+    return rung | {"text": "not sent yet"}
+
+
+def lanes(
+    devices: Sequence[DeviceRow], orders: int, position: int, status: SinkStatus
+) -> list[dict[str, Any]]:
+    """Devices, server, QuickBooks: where the work is."""
+    used = [device for device in devices if device.state != "revoked"]
+    online = sum(device.state == "online" for device in used)
+    pending = sum(device.pending or 0 for device in used)
+    held = f"{words.count(pending, 'event')} not sent yet" if pending else "nothing known unsent"
+    here = Mark("online", f"{online} online", "check", "ok") if online else marks.OFFLINE
+    connection = marks.connection_mark(status.state)
+    return [
+        {
+            "title": "Devices",
+            "icon": "phone",
+            "href": "/devices",
+            "figure": len(used),
+            "mark": here if used else marks.NEVER,
+            "text": held,
+        },
+        {
+            "title": "Server",
+            "icon": "cloud",
+            "href": "/orders",
+            "figure": words.count(orders, "order"),
+            "mark": Mark("healthy", "Durable", "check", "ok"),
+            "text": f"{words.count(position, 'event')} in the log",
+        },
+        {
+            "title": "QuickBooks",
+            "icon": "book",
+            "href": "/queue",
+            "figure": f"{status.queued:,} waiting",
+            "mark": connection,
+            "text": status.text,
+        },
+    ]
+
+
+def queue_row(row: QueueRow) -> dict[str, Any]:
+    """One piece of work that waits for QuickBooks."""
+    paths = {"order": "/orders/", "customer": "/customers/"}
+    path = paths.get(row.local_type)
+    amount = "" if row.amount_minor is None else words.money(row.amount_minor, row.currency)
+    return {
+        "position": row.position,
+        "entity": row.entity,
+        "name": row.number or row.customer or row.local_id,
+        "href": path + quote(row.local_id, safe="") if path else "",
+        "customer": row.customer,
+        "mark": marks.order_mark(row.state),
+        "reason": row.reason,
+        "amount": amount,
+    }
+
+
+def connection(status: SinkStatus) -> dict[str, Any]:
+    """The connection to QuickBooks in words."""
+    hints = {
+        "not_connected": "Orders wait safely on the server until it is connected.",
+        "reconnect_needed": "Connect again; what waits is sent then.",
+        "stopped": "Look at the rows below; Sync Now tries again.",
+        "failing": "It tries again by itself.",
+    }
+    return {
+        "mark": marks.connection_mark(status.state),
+        "text": status.text,
+        "last_run_ms": status.last_run_ms,
+        "hint": hints.get(status.state, ""),
+    }
+
+
+_DEVICE_MARKS = {
+    "online": marks.ONLINE,
+    "offline": marks.OFFLINE,
+    "never": marks.NEVER,
+    "revoked": marks.REVOKED,
+}
+
+
+def device_row(row: DeviceRow) -> dict[str, Any]:
+    """One device in the list."""
+    unknown = "unknown while offline" if row.state == "offline" else "\N{EN DASH}"
+    nothing = "nothing" if row.pending == 0 else words.count(row.pending or 0, "event")
+    behind = "up to date" if row.behind == 0 else words.count(row.behind or 0, "event")
+    return {
+        "id": row.id,
+        "short_id": f"{row.id[:8]}…{row.id[-4:]}",
+        "name": row.name,
+        "mark": _DEVICE_MARKS[row.state],
+        "seen_ms": row.seen_ms,
+        "pending": unknown if row.pending is None else nothing,
+        "behind": unknown if row.behind is None else behind,
+        "skew": words.skew(row.offset_ms),
+        "can_revoke": row.state != "revoked",
+    }
+
+
+def customer_row(row: Row) -> dict[str, Any]:
+    """One customer in the list."""
+    return {
+        "id": row["id"],
+        "name": row["name"] or row["id"],
+        "contact": row["contact"],
+        "email": row["email"],
+        "phone": row["phone"],
+        "country": row["country"],
+        "mark": _link_mark(json.loads(row["links"] or "{}")),
+    }
+
+
+def customer_page(seen: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """One customer and its editable fields."""
+    values = customer_values(seen)
+    customer = {
+        "id": seen["id"],
+        "name": values["name"] or seen["id"],
+        "deleted": seen["deleted_by"] is not None,
+        "mark": _link_mark(seen["links"]),
+    }
+    fields = [
+        {
+            "name": name,
+            "label": label,
+            "type": kind,
+            "limit": limit,
+            "value": values[name],
+            "required": name == "name",
+        }
+        for name, label, kind, limit in CUSTOMER_FIELDS
+    ]
+    return customer, fields
+
+
+def customer_values(seen: Mapping[str, Any]) -> dict[str, str]:
+    """The editable fields of a customer's view as texts."""
+    fields: Mapping[str, Any] = seen["fields"]
+    place: Mapping[str, Any] = fields.get("address") or {}
+    return {
+        name: str((place if name.startswith("address.") else fields).get(name.split(".")[-1]) or "")
+        for name, *_ in CUSTOMER_FIELDS
+    }
+
+
+def _link_mark(links: Mapping[str, str]) -> Mark:
+    return marks.order_mark("in_qbo") if links else Mark("local", "Only here", "cloud", "")
+
+
+def product_row(row: Row) -> dict[str, Any]:
+    """One product in the list."""
+    price_e4 = row["price_e4"]
+    return {
+        "name": row["name"] or row["id"],
+        "sku": row["sku"],
+        "category": row["category"],
+        "on_hand": words.quantity(row["on_hand_e3"]),
+        "price": ""
+        if price_e4 is None
+        else f"{words.price(price_e4, row['currency'])} {row['currency']}",
+    }
+
+
+def conflict_row(row: Row, names: Mapping[str, str]) -> dict[str, Any]:
+    """One value that did not count: what it was, what counts, why, whose it was."""
+    paths = {"order": "/orders/", "customer": "/customers/"}
+    path = paths.get(row["type"])
+    node = row["by_tag"][16:32]
+    return {
+        "at_ms": row["by_ms"],
+        "record": f"{row['type'].capitalize()} {row['id']}",
+        "href": path + quote(row["id"], safe="") if path else "",
+        "field": field_name(row["field"]) + (f", line {row['line']}" if row["line"] else ""),
+        "was": shorten(_value(row["value"])),
+        "now": shorten(_value(row["kept"])) or "\N{EN DASH}",
+        "rule": "waits for review" if row["review"] else row["rule"],
+        "loser": names.get(node, f"writer {node[:8]}"),
+    }
+
+
+def field_name(name: str) -> str:
+    """``delivery_date`` as ``Delivery date``; units are in the values."""
+    for suffix in ("_minor", "_e3", "_e4"):
+        name = name.removesuffix(suffix)
+    return name.replace("_", " ").strip().capitalize()
+
+
+def _value(text: str) -> str:
+    value = json.loads(text) if text else None
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return ", ".join(
+            str(part) for part in value.values() if part and not isinstance(part, list | dict)
+        )
+    return str(value)
+
+
+def shorten(text: str, most: int = 80) -> str:
+    """A long value cut for a table."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def kept_row(row: Kept, names: Mapping[str, str]) -> dict[str, Any]:
+    """One event that the door kept out of the log."""
+    mark = Mark("quarantined", "In quarantine", "stop", "warn") if row.whole else _REFUSED
+    return {
+        "at_ms": row.received_ms,
+        "device": names.get(row.device.hex(), row.device.hex()[:8]),
+        "seq": row.seq,
+        "id": row.id.hex()[:16],
+        "mark": mark,
+        "reason": f"{row.detail} ({row.code})",
+    }
+
+
+_REFUSED = Mark("refused", "Refused", "cross", "bad")
