@@ -223,7 +223,7 @@ def _draft_rows(account: bytes, document: Document, place: Place) -> Rows:
         0,
         None,
         0,
-        place.device,
+        "",
         place.received_ms,
         place.position,
         *_answered("", seen)[1],

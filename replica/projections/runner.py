@@ -25,6 +25,7 @@ from replica.events.kinds import catalogue_fingerprint
 from replica.events.ports import Log
 from replica.events.record import Segment
 from replica.limits import PROJECTION_STEP_BYTES_MAX, WAL_CHECKPOINT_BYTES
+from replica.projections import queries
 from replica.projections import tables as t
 from replica.projections.statements import insert_missing
 from replica.projections.step import Fold, Step
@@ -89,7 +90,7 @@ class Projector:
     def catch_up(self, account: AccountId) -> Position:
         """Step until the log holds nothing more."""
         position = self.position(account)
-        while (reached := self.step(account)) > position:
+        while (reached := self.step(account)) != position:
             position = reached
         return position
 
@@ -99,7 +100,8 @@ class Projector:
         Helps instead of waiting: whoever needs a position takes the steps towards it.
         """
         deadline_s = self._monotonic_s() + timeout_s
-        reached = self.position(account)
+        # Rows that were not checked yet may be of another history and have reached nothing.
+        reached = self.position(account) if account in self._checked else -1
         while reached < position:
             remaining_s = deadline_s - self._monotonic_s()
             if remaining_s <= 0 or not self._turn.acquire(timeout=remaining_s):
@@ -124,22 +126,8 @@ class Projector:
 
     def digest(self, account: AccountId) -> tuple[Position, tuple[SectionTotal, ...]]:
         """The section totals and the position they hold for, from one snapshot."""
-        p, s = t.checkpoints.c, t.section_totals.c
-        join = t.checkpoints.outerjoin(t.section_totals, p.account == s.account)
-        query = (
-            select(p.position, s.section, s.count, s.digest)
-            .select_from(join)
-            .where(p.account == account)
-            .order_by(s.section)
-        )
         with self._views.reading() as connection:
-            rows = connection.execute(query).all()
-        position = Position(rows[0].position) if rows else Position(0)
-        return position, tuple(
-            SectionTotal(section, count, bytes(digest))
-            for _, section, count, digest in rows
-            if section is not None
-        )
+            return queries.sections(connection, account)
 
     def rebuild(self, account: AccountId, *, strict: bool = True) -> Rebuilt:
         """Fold the whole log again, aside, and put the result in the place of the rows at once.

@@ -20,7 +20,7 @@ from replica.events.payloads import StockCounted, StockMoved
 from replica.events.record import Record
 from replica.projections import tables as t
 from replica.projections.rows import Place, Row, Sale, Shelf, shelf
-from replica.projections.statements import chunked, insert_missing, upsert
+from replica.projections.statements import chunked, delete_under, insert_missing, upsert
 
 _STOCK_KINDS = {"stock.counted": "counted", "stock.moved": "moved"}
 
@@ -76,6 +76,7 @@ class Shelves:
         insert_missing(self._connection, t.stock_movements, self._ledger)
         c = t.stock.c
         rows: list[Row] = []
+        gone: list[Row] = []
         for products in chunked(sorted(self._sold.keys() | self._counted.keys())):
             query = select(c.product, c.counted_e3, c.counted_tag, c.moved_e3, c.sold_e3).where(
                 c.account == self._account, c.product.in_(products)
@@ -84,19 +85,23 @@ class Shelves:
             for product in products:
                 row = stored.get(product)
                 known = Shelf(row.counted_e3, row.counted_tag, row.moved_e3) if row else _EMPTY
-                rows.append(self._row(product, known, row.sold_e3 if row else 0))
+                now, sold_e3 = self._now(product, known, row.sold_e3 if row else 0)
+                if now == _EMPTY and sold_e3 == 0:
+                    # No row says the same, and whether there was one depends on the way here.
+                    gone.append((self._account, product))
+                    continue
+                on_hand_e3 = now.counted_e3 + now.moved_e3 - sold_e3
+                rows.append((self._account, product, on_hand_e3, *now, sold_e3))
+        delete_under(self._connection, t.stock, gone)
         upsert(self._connection, t.stock, rows)
 
-    def _row(self, product: str, known: Shelf, sold_e3: int) -> Row:
+    def _now(self, product: str, known: Shelf, sold_e3: int) -> tuple[Shelf, int]:
+        """The shelf and the sales since its newest count, as they are after this step."""
         now = self._counted.get(product, known)
         if now.counted_tag != known.counted_tag and now.counted_tag is not None:
-            sold_e3 = self._sold_since(product, now.counted_tag)
-        else:
-            since = known.counted_tag or b""
-            sold_e3 += sum(qty_e3 for tag, qty_e3 in self._sold[product] if tag > since)
-        on_hand_e3 = now.counted_e3 + now.moved_e3 - sold_e3
-        counted = (now.counted_e3, now.counted_tag, now.moved_e3)
-        return (self._account, product, on_hand_e3, *counted, sold_e3)
+            return now, self._sold_since(product, now.counted_tag)
+        since = known.counted_tag or b""
+        return now, sold_e3 + sum(qty_e3 for tag, qty_e3 in self._sold[product] if tag > since)
 
     def _sold_since(self, product: str, tag: bytes) -> int:
         lines = t.order_lines.c

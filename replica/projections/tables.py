@@ -189,7 +189,12 @@ returns = _sealed("returns")
 SEALED = {"order": orders, "quote": quotes, "return": returns}
 # Pages list the newest first, by the place in the log: stable under late arrivals.
 for _parent in SEALED.values():
-    Index(f"ix_{_parent.name}_position", _parent.c.account, _parent.c.position, _parent.c.id)
+    _order = (_parent.c.position, _parent.c.id)
+    Index(f"ix_{_parent.name}_position", _parent.c.account, *_order)
+    Index(f"ix_{_parent.name}_state", _parent.c.account, _parent.c.state, *_order)
+for _named in (customers, products):
+    Index(f"ix_{_named.name}_name", _named.c.account, _named.c.name, _named.c.id)
+Index("ix_view_documents_position", documents.c.account, documents.c.position)
 
 # The effective lines of orders, quotes and returns; ``type`` names which.
 order_lines = _table(
