@@ -1,0 +1,228 @@
+"""``replica qbo …``: the sandbox, and what an operator asks of the sink.
+
+Status, queue and errors read beside a running server. Connect and reconcile write to the ledger,
+which a running server holds for itself; then its pages do the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Engine, select
+
+from qbo_sink import config as configuration
+from qbo_sink import schema
+from qbo_sink.config import LOCAL_SANDBOX
+from qbo_sink.ledger import Ledger
+from qbo_sink.model import State
+from qbo_sink.plan import Intent, describe, sending_order
+from qbo_sink.port import NAME, QuickBooksSink
+from replica.errors import MisuseError, ReplicaError
+from replica.events.event import AccountId
+from replica.sink import SinkContext
+from replica.store.engine import open_database, read_engine
+
+T = TypeVar("T")
+_out = Console()
+Account = Annotated[str, typer.Option(help="Account id in hex; needed where there are several.")]
+
+
+def verbs() -> typer.Typer:
+    """The verb group ``qbo``."""
+    app = typer.Typer(name="qbo", help="QuickBooks Online: the sink and its sandbox.")
+    for verb in (sandbox, connect, status, queue, errors, reconcile):
+        app.command()(verb)
+    return app
+
+
+def sandbox(
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8850,
+    books: Annotated[str, typer.Option(help="SQLite file of the books.")] = "sandbox.db",
+    realm: Annotated[str, typer.Option(help="The sample company's id.")] = "",
+    country: Annotated[str, typer.Option(help="US or GB.")] = "US",
+) -> None:
+    """Serve a QuickBooks of our own on this machine, for tests and demonstrations."""
+    from qbo_sink.sandbox import Settings, serve  # noqa: PLC0415 - a server of its own
+
+    if country not in ("US", "GB"):
+        raise typer.BadParameter("country is US or GB")
+    settings = Settings(realm=realm or Settings().realm, country=country)  # type: ignore[arg-type]
+    serve(books, settings, host="127.0.0.1", port=port)
+
+
+def connect(account: Account = "") -> None:
+    """Connect a company: at once with a local sandbox, else by the address that is printed."""
+
+    async def act(sink: QuickBooksSink) -> str:
+        chosen = _chosen(account, _written_accounts(sink))
+        if sink.parts.config.profile == LOCAL_SANDBOX:
+            report = await sink.run(chosen, "connect")
+            return "; ".join(report.errors) or "Connected."
+        return await sink.begin_connect(chosen, secrets.token_urlsafe(32))
+
+    _say(_with_sink(act))
+
+
+def status(account: Account = "") -> None:
+    """The connection and how much waits."""
+    with _reading() as engine:
+        for chosen in _accounts(engine, account):
+            with engine.connect() as connection:
+                row = connection.execute(
+                    select(schema.connections).filter_by(account=chosen)
+                ).first()
+            counts = Ledger(engine).count_open(chosen)
+            state = "not connected" if row is None else f"{row.state} to {row.realm}"
+            reason = f": {row.reason}" if row is not None and row.reason else ""
+            waiting = ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
+            _say(f"{chosen.hex()}: {state}{reason}; waiting: {waiting}")
+
+
+def queue(account: Account = "") -> None:
+    """What will be sent next, in sending order."""
+    with _reading() as engine:
+        for chosen in _accounts(engine, account):
+            rows = sending_order(Ledger(engine).open_intents(chosen))
+            _table(rows, ("state", "cause"), lambda i: (i.state, i.cause))
+
+
+def errors(account: Account = "") -> None:
+    """Rows that need somebody: the cause, what to do, and Intuit's id of the last call."""
+    with _reading() as engine:
+        ledger = Ledger(engine)
+        for chosen in _accounts(engine, account):
+            rows = [
+                intent
+                for intent in sending_order(ledger.open_intents(chosen))
+                if intent.state in (State.FAULTED, State.PARKED)
+            ]
+
+            def last(intent: Intent, chosen: bytes = chosen) -> tuple[str, ...]:
+                calls = ledger.attempts(chosen, intent.id)
+                tid = calls[-1].tid if calls else ""
+                return intent.code, intent.cause, intent.fix, intent.detail, tid
+
+            _table(rows, ("code", "cause", "what to do", "detail", "intuit_tid"), last)
+
+
+def reconcile(account: Account = "") -> None:
+    """Compare every committed order and quote with its estimate."""
+
+    async def act(sink: QuickBooksSink) -> str:
+        found = await sink.compare(_chosen(account, _written_accounts(sink)))
+        lines = [f"equal {found.equal}"]
+        for name in ("missing", "changed", "deleted", "differs"):
+            ids: Sequence[str] = getattr(found, name)
+            lines.append(f"{name} {len(ids)}" + (f": {', '.join(ids)}" if ids else ""))
+        return "\n".join(lines)
+
+    _say(_with_sink(act))
+
+
+def _with_sink(act: Callable[[QuickBooksSink], Awaitable[T]]) -> T:
+    """Run ``act`` on a sink over this machine's ledger, which no server may hold meanwhile."""
+
+    async def work() -> T:
+        ledger = open_database(_location(f"ledger-{NAME}.db"))
+        try:
+            views = open_database(_location("views.db"), profile="rebuildable")
+            try:
+                context = SinkContext(views.read, ledger.write, _no_submit, _now_ms, os.environ)
+                sink = QuickBooksSink(context, config=configuration.from_env(os.environ))
+                await sink.start()
+                try:
+                    return await act(sink)
+                finally:
+                    await sink.stop()
+            finally:
+                views.close()
+        finally:
+            ledger.close()
+
+    try:
+        return asyncio.run(work())
+    except ReplicaError as error:
+        _out.print(f"{error}" + (f" ({error.hint})" if error.hint else ""))
+        raise typer.Exit(1) from error
+
+
+async def _no_submit(_: AccountId, __: str, ___: Sequence[tuple[str, bytes]]) -> None:
+    raise MisuseError("answers are recorded by the server; they wait for its next run")
+
+
+@contextmanager
+def _reading() -> Iterator[Engine]:
+    location = _location(f"ledger-{NAME}.db")
+    if location.startswith("postgresql"):
+        database = open_database(location)
+        engine, close = database.read, database.close
+    elif not Path(location).exists():
+        _out.print("The sink has not run here yet.")
+        raise typer.Exit(1)
+    else:
+        engine = read_engine(Path(location))
+        close = engine.dispose
+    try:
+        yield engine
+    finally:
+        close()
+
+
+def _location(name: str) -> str:
+    url = os.environ.get("REPLICA_DATABASE_URL", "")
+    return url or str(Path(os.environ.get("REPLICA_DATA", "") or "var") / name)
+
+
+def _accounts(engine: Engine, given: str) -> list[bytes]:
+    with engine.connect() as connection:
+        known = set(connection.scalars(select(schema.checkpoints.c.account)))
+        known |= set(connection.scalars(select(schema.connections.c.account)))
+    return sorted(known) if not given else [_chosen(given, known)]
+
+
+def _written_accounts(sink: QuickBooksSink) -> set[bytes]:
+    from replica.projections.tables import checkpoints  # noqa: PLC0415
+
+    with sink.parts.views.connect() as connection:
+        return set(connection.scalars(select(checkpoints.c.account)))
+
+
+def _chosen(given: str, known: set[bytes]) -> AccountId:
+    if given:
+        try:
+            return AccountId(bytes.fromhex(given))
+        except ValueError as error:
+            raise MisuseError("an account is named by 32 hex characters") from error
+    if len(known) != 1:
+        raise MisuseError("name the account with --account", hint=", ".join(a.hex() for a in known))
+    return AccountId(next(iter(known)))
+
+
+def _table(
+    rows: Sequence[Intent], titles: Sequence[str], values: Callable[[Intent], tuple[str, ...]]
+) -> None:
+    table = Table("#", "what", "document", "try", *titles)
+    for place, intent in enumerate(rows, start=1):
+        what = f"{intent.op} {intent.key.entity}"
+        table.add_row(
+            str(place), what, describe(intent.key), str(intent.cycles), *map(str, values(intent))
+        )
+    _out.print(table if rows else "Nothing.")
+
+
+def _say(text: str) -> None:
+    _out.print(text, markup=False, highlight=False)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

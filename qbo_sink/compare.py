@@ -1,0 +1,96 @@
+"""Ours against theirs, over the fields we own. Pure.
+
+Numbers compare as decimals, texts without outer blanks, a missing value as an empty one. Addresses
+are never compared: QuickBooks folds them into lines (quickbooks.md §1.12, §2.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from qbo_sink.answers import net_total
+from qbo_sink.model import JsonObject
+from qbo_sink.wire import decimal
+
+_INVOICED = ("Closed", "Converted")
+_TEXTS = ("TxnDate", "DocNumber", "TxnStatus", "ShipDate", "AcceptedBy")
+_REFS = ("CustomerRef", "ClassRef", "DepartmentRef")
+_CUSTOMER_TEXTS = ("DisplayName", "CompanyName", "GivenName", "FamilyName")
+
+
+def lines_of(row: JsonObject) -> list[tuple[Any, ...]]:
+    """The lines that count, canonical: the server's own subtotal left out."""
+    return [_line(line) for line in row.get("Line") or [] if line.get("DetailType") in _DETAILS]
+
+
+_DETAILS = ("SalesItemLineDetail", "DiscountLineDetail")
+
+
+def _line(line: JsonObject) -> tuple[Any, ...]:
+    detail = line.get(line["DetailType"]) or {}
+    return (
+        line["DetailType"],
+        _ref(detail, "ItemRef"),
+        decimal(line.get("Amount")),
+        decimal(detail.get("Qty")),
+        decimal(detail.get("UnitPrice")),
+    )
+
+
+def _ref(values: JsonObject, name: str) -> str:
+    return str((values.get(name) or {}).get("value") or "")
+
+
+def _text(values: JsonObject, name: str) -> str:
+    return str(values.get(name) or "").strip()
+
+
+def holds(row: JsonObject, body: JsonObject) -> list[str]:
+    """Names of the owned fields of ``body`` that ``row`` does not show; empty when all do.
+
+    A body names what was meant, so a property it leaves out is not compared. QuickBooks drops
+    properties of features that are off without a word, hence the look after a good answer.
+    """
+    different = [name for name in (*_TEXTS, *_CUSTOMER_TEXTS) if not _same_text(row, body, name)]
+    different += [name for name in _REFS if name in body and _ref(row, name) != _ref(body, name)]
+    if "Line" in body and lines_of(row) != lines_of(body):
+        different.append("Line")
+    return different
+
+
+def _same_text(row: JsonObject, body: JsonObject, name: str) -> bool:
+    return name not in body or _text(row, name) == _text(body, name)
+
+
+def total_of(body: JsonObject) -> Decimal:
+    """What a body adds up to before tax."""
+    total = Decimal(0)
+    for line in body.get("Line") or []:
+        amount = decimal(line.get("Amount"))
+        total += -amount if line.get("DetailType") == "DiscountLineDetail" else amount
+    return total
+
+
+def drift(row: JsonObject | None, snapshot: JsonObject, meant: Decimal | None) -> str:
+    """What became of an estimate: ``""`` as we left it, ``invoiced``, ``differs`` (the amount),
+    ``changed``, ``deleted``.
+
+    ``row`` is None when it is not there any more; ``snapshot`` is the row as acknowledged, empty
+    when only the link is known; ``meant`` is our total before tax.
+    """
+    if row is None or row.get("status") == "Deleted":
+        return "deleted"
+    if meant is not None and net_total(row) != meant:
+        return "differs"
+    invoiced = _text(row, "TxnStatus") in _INVOICED or any(
+        link.get("TxnType") == "Invoice" for link in row.get("LinkedTxn") or []
+    )
+    names: Iterable[str] = _TEXTS
+    if invoiced:
+        names = [name for name in _TEXTS if name != "TxnStatus"]
+    owned = {name: snapshot.get(name) for name in (*names, *_REFS, "Line") if name in snapshot}
+    if holds(row, owned):
+        return "changed"
+    return "invoiced" if invoiced else ""

@@ -1,0 +1,581 @@
+"""The ledger of intents: what was meant, tried, and became of it. Durable before every call.
+
+Each public method is one transaction, so a crash between any two of them leaves a state that the
+next run knows how to go on from (reliability §2.4). A row changes only from the state it was read
+in (compare and set), so a second process can never send what the first one is sending.
+
+All methods block; the runner calls them off the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import Connection, Engine, and_, func, insert, select, update
+
+from qbo_sink import schema
+from qbo_sink.model import UNKNOWN_OUTCOME, Entity, Key, State, content_hash
+from qbo_sink.plan import Change, Decision, Intent, decide
+from qbo_sink.rows import (
+    CLEAR,
+    FRESH,
+    Answer,
+    Attempt,
+    Item,
+    Mapping,
+    columns,
+    compare_and_set,
+    is_key,
+    is_open,
+    key_tuple,
+    load,
+    log_attempt,
+    mapping_values,
+    next_generation,
+    owner_of,
+    parts,
+    reading,
+    same_key,
+    to_intent,
+    to_mapping,
+    upsert,
+    writing,
+)
+from replica.limits import QBO_ANSWERS_AT_ONCE
+
+_wanted, _intents, _mappings = schema.wanted, schema.intents, schema.mappings
+
+
+def open_ledger(engine: Engine) -> None:
+    """Make the tables that are missing. The engine commits durably; who opened it saw to that."""
+    schema.metadata.create_all(engine)
+
+
+def tidy(engine: Engine) -> None:
+    """Copy SQLite's write-ahead log back into the file; nothing on a server."""
+    if engine.dialect.name != "sqlite":
+        return
+    raw = engine.raw_connection()
+    try:
+        raw.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+    finally:
+        raw.close()
+
+
+class Ledger:
+    """Intents, mappings and answers of all accounts in one database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # The feed ------------------------------------------------------------------------------------
+
+    def checkpoint(self, account: bytes) -> int:
+        """The position of the projections that the feed has worked through."""
+        table = schema.checkpoints
+        with reading(self._engine) as connection:
+            return connection.scalar(select(table.c.position).filter_by(account=account)) or 0
+
+    def take(
+        self, account: bytes, realm: str, before: int, through: int, items: Sequence[Item]
+    ) -> bool:
+        """Write down what ``items`` ask for, and the checkpoint, in one transaction.
+
+        False when the checkpoint is not ``before`` any more: somebody else took them.
+        """
+        table = schema.checkpoints
+        with writing(self._engine) as connection:
+            found = connection.scalar(
+                select(table.c.position).filter_by(account=account).with_for_update()
+            )
+            if (found or 0) != before:
+                return False
+            self._want(connection, account, realm, items)
+            upsert(connection, table, [{"account": account, "position": through}], ["account"])
+        return True
+
+    def want(self, account: bytes, realm: str, items: Sequence[Item]) -> None:
+        """Write down what the sink itself needs (items that stand for charges)."""
+        with writing(self._engine) as connection:
+            self._want(connection, account, realm, items)
+
+    def _want(
+        self, connection: Connection, account: bytes, realm: str, items: Sequence[Item]
+    ) -> None:
+        known = load(connection, _wanted, account, [item.key for item in items])
+        kept: dict[Key, Item] = {}
+        for item in items:
+            before = known.get(item.key)
+            if before is None and not item.needed and item.key not in kept:
+                continue
+            kept[item.key] = item if item.content or item.key not in kept else kept[item.key]
+        if not kept:
+            return
+        rows = []
+        for key, item in kept.items():
+            before = known.get(key)
+            if before is not None and before.content and not item.content:
+                continue
+            rows.append(
+                {
+                    **columns(account, key),
+                    "position": before.position if before is not None else item.position,
+                    "hash": content_hash(item.content) if item.content else "",
+                    "content": item.content,
+                    "cancelled": item.cancelled,
+                }
+            )
+        upsert(connection, _wanted, rows, ["account", "entity", "local_type", "local_id"])
+        if realm:
+            self._seed(connection, account, realm, kept)
+        self._decide(connection, account, list(kept))
+
+    def _seed(
+        self, connection: Connection, account: bytes, realm: str, items: dict[Key, Item]
+    ) -> None:
+        """Mappings that the documents name and the ledger forgot (it was lost or restored)."""
+        linked = [item for item in items.values() if item.link]
+        known = load(connection, _mappings, account, [item.key for item in linked])
+        for item in linked:
+            if item.key in known or owner_of(connection, realm, item.key.entity, item.link):
+                continue
+            connection.execute(
+                insert(_mappings).values(
+                    **columns(account, item.key),
+                    realm=realm,
+                    external_id=item.link,
+                    number=item.link_number,
+                    hash=content_hash(item.content) if item.content else "",
+                )
+            )
+
+    def _decide(self, connection: Connection, account: bytes, keys: list[Key]) -> None:
+        """Bring the intents of these documents in step with what is wanted of them."""
+        wanted = load(connection, _wanted, account, keys)
+        mapped = load(connection, _mappings, account, keys)
+        current = {
+            key: to_intent(row)
+            for key, row in load(connection, _intents, account, keys, is_open()).items()
+        }
+        added = []
+        for key in keys:
+            row = wanted.get(key)
+            if row is None or not row.hash:
+                continue
+            mapping = mapped.get(key)
+            decision = decide(
+                row.hash,
+                cancelled=row.cancelled,
+                acknowledged_hash=None if mapping is None else mapping.hash,
+                current=current.get(key),
+                follows=key.entity is not Entity.ITEM,
+            )
+            if decision.change is Change.ADD and decision.op is not None:
+                added.append(
+                    {
+                        **columns(account, key),
+                        "op": decision.op,
+                        "generation": next_generation(connection, account, key, row.hash),
+                        "hash": row.hash,
+                        "state": State.QUEUED,
+                        "position": row.position,
+                        "body": b"",
+                    }
+                )
+            elif key in current:
+                self._change(connection, current[key], decision, row.hash)
+        if added:
+            connection.execute(insert(_intents), added)
+
+    def _change(
+        self, connection: Connection, current: Intent, decision: Decision, new_hash: str
+    ) -> None:
+        if decision.change is Change.CANCEL:
+            compare_and_set(connection, current, state=State.CANCELLED)
+        elif decision.change is Change.REPLACE:
+            state = State.EXCLUDED if current.state is State.EXCLUDED else State.QUEUED
+            compare_and_set(
+                connection,
+                current,
+                **FRESH,
+                op=decision.op,
+                hash=new_hash,
+                state=state,
+                cycles=0,
+                corrections="",
+                told=False,
+            )
+
+    # Reading -------------------------------------------------------------------------------------
+
+    def open_intents(self, account: bytes) -> list[Intent]:
+        """Every row that is not done, in no order; :func:`qbo_sink.plan.sending_order` sorts."""
+        with reading(self._engine) as connection:
+            found = connection.execute(
+                select(*_intents.c, _wanted.c.content)
+                .join_from(_intents, _wanted, same_key(_intents, _wanted))
+                .where(_intents.c.account == account, is_open())
+            )
+            return [to_intent(row) for row in found]
+
+    def count_open(self, account: bytes) -> dict[State, int]:
+        """How many rows wait, per state."""
+        with reading(self._engine) as connection:
+            found = connection.execute(
+                select(_intents.c.state, func.count())
+                .where(_intents.c.account == account, is_open())
+                .group_by(_intents.c.state)
+            )
+            return {State(state): count for state, count in found}
+
+    def intent(self, account: bytes, intent_id: int) -> Intent | None:
+        """One row, open or not."""
+        with reading(self._engine) as connection:
+            row = connection.execute(
+                select(*_intents.c, _wanted.c.content)
+                .join_from(_intents, _wanted, same_key(_intents, _wanted))
+                .where(_intents.c.account == account, _intents.c.id == intent_id)
+            ).first()
+            return None if row is None else to_intent(row)
+
+    def wanted(self, account: bytes, keys: Iterable[Key]) -> dict[Key, bytes]:
+        """The content that is wanted of these documents; absent where it is not known."""
+        with reading(self._engine) as connection:
+            found = load(connection, _wanted, account, list(keys))
+            return {key: row.content for key, row in found.items() if row.content}
+
+    def mappings(self, account: bytes, keys: Iterable[Key]) -> dict[Key, Mapping]:
+        """The entities there of these documents."""
+        with reading(self._engine) as connection:
+            found = load(connection, _mappings, account, list(keys))
+            return {key: to_mapping(row) for key, row in found.items()}
+
+    def wanted_keys(self, account: bytes, entity: Entity) -> list[Key]:
+        """Every document of ``entity`` whose content is known."""
+        with reading(self._engine) as connection:
+            found = connection.execute(
+                select(_wanted.c.entity, _wanted.c.local_type, _wanted.c.local_id)
+                .where(
+                    _wanted.c.account == account,
+                    _wanted.c.entity == entity,
+                    _wanted.c.hash != "",
+                )
+                .order_by(_wanted.c.position)
+            )
+            return [Key(Entity(row.entity), row.local_type, row.local_id) for row in found]
+
+    def mapped_by_id(self, realm: str, entity: str, ids: Sequence[str]) -> dict[str, Mapping]:
+        """Documents here of these entities there."""
+        with reading(self._engine) as connection:
+            found: dict[str, Mapping] = {}
+            for part in parts(list(ids)):
+                for row in connection.execute(
+                    select(_mappings).where(
+                        _mappings.c.realm == realm,
+                        _mappings.c.entity == entity,
+                        _mappings.c.external_id.in_(part),
+                    )
+                ):
+                    found[row.external_id] = to_mapping(row)
+            return found
+
+    # The steps of a write ------------------------------------------------------------------------
+
+    def recover(self, account: bytes, now_ms: int) -> int:
+        """At the start of a run: calls that a crash cut off are in doubt, to be looked up now."""
+        with writing(self._engine) as connection:
+            changed = connection.execute(
+                update(_intents)
+                .where(_intents.c.account == account, _intents.c.state == State.IN_FLIGHT)
+                .values(state=State.IN_DOUBT, due_ms=now_ms, looks=0, code="")
+            )
+            return changed.rowcount
+
+    def begin(self, intent: Intent, body: bytes, request: str, now_ms: int) -> bool:
+        """Durable before the call: this body goes out now under this request id.
+
+        False when the row moved on meanwhile; then nothing may be sent.
+        """
+        with writing(self._engine) as connection:
+            return compare_and_set(
+                connection,
+                intent,
+                state=State.IN_FLIGHT,
+                body=body,
+                requestid=request,
+                sends=intent.sends + 1,
+                looks=0,
+                sent_ms=now_ms,
+                first_sent_ms=intent.first_sent_ms or now_ms,
+            )
+
+    def acknowledge(
+        self,
+        account: bytes,
+        intent: Intent,
+        mapping: Mapping,
+        *,
+        answer: Answer | None,
+        attempt: Attempt | None,
+    ) -> str:
+        """It stands there: mapping, answer and what follows from later edits, in one transaction.
+
+        Returns "" or, when another document here has that entity already, a description of it;
+        then nothing was written and the caller refuses the row with ``already_linked``.
+        """
+        with writing(self._engine) as connection:
+            owner = owner_of(connection, mapping.realm, intent.key.entity, mapping.external_id)
+            if owner is not None and owner != (account, intent.key):
+                return f"{owner[1].local_type} {owner[1].local_id}"
+            # Whoever was faster wrote the answer too; a row is acknowledged once.
+            if not compare_and_set(connection, intent, state=State.ACKED, **CLEAR):
+                return ""
+            log_attempt(connection, account, intent, attempt)
+            upsert(
+                connection,
+                _mappings,
+                [{**columns(account, intent.key), **mapping_values(mapping)}],
+                ["account", "entity", "local_type", "local_id"],
+            )
+            _say(connection, account, answer)
+            # An edit that came in while this was on its way follows as an update.
+            self._decide(connection, account, [intent.key])
+        return ""
+
+    def doubt(
+        self, account: bytes, intent: Intent, attempt: Attempt, *, due_ms: int, code: str
+    ) -> None:
+        """The outcome of a call is unknown; look into it at ``due_ms``."""
+        with writing(self._engine) as connection:
+            log_attempt(connection, account, intent, attempt)
+            compare_and_set(
+                connection,
+                intent,
+                state=State.IN_DOUBT,
+                due_ms=due_ms,
+                code=code,
+                detail=attempt.detail,
+            )
+
+    def looked(self, intent: Intent, now_ms: int, due_ms: int, *, found: bool | None) -> None:
+        """A look found nothing (``found`` False), or could not be made (None)."""
+        looks = intent.looks + (found is False)
+        with writing(self._engine) as connection:
+            compare_and_set(connection, intent, looks=looks, looked_ms=now_ms, due_ms=due_ms)
+
+    def postpone(
+        self, account: bytes, intent: Intent, due_ms: int, cause: str, attempt: Attempt | None
+    ) -> None:
+        """It was certainly not done and may be sent again, unchanged, from ``due_ms``.
+
+        The generation stays. A row that was in doubt before this call stays in doubt: only this
+        call is known to have done nothing, not the earlier one.
+        """
+        first = intent.sends <= 1
+        with writing(self._engine) as connection:
+            log_attempt(connection, account, intent, attempt)
+            compare_and_set(
+                connection,
+                intent,
+                state=State.QUEUED if first else State.IN_DOUBT,
+                due_ms=due_ms,
+                cause=cause,
+                sends=max(intent.sends - 1, 0),
+                first_sent_ms=0 if first else intent.first_sent_ms,
+            )
+
+    def refuse(
+        self,
+        account: bytes,
+        intent: Intent,
+        *,
+        state: State,
+        code: str,
+        cause: str,
+        fix: str,
+        detail: str,
+        counts: bool,
+        answer: Answer | None,
+        attempt: Attempt | None,
+    ) -> None:
+        """A definitive fault: the next send is a new generation with a body made anew."""
+        with writing(self._engine) as connection:
+            log_attempt(connection, account, intent, attempt)
+            changed = compare_and_set(
+                connection,
+                intent,
+                **FRESH,
+                state=state,
+                generation=intent.generation + (intent.sends > 0),
+                cycles=intent.cycles + counts,
+                code=code,
+                cause=cause,
+                fix=fix,
+                detail=detail,
+                told=intent.told or answer is not None,
+            )
+            if changed:
+                _say(connection, account, answer)
+            self._decide(connection, account, [intent.key])
+
+    def resend(self, intent: Intent) -> bool:
+        """A definitive fault was dealt with: send again, as a new generation."""
+        with writing(self._engine) as connection:
+            return compare_and_set(
+                connection,
+                intent,
+                **FRESH,
+                state=State.QUEUED,
+                generation=intent.generation + (intent.sends > 0),
+            )
+
+    # Answers -------------------------------------------------------------------------------------
+
+    def pending_answers(self, account: bytes) -> list[tuple[int, Answer]]:
+        """Answers that were not certainly submitted, oldest first."""
+        table = schema.answers
+        with reading(self._engine) as connection:
+            found = connection.execute(
+                select(table.c.id, table.c.kind, table.c.payload)
+                .where(table.c.account == account, table.c.pending.is_(True))
+                .order_by(table.c.id)
+                .limit(QBO_ANSWERS_AT_ONCE)
+            )
+            return [(row.id, Answer(row.kind, row.payload)) for row in found]
+
+    def answered(self, ids: Sequence[int]) -> None:
+        """These were submitted and are durable."""
+        table = schema.answers
+        with writing(self._engine) as connection:
+            connection.execute(update(table).where(table.c.id.in_(ids)).values(pending=False))
+
+    # What users do with the queue ----------------------------------------------------------------
+
+    def begin_cycle(self, account: bytes) -> None:
+        """Data faults get their next unchanged try with every run (QB-23)."""
+        with writing(self._engine) as connection:
+            connection.execute(
+                update(_intents)
+                .where(_intents.c.account == account, _intents.c.state == State.FAULTED)
+                .values(state=State.QUEUED, due_ms=0)
+            )
+
+    def wake(self, account: bytes, keys: Iterable[Key] | None = None) -> int:
+        """Try parked rows again, what they wait for changed; all of them without ``keys``."""
+        condition = and_(_intents.c.account == account, _intents.c.state == State.PARKED)
+        if keys is not None:
+            condition = and_(condition, key_tuple(_intents).in_([tuple(key) for key in keys]))
+        with writing(self._engine) as connection:
+            changed = connection.execute(
+                update(_intents)
+                .where(condition)
+                .values(state=State.QUEUED, due_ms=0, cycles=0, corrections="")
+            )
+            return changed.rowcount
+
+    def retry(self, intent: Intent) -> bool:
+        """A person pressed Retry: counts no cycle."""
+        with writing(self._engine) as connection:
+            return intent.state in (State.PARKED, State.FAULTED) and compare_and_set(
+                connection, intent, state=State.QUEUED, due_ms=0
+            )
+
+    def exclude(self, intent: Intent) -> bool:
+        """Take a row out of the queue. Not while its outcome is unknown."""
+        with writing(self._engine) as connection:
+            return intent.state not in UNKNOWN_OUTCOME and compare_and_set(
+                connection, intent, state=State.EXCLUDED
+            )
+
+    def include(self, intent: Intent) -> bool:
+        """Undo :meth:`exclude`: a new generation."""
+        with writing(self._engine) as connection:
+            return intent.state is State.EXCLUDED and compare_and_set(
+                connection,
+                intent,
+                **FRESH,
+                state=State.QUEUED,
+                generation=intent.generation + 1,
+            )
+
+    def move_to_bottom(self, account: bytes, intent: Intent) -> bool:
+        """Send it after everything that waits now."""
+        with writing(self._engine) as connection:
+            last = connection.scalar(
+                select(func.max(_intents.c.rank)).where(_intents.c.account == account, is_open())
+            )
+            return compare_and_set(connection, intent, rank=(last or 0) + 1)
+
+    def corrected(
+        self,
+        account: bytes,
+        intent: Intent,
+        *,
+        rule: str,
+        names: str,
+        before: str,
+        after: str,
+        now_ms: int,
+    ) -> None:
+        """An automatic correction is about to be sent: remember it, with what it changes."""
+        with writing(self._engine) as connection:
+            compare_and_set(connection, intent, corrections=names)
+            connection.execute(
+                insert(schema.corrections).values(
+                    account=account,
+                    intent=intent.id,
+                    rule=rule,
+                    code=intent.code,
+                    before=before,
+                    after=after,
+                    at_ms=now_ms,
+                )
+            )
+
+    # Mappings ------------------------------------------------------------------------------------
+
+    def adopt(self, account: bytes, links: Sequence[tuple[Mapping, Answer | None]]) -> int:
+        """Link documents to entities that carry their marker; how many were new."""
+        taken = []
+        with writing(self._engine) as connection:
+            known = load(connection, _mappings, account, [mapping.key for mapping, _ in links])
+            for mapping, answer in links:
+                if mapping.key in known or owner_of(
+                    connection, mapping.realm, mapping.key.entity, mapping.external_id
+                ):
+                    continue
+                values = {**columns(account, mapping.key), **mapping_values(mapping)}
+                connection.execute(insert(_mappings).values(**values))
+                _say(connection, account, answer)
+                taken.append(mapping.key)
+            self._decide(connection, account, taken)
+        return len(taken)
+
+    def drifted(self, account: bytes, key: Key, drift: str, sync_token: str | None = None) -> None:
+        """What became of the entity there since it was acknowledged."""
+        values: dict[str, Any] = {"drift": drift}
+        if sync_token is not None:
+            values["sync_token"] = sync_token
+        with writing(self._engine) as connection:
+            connection.execute(
+                update(_mappings).where(is_key(_mappings, account, key)).values(**values)
+            )
+
+    def attempts(self, account: bytes, intent_id: int) -> list[Attempt]:
+        """The calls of one row, oldest first."""
+        table = schema.attempts
+        names = [field.name for field in fields(Attempt)]
+        with reading(self._engine) as connection:
+            found = connection.execute(
+                select(*(table.c[name] for name in names))
+                .where(table.c.account == account, table.c.intent == intent_id)
+                .order_by(table.c.id)
+            )
+            return [Attempt(*row) for row in found]
+
+
+def _say(connection: Connection, account: bytes, answer: Answer | None) -> None:
+    if answer is not None:
+        connection.execute(insert(schema.answers).values(account=account, **answer._asdict()))

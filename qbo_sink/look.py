@@ -1,0 +1,160 @@
+"""Looking for what may stand there already: the only thing that tells in doubt.
+
+By document number, then by customer and date, testing the signed marker of what is found; customers
+by name and marker; items by SKU and name. A row that is not certainly ours is never taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from qbo_sink import compare, marker
+from qbo_sink.bodies import Bodies
+from qbo_sink.client import entity_of
+from qbo_sink.model import Entity, JsonObject, Key, Op, Party, Product, decode_wanted
+from qbo_sink.party import (
+    ITEM_NAME_CHARS,
+    evidence,
+    matches_item,
+    same_name,
+    tidy_name,
+)
+from qbo_sink.plan import Intent
+from qbo_sink.session import Session, Unanswered
+from qbo_sink.wire import BOTH_STATES, Answer, among, decode_body, equals
+
+_NAMES_AT_ONCE = 50
+_NOT_FOUND = 610
+
+
+@dataclass(frozen=True)
+class LookFailed:
+    """The look itself got no answer, so it says nothing."""
+
+    reason: str
+
+
+class Looker:
+    """Looks for one account during one run."""
+
+    def __init__(self, session: Session, bodies: Bodies) -> None:
+        self._session = session
+        self._bodies = bodies
+
+    async def find(self, intent: Intent, *, clash: bool = False) -> JsonObject | LookFailed | None:
+        """The entity that the intent's write made, if it did.
+
+        ``clash`` says that QuickBooks refused the name: then a customer whose e-mail, phone or post
+        code agree may be taken too.
+        """
+        try:
+            if intent.op is not Op.CREATE:
+                return await self._updated(intent)
+            if intent.key.entity is Entity.ESTIMATE:
+                return await self._estimate(intent)
+            if intent.key.entity is Entity.CUSTOMER:
+                return await self._customer(intent, clash=clash)
+            return await self._item(intent)
+        except Unanswered as error:
+            return LookFailed(str(error))
+
+    async def read(self, key: Key, external_id: str) -> JsonObject | LookFailed | None:
+        """The entity itself, None when it is not there any more."""
+        reply = await self._session.read(f"{key.entity.path}/{external_id}")
+        row = entity_of(reply, key.entity)
+        if row is not None:
+            return None if row.get("status") == "Deleted" else row
+        if isinstance(reply, Answer) and any(f.code == _NOT_FOUND for f in reply.faults):
+            return None
+        return LookFailed("the record could not be read")
+
+    async def match_items(self, intents: list[Intent]) -> list[tuple[Intent, JsonObject]]:
+        """Items there for products that are about to be made: by SKU, then by name."""
+        products = {
+            intent.id: product
+            for intent in intents
+            if isinstance(product := decode_wanted(intent.key.entity, intent.content), Product)
+        }
+        skus = sorted({p.sku for p in products.values() if p.sku})
+        names = sorted({tidy_name(p.name, ITEM_NAME_CHARS) for p in products.values() if p.name})
+        found: list[JsonObject] = []
+        try:
+            for column, values in (("Sku", skus), ("Name", names)):
+                for at in range(0, len(values), _NAMES_AT_ONCE):
+                    condition = among(column, values[at : at + _NAMES_AT_ONCE])
+                    async for page in self._session.pages("Item", condition):
+                        found += page
+        except Unanswered:
+            return []  # creating meets the same name with 6240 and looks again
+        matched: list[tuple[Intent, JsonObject]] = []
+        used: set[str] = set()
+        for intent in intents:
+            wanted = products.get(intent.id)
+            for row in found if wanted is not None else ():
+                usable = row.get("Type") != "Category" and row["Id"] not in used
+                if wanted is not None and usable and matches_item(wanted, row):
+                    matched.append((intent, row))
+                    used.add(row["Id"])
+                    break
+        return matched
+
+    async def _estimate(self, intent: Intent) -> JsonObject | None:
+        body = decode_body(intent.body)
+        number = body.get("DocNumber")
+
+        def ours(row: JsonObject) -> bool:
+            found = marker.find(self._bodies.marker_keys, row.get("PrivateNote"))
+            return found == (intent.key.local_type, intent.key.local_id)
+
+        if number:
+            row = await self._first(Entity.ESTIMATE, ours, equals("DocNumber", str(number)))
+            if row is not None:
+                return row
+        # The number may have been edited, or not been taken at all.
+        return await self._first(
+            Entity.ESTIMATE,
+            ours,
+            equals("CustomerRef", str(body["CustomerRef"]["value"])),
+            equals("TxnDate", str(body["TxnDate"])),
+        )
+
+    async def _customer(self, intent: Intent, *, clash: bool) -> JsonObject | None:
+        party = decode_wanted(intent.key.entity, intent.content)
+        name = str(decode_body(intent.body)["DisplayName"])
+
+        def ours(row: JsonObject) -> bool:
+            found = marker.find(self._bodies.marker_keys, row.get("Notes"))
+            if found is not None:
+                return found == ("customer", intent.key.local_id)
+            known = isinstance(party, Party) and evidence(party, row)
+            named = same_name(name, str(row.get("DisplayName") or ""))
+            return clash and named and known and bool(row.get("Active", True))
+
+        return await self._first(Entity.CUSTOMER, ours, equals("DisplayName", name), BOTH_STATES)
+
+    async def _item(self, intent: Intent) -> JsonObject | None:
+        product = decode_wanted(intent.key.entity, intent.content)
+        name = str(decode_body(intent.body)["Name"])
+
+        def ours(row: JsonObject) -> bool:
+            return isinstance(product, Product) and matches_item(product, row)
+
+        return await self._first(Entity.ITEM, ours, equals("Name", name))
+
+    async def _updated(self, intent: Intent) -> JsonObject | None:
+        """The row when it already shows what the update says."""
+        body = decode_body(intent.body)
+        row = await self.read(intent.key, str(body["Id"]))
+        if isinstance(row, LookFailed):
+            raise Unanswered(row.reason)
+        return row if row is not None and not compare.holds(row, body) else None
+
+    async def _first(
+        self, entity: Entity, ours: Callable[[JsonObject], bool], *conditions: str
+    ) -> JsonObject | None:
+        async for page in self._session.pages(entity, *conditions):
+            for row in page:
+                if ours(row):
+                    return row
+        return None

@@ -1,0 +1,240 @@
+"""The values the sink decides over: what is meant to stand in QuickBooks, and what does.
+
+A *wanted* document is the sink's own copy of a committed document, taken by the feed; its hash
+names the content, so that "has this been sent" is a comparison of hashes and never of events
+(pitfalls P46). A *mapping* ties one wanted document to one entity there, unique both ways.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import msgspec
+
+from replica.events.payloads import Address, Content
+
+JsonObject = dict[str, Any]
+
+
+class Entity(StrEnum):
+    """What we write there, in the order in which one may depend on another (quickbooks.md §2.3)."""
+
+    CUSTOMER = "Customer"
+    ITEM = "Item"
+    ESTIMATE = "Estimate"
+
+    @property
+    def path(self) -> str:
+        return self.value.lower()
+
+
+ENTITY_ORDER = {entity: place for place, entity in enumerate(Entity)}
+
+
+class Op(StrEnum):
+    """What a write does."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    REJECT = "reject"  # TxnStatus Rejected: cancelled here after it was sent
+
+
+class State(StrEnum):
+    """Where an intent stands. ``IN_FLIGHT`` is committed before the call leaves."""
+
+    QUEUED = "queued"
+    IN_FLIGHT = "in_flight"
+    IN_DOUBT = "in_doubt"
+    FAULTED = "faulted"
+    PARKED = "parked"
+    EXCLUDED = "excluded"
+    ACKED = "acked"
+    CANCELLED = "cancelled"
+
+
+OPEN = (
+    State.QUEUED,
+    State.IN_FLIGHT,
+    State.IN_DOUBT,
+    State.FAULTED,
+    State.PARKED,
+    State.EXCLUDED,
+)
+"""At most one intent of a document is in one of these."""
+
+UNKNOWN_OUTCOME = (State.IN_FLIGHT, State.IN_DOUBT)
+"""It may have happened there: nothing about it may change until that is known."""
+
+
+class Key(NamedTuple):
+    """One document: what it becomes there, its type and its id here."""
+
+    entity: Entity
+    local_type: str
+    local_id: str
+
+
+class Party(msgspec.Struct, frozen=True):
+    """A customer as QuickBooks shall know it."""
+
+    id: str
+    name: str
+    company: str = ""
+    contact: str = ""
+    email: str = ""
+    phone: str = ""
+    address: Address | None = None
+    ship_address: Address | None = None
+    currency: str = ""
+    tax_exempt: bool = False
+
+
+class Product(msgspec.Struct, frozen=True):
+    """A product, or a charge (shipping, fees, a discount) that needs an item."""
+
+    id: str
+    name: str
+    sku: str = ""
+    description: str = ""
+    price_e4: int | None = None
+    taxable: bool = False
+
+
+class Sale(msgspec.Struct, frozen=True):
+    """A sealed order or quote with its effective content; a withdrawn quote is ``cancelled``."""
+
+    type: str  # "order" or "quote"
+    id: str
+    content: Content
+    cancelled: bool = False
+
+    @property
+    def key(self) -> Key:
+        return Key(Entity.ESTIMATE, self.type, self.id)
+
+
+Wanted = Party | Product | Sale
+
+_encode = msgspec.msgpack.Encoder(order="sorted").encode
+_decoders: dict[Entity, msgspec.msgpack.Decoder[Any]] = {
+    Entity.CUSTOMER: msgspec.msgpack.Decoder(Party),
+    Entity.ITEM: msgspec.msgpack.Decoder(Product),
+    Entity.ESTIMATE: msgspec.msgpack.Decoder(Sale),
+}
+
+
+def encode_wanted(wanted: Wanted) -> bytes:
+    """Canonical bytes: equal values give equal bytes, so their hash names the content."""
+    return _encode(wanted)
+
+
+def decode_wanted(entity: Entity, data: bytes) -> Wanted:
+    """What ``encode_wanted`` gave for this entity."""
+    value: Wanted = _decoders[entity].decode(data)
+    return value
+
+
+def content_hash(data: bytes) -> str:
+    """Sixty-four hex characters naming the content of a wanted document."""
+    return sha256(data).hexdigest()
+
+
+class Preferences(msgspec.Struct, frozen=True):
+    """What the company allows, as far as bodies depend on it (quickbooks.md §1.12)."""
+
+    country: str = "US"
+    home_currency: str = "USD"
+    multi_currency: bool = False
+    custom_numbers: bool = False
+    allow_discount: bool = False
+    allow_shipping: bool = False
+    sales_tax: bool = False
+    class_per_document: bool = False
+    class_per_line: bool = False
+    departments: bool = False
+    custom_fields: dict[str, str] = {}  # lower-case name → DefinitionId
+    book_close_date: str = ""
+
+    @property
+    def is_us(self) -> bool:
+        return self.country in ("US", "")
+
+
+def read_preferences(preferences: JsonObject, company: JsonObject) -> Preferences:
+    """From the ``Preferences`` and ``CompanyInfo`` objects; what is absent counts as off."""
+    forms = preferences.get("SalesFormsPrefs") or {}
+    accounting = preferences.get("AccountingInfoPrefs") or {}
+    currency = preferences.get("CurrencyPrefs") or {}
+    home = currency.get("HomeCurrency") or {}
+    return Preferences(
+        country=str(company.get("Country") or "US").upper().replace("USA", "US"),
+        home_currency=str(home.get("value") or "USD"),
+        multi_currency=_flag(currency, "MultiCurrencyEnabled"),
+        custom_numbers=_flag(forms, "CustomTxnNumbers"),
+        allow_discount=_flag(forms, "AllowDiscount"),
+        # AllowShipping is a flag in some companies and the name of the shipping account in others.
+        allow_shipping=str(forms.get("AllowShipping", "false")).lower() != "false",
+        sales_tax=_flag(preferences.get("TaxPrefs") or {}, "UsingSalesTax"),
+        class_per_document=_flag(accounting, "ClassTrackingPerTxn"),
+        class_per_line=_flag(accounting, "ClassTrackingPerTxnLine"),
+        departments=_flag(accounting, "TrackDepartments"),
+        custom_fields=_custom_fields(forms.get("CustomField") or []),
+        book_close_date=str(accounting.get("BookCloseDate") or ""),
+    )
+
+
+def _flag(values: JsonObject, name: str) -> bool:
+    return str(values.get(name, False)).lower() == "true"
+
+
+def _custom_fields(groups: list[JsonObject]) -> dict[str, str]:
+    """Names of the sales-form fields: ``SalesFormsPrefs.SalesCustomName2`` belongs to id 2."""
+    found: dict[str, str] = {}
+    for group in groups:
+        for entry in group.get("CustomField") or []:
+            name, value = str(entry.get("Name", "")), entry.get("StringValue")
+            if "SalesCustomName" in name and value:
+                found[str(value).strip().lower()] = name[-1]
+    return found
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The account's choices, from the environment (``config``)."""
+
+    order_status: str = "Accepted"
+    quote_status: str = "Pending"
+    item_type: str = "NonInventory"  # or "Service": both need no stock account
+    income_account: str = ""  # Id there; empty: the first suitable income account is used
+    tax_code: str = ""  # outside the US: the TaxCode Id of taxable lines
+    exempt_code: str = ""  # outside the US: the TaxCode Id of exempt lines
+    strict_order: bool = False
+
+
+class Fixed(NamedTuple):
+    """A charge that needs an item of its own when the company has no form field for it."""
+
+    id: str
+    name: str
+
+
+GOODS = Fixed("goods", "Goods")  # a line that names no product
+FEES = Fixed("fees", "Fees")
+SHIPPING = Fixed("shipping", "Shipping")
+DISCOUNT = Fixed("discount", "Discount")
+CHARGES = {charge.id: charge for charge in (GOODS, FEES, SHIPPING, DISCOUNT)}
+CHARGE = "charge"
+"""The local type of items that stand for a charge."""
+
+
+def charge_product(charge: Fixed) -> Product:
+    return Product(charge.id, charge.name, taxable=False)
+
+
+def sale_needs(sale: Sale) -> list[Key]:
+    """The customer and the products that a sale refers to, each once."""
+    content = sale.content
+    keys = [Key(Entity.CUSTOMER, "customer", content.customer)]
+    keys += [Key(Entity.ITEM, "product", line.product) for line in content.lines if line.product]
+    return list(dict.fromkeys(keys))

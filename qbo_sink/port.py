@@ -1,0 +1,364 @@
+"""The sink as ``replica`` hosts it (:mod:`replica.sink`): found by entry point, never imported.
+
+One sink serves all accounts. Without a QuickBooks in the environment it starts, queues nothing and
+says that nothing is connected, so a server without accounting loses no feature.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx2 as httpx
+
+from qbo_sink import config as configuration
+from qbo_sink import schedule, web
+from qbo_sink.catalogue import PREFLIGHT
+from qbo_sink.client import http_client
+from qbo_sink.config import LOCAL_SANDBOX, Config
+from qbo_sink.connections import CONNECTED, RECONNECT, Connections, Link
+from qbo_sink.ledger import Ledger, open_ledger, tidy
+from qbo_sink.model import Key, Party, Product, Sale, State, decode_wanted, sale_needs
+from qbo_sink.pace import Sleep
+from qbo_sink.plan import Intent, Step, plan
+from qbo_sink.push import Submit
+from qbo_sink.rows import Attempt
+from qbo_sink.runner import Parts, Runner
+from qbo_sink.tokens import TokenKeeper, TokenUnavailable, authorize_url
+from qbo_sink.vault import load_vault
+from qbo_sink.webhooks import realms_of
+from replica.errors import MisuseError, ReplicaError
+from replica.events.event import AccountId
+from replica.limits import QBO_CYCLES_MAX
+from replica.sink import Comparison, QueueRow, RunReport, SinkContext, SinkStatus
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+    from typer import Typer
+
+NAME = "quickbooks"
+_IDLE_MS = 60_000
+_NOT_CONNECTED = "No QuickBooks company is connected. Orders queue up meanwhile."
+
+
+class QuickBooksSink:
+    """QuickBooks Online for every account of a server."""
+
+    name = NAME
+
+    def __init__(
+        self,
+        context: SinkContext,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Sleep = asyncio.sleep,
+        config: Config | None = None,
+    ) -> None:
+        self._context = context
+        self._config = config
+        self._transport = transport
+        self._sleep = sleep
+        self._http: httpx.AsyncClient | None = None
+        self._parts: Parts | None = None
+        self._runner: Runner | None = None
+        self._schedule = schedule.parse(config.schedule) if config else schedule.Schedule("never")
+        self._zone = schedule.zone(config.zone if config else "UTC")
+        self._clock: asyncio.Task[None] | None = None
+        self._hinted: set[bytes] = set()
+
+    @classmethod
+    def from_context(cls, context: SinkContext) -> QuickBooksSink:
+        """The sink that the environment asks for. Raises ``MisuseError`` for a wrong setting."""
+        return cls(context, config=configuration.from_env(context.environ))
+
+    @staticmethod
+    def cli() -> Typer:
+        from qbo_sink.cli import verbs  # noqa: PLC0415 - typer only where verbs are wanted
+
+        return verbs()
+
+    @staticmethod
+    def routes() -> Sequence[BaseRoute]:
+        return web.routes()
+
+    @property
+    def config(self) -> Config | None:
+        return self._config
+
+    @property
+    def parts(self) -> Parts:
+        """What the sink works with. Raises ``MisuseError`` before ``start`` or without a config."""
+        if self._parts is None:
+            raise MisuseError(
+                "no QuickBooks is configured", hint="set QBO_API_BASE or QBO_CLIENT_ID"
+            )
+        return self._parts
+
+    async def start(self) -> None:
+        """Open the ledger and the HTTP client, and begin to keep the schedule."""
+        await asyncio.to_thread(open_ledger, self._context.ledger)
+        if self._config is None:
+            return
+        vault = load_vault(self._context.environ, _ledger_file(self._context))
+        self._http = http_client(self._transport)
+        connections = Connections(self._context.ledger, vault)
+        keeper = TokenKeeper(self._http, connections, self._config, self._context.now_ms)
+        self._parts = Parts(
+            config=self._config,
+            http=self._http,
+            views=self._context.views,
+            ledger=Ledger(self._context.ledger),
+            connections=connections,
+            keeper=keeper,
+            vault=vault,
+            submit=_submit(self._context),
+            now_ms=self._context.now_ms,
+            sleep=self._sleep,
+            name=self.name,
+        )
+        self._runner = Runner(self._parts)
+        if self._schedule.every != "never":
+            self._clock = asyncio.create_task(self._keep_schedule())
+
+    async def stop(self) -> None:
+        """End what is on; the next start goes on from the ledger."""
+        if self._clock is not None:
+            self._clock.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._clock
+        if self._runner is not None:
+            await self._runner.stop()
+        if self._http is not None:
+            await self._http.aclose()
+        await asyncio.to_thread(tidy, self._context.ledger)
+
+    def hint(self, account: AccountId, position: int) -> None:
+        """Nothing to do: a queue is read, and a run begins, by catching up with the projections."""
+
+    async def run(self, account: AccountId, trigger: str) -> RunReport:
+        """Push and pull; ``trigger`` is only for the log of who asked."""
+        if self._runner is None:
+            return RunReport()
+        try:
+            report = await self._runner.run(account)
+        except ReplicaError as error:
+            return RunReport(errors=(str(error),))
+        await asyncio.to_thread(tidy, self._context.ledger)
+        return report
+
+    async def run_only(self, account: AccountId, intents: frozenset[int]) -> RunReport:
+        """Send these rows and nothing else; what they wait for is not sent for them."""
+        return (
+            RunReport() if self._runner is None else await self._runner.run(account, only=intents)
+        )
+
+    async def queue(self, account: AccountId) -> list[QueueRow]:
+        """What will be sent next time, in sending order, with the reason of what waits (QB-15)."""
+        if self._runner is None:
+            return []
+        await self._runner.feed(account)
+        return [_row(at, step) for at, step in enumerate(await self.preview(account), start=1)]
+
+    async def preview(self, account: AccountId) -> list[Step]:
+        """The queue as the plan sees it."""
+        intents = await asyncio.to_thread(self.parts.ledger.open_intents, account)
+        needs = {intent.id: _needs(intent) for intent in intents}
+        keys = {key for found in needs.values() for key in found}
+        mapped = await asyncio.to_thread(self.parts.ledger.mappings, account, keys)
+        strict = self.parts.config.settings.strict_order
+        now_ms = self._context.now_ms()
+        return plan(intents, needs, set(mapped), now_ms, strict_order=strict)
+
+    async def status(self, account: AccountId) -> SinkStatus:
+        """The connection in one word and one sentence."""
+        if self._parts is None or self._runner is None:
+            return SinkStatus("not_connected", _NOT_CONNECTED, 0)
+        link = await asyncio.to_thread(self._parts.connections.get, account)
+        counts = await asyncio.to_thread(self._parts.ledger.count_open, account)
+        queued = sum(counts.values())
+        local = self._parts.config.profile == LOCAL_SANDBOX
+        if link is None:
+            if local:
+                return SinkStatus(
+                    "manual", "The local sandbox is connected at the next run.", queued
+                )
+            return SinkStatus("not_connected", _NOT_CONNECTED, queued)
+        state, text = self._state(link, account, counts)
+        return SinkStatus(state, text, queued, link.last_run_ms or None)
+
+    def _state(self, link: Link, account: bytes, counts: dict[State, int]) -> tuple[str, str]:
+        if self._runner is not None and self._runner.is_running(account):
+            return "running", "Sending to QuickBooks now."
+        if link.state == RECONNECT:
+            return "reconnect_needed", f"Reconnect the company: {link.reason}."
+        if link.state != CONNECTED:
+            return "stopped", link.reason or "The connection is stopped."
+        faulted = counts.get(State.FAULTED, 0) + counts.get(State.PARKED, 0)
+        if faulted:
+            return "stopped" if counts.get(
+                State.PARKED
+            ) else "failing", f"{faulted} need attention."
+        if link.last_failed:
+            return "failing", "The last run did not finish; it is tried again."
+        if self._schedule.every == "never":
+            return "manual", "Sync Now sends what is queued."
+        return "healthy", f"Connected; sends {self._schedule.every}."
+
+    async def compare(self, account: AccountId) -> Comparison:
+        """Every committed order and quote against its estimate. Raises ``TokenUnavailable``."""
+        if self._runner is None:
+            raise TokenUnavailable("no QuickBooks is configured")
+        return await self._runner.compare(account)
+
+    # The queue, as its users handle it (QB-16) ---------------------------------------------------
+
+    async def exclude(self, account: AccountId, intent_id: int) -> bool:
+        """Take a row out; ``include`` undoes it. False when it is being sent."""
+        return await self._act(account, intent_id, self.parts.ledger.exclude)
+
+    async def include(self, account: AccountId, intent_id: int) -> bool:
+        return await self._act(account, intent_id, self.parts.ledger.include)
+
+    async def retry(self, account: AccountId, intent_id: int) -> bool:
+        """Try a failing row at the next run; counts no cycle."""
+        return await self._act(account, intent_id, self.parts.ledger.retry)
+
+    async def move_to_bottom(self, account: AccountId, intent_id: int) -> bool:
+        def move(intent: Intent) -> bool:
+            return self.parts.ledger.move_to_bottom(account, intent)
+
+        return await self._act(account, intent_id, move)
+
+    async def attempts(self, account: AccountId, intent_id: int) -> list[Attempt]:
+        """Every call of a row, with Intuit's transaction ids."""
+        return await asyncio.to_thread(self.parts.ledger.attempts, account, intent_id)
+
+    async def _act(
+        self, account: AccountId, intent_id: int, action: Callable[[Intent], bool]
+    ) -> bool:
+        intent = await asyncio.to_thread(self.parts.ledger.intent, account, intent_id)
+        return intent is not None and await asyncio.to_thread(action, intent)
+
+    # Connecting ----------------------------------------------------------------------------------
+
+    async def begin_connect(self, account: AccountId, state: str) -> str:
+        """Where to send the browser of somebody who may connect ``account``."""
+        now_ms = self._context.now_ms()
+        connections = self.parts.connections
+        await asyncio.to_thread(connections.begin_authorisation, account, state, now_ms)
+        return authorize_url(self.parts.config, state)
+
+    async def finish_connect(self, state: str, code: str, realm: str) -> None:
+        """The callback of Intuit. Raises ``Forbidden`` for a state that was not begun here."""
+        parts = self.parts
+        now_ms = self._context.now_ms()
+        account = await asyncio.to_thread(parts.connections.end_authorisation, state, now_ms)
+        tokens = await parts.keeper.exchange(code, parts.config.redirect_uri)
+        await asyncio.to_thread(parts.connections.connect, account, realm, tokens)
+        parts.keeper.forget(account)
+
+    async def hinted(self, body: bytes) -> None:
+        """A webhook with a good signature: its companies are due for a run of the schedule."""
+        for realm in realms_of(body):
+            account = await asyncio.to_thread(self.parts.connections.owner, realm)
+            if account is not None:
+                self._hinted.add(account)
+
+    async def _keep_schedule(self) -> None:
+        """One automatic run per account when it is due; missed ones collapse into one (QB-12).
+
+        A webhook makes an account due at once; several within a turn of this loop are one run.
+        """
+        started_ms = self._context.now_ms()
+        while True:
+            parts = self.parts
+            for account in await asyncio.to_thread(parts.connections.accounts):
+                link = await asyncio.to_thread(parts.connections.get, account)
+                if link is None or link.state != CONNECTED:
+                    continue
+                now_ms = self._context.now_ms()
+                last_ms = link.last_run_ms or started_ms
+                due_ms = schedule.next_due(self._schedule, self._zone, last_ms, now_ms)
+                jitter_ms = schedule.jitter_ms(link.realm)
+                due = due_ms is not None and due_ms + jitter_ms <= now_ms
+                if due or account in self._hinted:
+                    self._hinted.discard(account)
+                    await self.run(AccountId(account), "schedule")
+            await self._sleep(_IDLE_MS / 1000)
+
+
+def _row(position: int, step: Step) -> QueueRow:
+    intent = step.intent
+    wanted = decode_wanted(intent.key.entity, intent.content) if intent.content else None
+    number, customer, amount_minor, currency = "", "", None, ""
+    if isinstance(wanted, Sale):
+        content = wanted.content
+        number, customer = content.number, content.customer
+        amount_minor, currency = content.total_minor, content.currency
+    elif isinstance(wanted, Party | Product):
+        customer = wanted.name
+    return QueueRow(
+        position=position,
+        entity=intent.key.entity.value,
+        local_type=intent.key.local_type,
+        local_id=intent.key.local_id,
+        number=number,
+        customer=customer,
+        amount_minor=amount_minor,
+        currency=currency,
+        state=_shown_state(step),
+        reason=_shown_reason(step),
+        attempts=intent.cycles,
+    )
+
+
+_STATES = {
+    State.PARKED: "needs_you",
+    State.FAULTED: "retrying",
+    State.EXCLUDED: "excluded",
+    State.IN_FLIGHT: "sending",
+    State.IN_DOUBT: "retrying",
+}
+
+
+def _shown_state(step: Step) -> str:
+    intent = step.intent
+    if intent.state is State.FAULTED and (intent.code in PREFLIGHT or not intent.cycles):
+        return "needs_you"
+    if intent.state is State.FAULTED and intent.cycles >= QBO_CYCLES_MAX:
+        return "autofixing"
+    if step.waits_for is not None:
+        return "waiting_on"
+    return _STATES.get(intent.state, "queued")
+
+
+def _shown_reason(step: Step) -> str:
+    intent = step.intent
+    if intent.state not in (State.PARKED, State.FAULTED):
+        return step.reason
+    tries = f" (try {intent.cycles} of {QBO_CYCLES_MAX})" if intent.state is State.FAULTED else ""
+    detail = f" QuickBooks says: {intent.detail}" if intent.detail else ""
+    return f"{intent.cause}{tries} {intent.fix}{detail}"
+
+
+def _needs(intent: Intent) -> list[Key]:
+    wanted = decode_wanted(intent.key.entity, intent.content) if intent.content else None
+    if not isinstance(wanted, Sale) or wanted.cancelled:
+        return []
+    return sale_needs(wanted)
+
+
+def _submit(context: SinkContext) -> Submit:
+    async def submit(account: bytes, writer: str, events: Sequence[tuple[str, bytes]]) -> None:
+        await context.submit(AccountId(account), writer, events)
+
+    return submit
+
+
+def _ledger_file(context: SinkContext) -> Path | None:
+    database = context.ledger.url.database
+    is_file = context.ledger.dialect.name == "sqlite" and database and database != ":memory:"
+    return Path(database) if is_file and database else None

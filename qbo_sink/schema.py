@@ -1,0 +1,185 @@
+"""The ledger's tables. Names start with ``qbo_``: on PostgreSQL all tables share one database."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from qbo_sink.model import OPEN
+
+metadata = MetaData()
+_OPEN_STATES = "state IN ({})".format(", ".join(f"'{state}'" for state in OPEN))
+_ROW_ID = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False, server_default="")
+
+
+def _number(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default="0")
+
+
+def _account() -> Column[bytes]:
+    return Column("account", LargeBinary, nullable=False)
+
+
+def _key() -> list[Column[str]]:
+    return [Column(name, Text, nullable=False) for name in ("entity", "local_type", "local_id")]
+
+
+# One company per account. Tokens are sealed (``vault``); a realm belongs to one account only.
+connections = Table(
+    "qbo_connections",
+    metadata,
+    Column("account", LargeBinary, primary_key=True),
+    Column("realm", Text, nullable=False, unique=True),
+    _text("state"),  # connected, expired, revoked, stopped
+    _text("reason"),
+    Column("access", LargeBinary, nullable=False),
+    Column("refresh", LargeBinary, nullable=False),
+    _number("access_expires_ms"),
+    _number("refresh_expires_ms"),
+    _number("hard_expires_ms"),
+    _text("preferences"),  # JSON of ``Preferences``
+    _number("preferences_ms"),
+    _number("paused_until_ms"),
+    _number("scanned_ms"),  # 0: documents there have not been searched for our markers
+    _text("changes_since"),  # server time of the last change data capture
+    _number("last_run_ms"),
+    _number("last_failed"),
+    _number("reads"),  # metered calls since the first of ``reads_month``
+    _text("reads_month"),
+    _text("next_due"),
+)
+authorisations = Table(
+    "qbo_authorisations",
+    metadata,
+    Column("state", Text, primary_key=True),
+    _account(),
+    _number("created_ms"),
+)
+checkpoints = Table(
+    "qbo_checkpoints",
+    metadata,
+    Column("account", LargeBinary, primary_key=True),
+    _number("position"),
+)
+wanted = Table(
+    "qbo_wanted",
+    metadata,
+    Column("account", LargeBinary, primary_key=True),
+    *[Column(name, Text, primary_key=True) for name in ("entity", "local_type", "local_id")],
+    _number("position"),
+    _text("hash"),
+    Column("content", LargeBinary, nullable=False),
+    Column("cancelled", Boolean, nullable=False, server_default=text("0")),
+)
+intents = Table(
+    "qbo_intents",
+    metadata,
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    _account(),
+    *_key(),
+    _text("op"),
+    _number("generation"),
+    _text("hash"),
+    _text("state"),
+    _number("position"),
+    _number("rank"),  # raised by "move to bottom"
+    Column("body", LargeBinary, nullable=False),  # frozen before the first send of a generation
+    _text("requestid"),
+    _number("sends"),
+    _number("looks"),  # that found nothing since the last send
+    _number("first_sent_ms"),
+    _number("sent_ms"),
+    _number("looked_ms"),
+    _number("due_ms"),
+    _number("cycles"),  # data faults counted towards a correction
+    _text("corrections"),  # names of the rules that were applied, comma-separated
+    _text("code"),
+    _text("cause"),
+    _text("fix"),
+    _text("detail"),
+    Column("told", Boolean, nullable=False, server_default=text("0")),
+    Index("ix_qbo_intents_account", "account", "state"),
+)
+# One open intent per document: what lets a restart find its place without guessing.
+Index(
+    "ux_qbo_intents_open",
+    intents.c.account,
+    intents.c.entity,
+    intents.c.local_type,
+    intents.c.local_id,
+    unique=True,
+    sqlite_where=text(_OPEN_STATES),
+    postgresql_where=text(_OPEN_STATES),
+)
+attempts = Table(
+    "qbo_attempts",
+    metadata,
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    _account(),
+    _number("intent"),
+    _number("generation"),
+    _text("requestid"),
+    _number("started_ms"),
+    _number("finished_ms"),
+    _text("outcome"),
+    _number("status"),
+    _text("tid"),
+    _text("code"),
+    _text("detail"),
+    Index("ix_qbo_attempts_intent", "account", "intent"),
+)
+# Unique both ways: a second document that claims one entity there is an error, not a second link.
+mappings = Table(
+    "qbo_mappings",
+    metadata,
+    Column("account", LargeBinary, primary_key=True),
+    *[Column(name, Text, primary_key=True) for name in ("entity", "local_type", "local_id")],
+    Column("realm", Text, nullable=False),
+    Column("external_id", Text, nullable=False),
+    _text("sync_token"),
+    _text("number"),
+    _text("hash"),  # of the content that was acknowledged
+    _text("total"),  # TotalAmt less tax, as acknowledged
+    _text("drift"),  # empty: as we left it; else changed, deleted, inactive, invoiced, differs
+    _text("snapshot"),  # JSON, the row there as acknowledged
+    _number("updated_ms"),
+    UniqueConstraint("realm", "entity", "external_id"),
+)
+# Events that are still to be submitted: written with the acknowledgement, in one transaction.
+answers = Table(
+    "qbo_answers",
+    metadata,
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    _account(),
+    _text("kind"),
+    Column("payload", LargeBinary, nullable=False),
+    Column("pending", Boolean, nullable=False, server_default=text("1")),
+)
+Index("ix_qbo_answers_pending", answers.c.account, answers.c.pending)
+corrections = Table(
+    "qbo_corrections",
+    metadata,
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    _account(),
+    _number("intent"),
+    _text("rule"),
+    _text("code"),
+    _text("before"),
+    _text("after"),
+    _number("at_ms"),
+)
