@@ -5,14 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from qbo_sink.sandbox import batch, feed, paper, search, taxservice
+from qbo_sink.sandbox import batch, feed, paper, rates, search, taxservice
 from qbo_sink.sandbox.books import Company
 from qbo_sink.sandbox.entities import BY_PATH, Entity
 from qbo_sink.sandbox.faults import (
@@ -26,12 +25,11 @@ from qbo_sink.sandbox.faults import (
 from qbo_sink.sandbox.query import parse
 from qbo_sink.sandbox.replay import Replay, Reply, checked_id, fingerprint
 from qbo_sink.sandbox.service import Sandbox
-from qbo_sink.sandbox.values import Json, read_json, stamp_ms, today, write_json
+from qbo_sink.sandbox.values import Json, read_json, stamp_ms, write_json
 from qbo_sink.sandbox.writes import Written
 
 JSON_TYPE = "application/json;charset=UTF-8"
 BODY_BYTES_MAX = 8_388_608
-_RATES = {"EUR": "1.08", "GBP": "1.27", "CAD": "0.73", "JPY": "0.0067", "USD": "1"}
 
 
 @dataclass(frozen=True)
@@ -181,24 +179,17 @@ def _batch(call: Call) -> Reply:
 
 
 def _exchange_rate(call: Call) -> Reply:
-    code = call.params.get("sourcecurrencycode", "").upper()
-    home = call.sandbox.books.single(call.company.realm, "Preferences")["CurrencyPrefs"][
-        "HomeCurrency"
-    ]["value"]
-    if code not in _RATES:
-        raise refused(2220, f"{code} is not a currency of this company", "SourceCurrencyCode")
-    rate = (Decimal(_RATES[code]) / Decimal(_RATES[home])).quantize(Decimal("0.000001"))
-    now = call.sandbox.clock.now_ms()
-    value = {
-        "SourceCurrencyCode": code,
-        "TargetCurrencyCode": home,
-        "Rate": rate,
-        "AsOfDate": call.params.get("asofdate") or today(now, call.company.zone),
-        "MetaData": {"LastUpdatedTime": call.time},
-        "domain": "QBO",
-        "sparse": False,
-    }
-    return call.envelope("ExchangeRate", write_json(value))
+    code = call.params.get("sourcecurrencycode", "")
+    body = rates.read(call.sandbox.books, call.company, code)
+    return call.envelope("ExchangeRate", rates.as_json(body, call.params.get("asofdate", "")))
+
+
+def _put_exchange_rate(call: Call) -> Reply:
+    def run() -> Reply:
+        stored = rates.write(call.sandbox.books, call.company, _json(call), call.body)
+        return call.envelope("ExchangeRate", rates.as_json(stored))
+
+    return _once(call, run)
 
 
 def _tax_service(call: Call) -> Reply:
@@ -276,5 +267,6 @@ _SPECIAL: dict[tuple[str, str], Callable[[Call], Reply]] = {
     ("GET", "companyinfo"): _single("companyinfo"),
     ("GET", "preferences"): _single("preferences"),
     ("GET", "exchangerate"): _exchange_rate,
+    ("POST", "exchangerate"): _put_exchange_rate,
     ("POST", "taxservice"): _tax_service,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from qbo_sink.sandbox import rates
 from qbo_sink.sandbox.books import Books, Company
 from qbo_sink.sandbox.entities import ENTITIES
 from qbo_sink.sandbox.switches import Switches
@@ -69,6 +70,7 @@ def seed(books: Books, realm: str, country: str) -> Company:
             raise LookupError(realm)
         _singles(books, company)
         _taxes(books, company)
+        rates.seed(books, company, CURRENCIES[country]["value"])
         writer = Writer(books, company, Switches())
         for entity, body, new_id in _lists(company):
             writer.save(ENTITIES[entity], body, write_json(body), new_id=new_id)

@@ -154,6 +154,13 @@ ENTITIES: dict[str, Entity] = {
         _named("CustomerType", f"Id:id Name Active:bool {_TIMES}", verbs="", cdc=False),
         _named("CompanyCurrency", f"Id:id Name Code Active:bool {_TIMES}"),
         _named(
+            "ExchangeRate",
+            f"SourceCurrencyCode TargetCurrencyCode AsOfDate:date {_TIMES}",
+            prop="SourceCurrencyCode",
+            verbs="",
+            cdc=False,
+        ),
+        _named(
             "TaxAgency",
             f"Id:id DisplayName {_TIMES}",
             prop="DisplayName",

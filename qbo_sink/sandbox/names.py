@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qbo_sink.sandbox.draft import Draft
 from qbo_sink.sandbox.faults import refused
+from qbo_sink.sandbox.schema import STRUCTS
 from qbo_sink.sandbox.values import CENT, ZERO, Json
 
 LEVELS_MAX = 5
@@ -63,7 +64,8 @@ def parent_and_level(draft: Draft) -> None:
     prop, child, body = draft.entity.name_property, draft.entity.child, draft.body
     if not prop:
         return
-    body["FullyQualifiedName"] = body[prop]
+    if "FullyQualifiedName" in STRUCTS[draft.entity.name]:
+        body["FullyQualifiedName"] = body[prop]
     if not child:
         return
     has_parent = "ParentRef" in body and body.get(child, draft.entity.name == "Item")
@@ -76,7 +78,9 @@ def parent_and_level(draft: Draft) -> None:
     parent = draft.get(draft.entity.name, body["ParentRef"])
     if parent is None:
         raise refused(700, "The parent does not exist", "ParentRef")
-    body["Level"] = _level_below(draft, parent)
+    level = _level_below(draft, parent)
+    if "Level" in STRUCTS[draft.entity.name]:
+        body["Level"] = level
     body["FullyQualifiedName"] = f"{parent['FullyQualifiedName']}:{body[prop]}"
 
 
@@ -173,14 +177,13 @@ def party_defaults(draft: Draft) -> None:
         return
     body = draft.body
     body.setdefault("Balance", ZERO)
-    home: Json = draft.prefers("CurrencyPrefs", "HomeCurrency")
-    if draft.old is not None and "CurrencyRef" in draft.old.body:
-        if (
-            body.get("CurrencyRef", draft.old.body["CurrencyRef"])["value"]
-            != (draft.old.body["CurrencyRef"]["value"])
-        ):
+    home: Json = draft.prefers("CurrencyPrefs", "HomeCurrency") or {"value": "USD"}
+    if draft.old is not None:
+        fixed: Json = draft.old.body.get("CurrencyRef") or home
+        given: Json = body.get("CurrencyRef") or fixed
+        if given["value"] != fixed["value"]:
             raise refused(6000, "The currency of a name cannot be changed", "CurrencyRef")
-        body["CurrencyRef"] = draft.old.body["CurrencyRef"]
+        body["CurrencyRef"] = fixed
     body.setdefault("CurrencyRef", home)
     if draft.entity.name == "Customer":
         body.setdefault("BalanceWithJobs", body["Balance"])

@@ -206,9 +206,9 @@ _SOURCE: dict[str, str] = {
     "PrefillAccountRef:ref Balance:any! BillRate:number OpenBalanceDate:date CreditLimit:number "
     "AcctNum:text100 Vendor1099:bool T4AEligible:bool T5018Eligible:bool CurrencyRef:ref "
     "TDSEnabled:bool TDSEntityTypeId:any TDSSectionTypeId:any TDSOverrideThreshold:any "
-    "TaxReportingBasis:text APAccountRef:ref>Account VendorEx:any GSTIN:text GSTRegistrationType:text "
-    "IsSubContractorCIS:any SubcontractorType:any CISRate:any HasTPAR:bool "
-    "VendorPaymentBankDetail:any Source:text CostRate:number HasShownFormFields:any",
+    "TaxReportingBasis:text APAccountRef:ref>Account VendorEx:any GSTIN:text "
+    "GSTRegistrationType:text IsSubContractorCIS:any SubcontractorType:any CISRate:any "
+    "HasTPAR:bool VendorPaymentBankDetail:any Source:text CostRate:number HasShownFormFields:any",
     "Employee": _PARTY + " EmployeeType:text EmployeeNumber:text100 SSN:text PrimaryAddr:address "
     "OtherAddr:any BillableTime:bool BillRate:number CostRate:number BirthDate:date "
     "Gender:enum>Gender HiredDate:date ReleasedDate:date UseTimeEntry:any EmployeeEx:any",
@@ -243,6 +243,8 @@ _SOURCE: dict[str, str] = {
     "SalesTaxReturnRef:ref TaxRegistrationNumber:text ReportingPeriod:any TaxAgencyExt:any "
     "TaxTrackedOnPurchases:bool TaxTrackedOnSales:bool TaxOnTaxesOnPurchases:any "
     "TaxOnTaxesOnSales:any LastFileDate:any TaxAgencyConfig:any",
+    "ExchangeRate": _BASE + " SourceCurrencyCode:text3 TargetCurrencyCode:text3 Rate:number "
+    "AsOfDate:date",
     "CompanyCurrency": _BASE + " Name:text100 Code:text3 Active:bool CurrencyEx:any",
     "Term": _BASE + " Name:text31 Active:bool Type:any! DiscountPercent:number DueDays:int "
     "DiscountDays:int DayOfMonthDue:int DueNextMonthDays:int DiscountDayOfMonth:int "

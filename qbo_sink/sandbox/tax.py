@@ -85,7 +85,7 @@ def _us_parts(draft: Draft, lines: list[Json]) -> list[Taxed]:
     rates = _us_rates(draft, taxable=customer.get("Taxable", True))
     parts = []
     for line, detail in items(lines):
-        code = detail.get("TaxCodeRef", {}).get("value") or _us_default(draft, detail, customer)
+        code = detail.get("TaxCodeRef", {}).get("value") or "NON"
         if code not in US_TAX_CODES:
             detail_text = "The line tax code of a US company must be TAX or NON"
             raise refused(6100, f"{detail_text}, {code} was supplied", "TaxCodeRef")
@@ -93,11 +93,6 @@ def _us_parts(draft: Draft, lines: list[Json]) -> list[Taxed]:
         if code != "NON":
             parts.append(Taxed(line["Amount"], rates))
     return parts
-
-
-def _us_default(draft: Draft, detail: Json, customer: Json) -> str:
-    item = draft.get("Item", detail.get("ItemRef")) or {}
-    return "TAX" if item.get("Taxable") and customer.get("Taxable", True) else "NON"
 
 
 def _us_rates(draft: Draft, *, taxable: bool) -> tuple[Rate, ...]:

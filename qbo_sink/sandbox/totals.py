@@ -45,6 +45,10 @@ def check_line_amounts(lines: list[Json], *, tolerance: bool) -> None:
                 raise refused(2020, f"Required parameter {where} is missing", where)
             continue
         line["Amount"] = amount = cents(line["Amount"])
+        if not detail.get("Qty") and not detail.get("UnitPrice"):
+            # Clients that save whole objects send zero for "not given".
+            detail.pop("Qty", None)
+            detail.pop("UnitPrice", None)
         if "Qty" in detail and "UnitPrice" in detail:
             wanted = cents(detail["Qty"] * detail["UnitPrice"])
             if abs(amount - wanted) > (CENT if tolerance else ZERO):
