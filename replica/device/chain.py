@@ -128,3 +128,11 @@ def _fact(event: Event, renamed: Mapping[bytes, bytes]) -> Fact:
             seen = tuple(renamed.get(put, put) for put in said.seen)
             return Fact(*encode_payload(msgspec.structs.replace(said, seen=seen)), deps)
     return Fact(event.kind, event.version, event.payload, deps)
+
+
+def head_after(head: Head, made: Sequence[Made]) -> Head:
+    """Where the chain ends once ``made`` is stored after ``head``."""
+    if not made:
+        return head
+    last = made[-1]
+    return Head(last.event.epoch, last.event.seq, last.id, Stamp(last.event.stamp))

@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from replica.device.chain import Head, Made
+from replica.device.chain import Head, Made, head_after
 from replica.errors import (
     CorruptionError,
     InUse,
@@ -287,8 +287,8 @@ class Journal:
             return self._failure
         return StoreUnavailable(f"the journal is not usable: {error}")
 
-    def append(self, made: Sequence[Made], numbers: int) -> int:
-        """Store own events in one durable commit, all or none; returns the first one's ``n``.
+    def append(self, made: Sequence[Made], numbers: int) -> None:
+        """Store own events in one durable commit, all or none.
 
         ``numbers`` is the count of document numbers given out so far. Only after the commit do
         ``head``, ``last_n`` and ``numbers`` move.
@@ -297,13 +297,8 @@ class Journal:
         rows = [(first + index, numbers, one.data) for index, one in enumerate(made)]
         with self.commit():
             self._sql.executemany("INSERT INTO outbox VALUES (?, ?, ?)", rows)
-        self._moved(made, first + len(made) - 1, numbers)
-        return first
-
-    def _moved(self, made: Sequence[Made], last_n: int, numbers: int) -> None:
-        last = made[-1]
-        self.last_n, self.numbers = last_n, numbers
-        self.head = Head(last.event.epoch, last.event.seq, last.id, Stamp(last.event.stamp))
+        self.last_n, self.numbers = rows[-1][0], numbers
+        self.head = head_after(self.head, made)
 
     def begin(
         self,
@@ -332,10 +327,9 @@ class Journal:
         self.identity, self.place = identity, place
         self.lives = [before for before in self.lives if before.first_n != life.first_n] + [life]
         self.answered_n = max([self.answered_n, *old])
-        self.head = Head(life.epoch, stamp=self.head.stamp)
+        self.head = head_after(Head(life.epoch, stamp=self.head.stamp), made)
+        self.last_n += len(made)
         self.numbers = 0
-        if made:
-            self._moved(made, life.first_n + len(made) - 1, 0)
 
     # Inside a commit: the base moves ------------------------------------------------------------
 
