@@ -78,6 +78,20 @@ def test_a_malformed_update_is_listed_and_contributes_nothing() -> None:
     assert {loser["rule"] for loser in found["losers"]} == {"unreadable"}
 
 
+def test_an_update_waits_for_what_it_builds_on() -> None:
+    """Without its cause an update is listed; with it, in whatever order, it is in the text."""
+    first = typed([], "hello", 1)
+    second = typed([first], "hello world", 2)
+    assert note_text([second]) == ("", (0,))
+    assert note_text([second, first]) == ("hello world", ())
+
+
+def test_two_edits_under_one_client_id_stop_nobody() -> None:
+    """What a writer may never do is still read without harm, the same on every replica (D6)."""
+    left, right = typed([], "left", 1), typed([], "right one", 1)
+    assert note_text([left, right]) == note_text([left, right])
+
+
 def test_only_text_may_be_in_a_note() -> None:
     """Numbers, maps and lists are refused: Yjs keeps numbers as floats (dependencies §3)."""
     for key, value in (("m", Map({"price": 1999})), ("a", Array([1999]))):
@@ -113,6 +127,10 @@ def test_no_bytes_stop_a_reader(junk: bytes, flips: list[tuple[int, int]]) -> No
         b"\x01\x01\x07\x00\x04\x01\xff\xff\xff\xff\x0f",  # a name of 4 GiB
         b"\x01\x01\x07\x00\x08\x01\x04text\xff\xff\xff\xff\x0f",  # a list of as many values
         b"\x00\x01\x07\xff\xff\xff\xff\x0f",  # as many deletions
+        b"\x01\x01\x07\x00\x01\x01\x04text\xff\xff\xff\xff\x0f\x00",  # 2 GiB deleted again
+        b"\x02\x01\x07\x00\x04\x01\x04text\x01x\x01\x07\x00\x04\x01\x04text\x01x\x00",  # twice
+        b"\x01\x01\x07\x00\x04\x01\x04text\x00\x00",  # nothing inserted
+        b"\x01\x01\x07\x00\x84\x09\x00\x01x\x00",  # beside a character that is nowhere
     ],
 )
 def test_claims_beyond_the_bytes_are_refused_before_decoding(claim: bytes) -> None:
