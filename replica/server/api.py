@@ -19,9 +19,12 @@ from starlette.routing import Route
 
 from replica.crdt.documents import DocKey
 from replica.crdt.view import view
-from replica.errors import ReplicaError
+from replica.errors import Forbidden, Malformed, ReplicaError
 from replica.events.event import UUID_BYTES, AccountId
-from replica.limits import LIST_ROWS_MAX, NAME_CHARS_MAX, PAGE_ROWS_MAX
+from replica.events.kinds import REGISTRY
+from replica.events.payloads import Payload
+from replica.events.record import Origin
+from replica.limits import LIST_ROWS_MAX, LOCAL_EVENTS_MAX, NAME_CHARS_MAX, PAGE_ROWS_MAX
 from replica.projections import queries
 from replica.server import aside
 from replica.server.answers import (
@@ -38,6 +41,7 @@ from replica.server.answers import (
 )
 from replica.server.auth import Principal, Right
 from replica.server.devices import CODE_MINUTES
+from replica.server.door import WEB
 from replica.server.runs import Run
 from replica.server.runtime import Runtime
 from replica.server.stores import PASSWORD_BYTES, new_user
@@ -69,6 +73,15 @@ class UserBody(msgspec.Struct):
     password: str = ""
 
 
+class EventBody(msgspec.Struct):
+    kind: str
+    payload: dict[str, Any]
+
+
+class EventsBody(msgspec.Struct):
+    events: Annotated[list[EventBody], Meta(min_length=1, max_length=LOCAL_EVENTS_MAX)]
+
+
 Handler = Callable[[Request, Principal], Awaitable[Any]]
 
 
@@ -94,6 +107,7 @@ class Api:
             ("GET", "/queue", self.queue, see),
             ("GET", "/sync-now", self.sync_run, see),
             ("POST", "/sync-now", self.sync_now, edit),
+            ("POST", "/events", self.write, edit),
             ("GET", "/devices", self.devices, see),
             ("POST", "/devices/codes", self.open_code, manage),
             ("POST", "/devices/{id}/revoke", self.revoke, manage),
@@ -212,6 +226,14 @@ class Api:
             await self._runtime.sync_now.finish(who.account)
         return run_values(run)
 
+    async def write(self, request: Request, who: Principal) -> Any:
+        """The main app's own events, all or none: durable when answered, through the one door."""
+        body = await json_body(request, EventsBody)
+        payloads = [_payload(event) for event in body.events]
+        admitted = await self._runtime.door.submit_local(who.account, WEB, payloads)
+        assert admitted.segment is not None, "all were accepted"
+        return {"accepted": len(payloads), "position": admitted.segment.last}
+
     async def sync_run(self, _: Request, who: Principal) -> Any:
         run = self._runtime.sync_now.current(who.account)
         return run_values(run) if run else {"run": None}
@@ -289,6 +311,19 @@ class Api:
     ) -> Any:
         with self._runtime.stores.views.reading() as connection:
             return query(connection, *arguments, **filters)
+
+
+def _payload(body: EventBody) -> Payload:
+    """What a JSON event says. Raises ``Malformed``; ``Forbidden`` for a kind only servers write."""
+    kind = REGISTRY.newest.get(body.kind)
+    if kind is None:
+        raise Malformed(f"kind {body.kind!r} is unknown")
+    if Origin.DEVICE not in kind.origins:
+        raise Forbidden(f"{body.kind} is written by the server alone")
+    try:
+        return msgspec.convert(body.payload, kind.struct)
+    except msgspec.MsgspecError as error:
+        raise Malformed(f"{body.kind}: {error}") from error
 
 
 def run_values(run: Run) -> dict[str, Any]:

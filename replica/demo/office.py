@@ -1,0 +1,100 @@
+"""The office: a program on the server's machine that speaks its JSON API as the operator."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+
+from replica.demo.processes import StoryFailed
+from replica.events.kinds import encode_payload
+from replica.events.payloads import Payload
+
+EVENTS_A_CALL = 100
+TIMEOUT_S = 120.0
+
+
+class Office:
+    """What the office does. A restarted server has a new token, so it is read for each call."""
+
+    def __init__(self, data: Path) -> None:
+        self._operator = data / "operator.json"
+
+    def write(self, payloads: Sequence[Payload]) -> None:
+        """Enter payloads as the web main app's own events."""
+        for start in range(0, len(payloads), EVENTS_A_CALL):
+            part = payloads[start : start + EVENTS_A_CALL]
+            events = [
+                {"kind": encode_payload(payload)[0], "payload": msgspec.to_builtins(payload)}
+                for payload in part
+            ]
+            self._call("POST", "/api/v1/events", {"events": events})
+
+    def open_code(self, name: str) -> str:
+        """A one-time code with which a device enrols."""
+        return str(self._call("POST", "/api/v1/devices/codes", {"name": name})["code"])
+
+    def sync_now(self) -> dict[str, Any]:
+        """Press the button and wait for the end of the run."""
+        return self._call("POST", "/api/v1/sync-now?wait=1")
+
+    def sections(self) -> dict[str, str]:
+        """The server's digest per section."""
+        found = self._call("GET", "/api/v1/sections")["sections"]
+        return {row["section"]: row["digest"] for row in found}
+
+    def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        operator = json.loads(self._operator.read_text(encoding="utf-8"))
+        headers = {"authorization": f"Bearer {operator['token']}"}
+        return call(operator["url"], method, path, body, headers)
+
+
+class Books:
+    """QuickBooks as a stranger reads it: OAuth token, query language, nothing of ours."""
+
+    def __init__(self, base: str) -> None:
+        self._base = base
+        grant = call(base, "POST", "/sandbox/connect", {})
+        self._realm = grant["realmId"]
+        self._headers = {"authorization": f"Bearer {grant['access_token']}"}
+
+    def estimates(self) -> list[dict[str, Any]]:
+        """Every estimate there is."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page_of = f"STARTPOSITION {len(found) + 1} MAXRESULTS 100"
+            statement = "SELECT * FROM Estimate ORDERBY Id " + page_of
+            path = f"/v3/company/{self._realm}/query?{urlencode({'query': statement})}"
+            page = call(self._base, "GET", path, headers=self._headers)["QueryResponse"]
+            if not page.get("Estimate"):
+                return found
+            found += page["Estimate"]
+
+
+def call(
+    base: str, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """One JSON call; numbers with a point come back exact. Raises ``StoryFailed``."""
+    address = urlsplit(base)
+    assert address.hostname is not None
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=TIMEOUT_S)
+    try:
+        data = None if body is None else json.dumps(body).encode()
+        sent = {"accept": "application/json", "content-type": "application/json"}
+        connection.request(method, path, data, {**sent, **(headers or {})})
+        response = connection.getresponse()
+        text = response.read()
+    except OSError as error:
+        raise StoryFailed(f"{method} {path}: {error}") from error
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise StoryFailed(f"{method} {path}: {response.status} {text[:300].decode()}")
+    answer: dict[str, Any] = json.loads(text, parse_float=Decimal)
+    return answer

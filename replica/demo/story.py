@@ -1,0 +1,174 @@
+"""The story itself: what happens, in order, with real processes.
+
+A company opens, three reps enrol and lose the network. They sell, meet a new customer, change the
+same records; the office deletes one. The network returns, and in the middle of the rush the server
+is killed. It comes back, everybody catches up, QuickBooks gets one estimate for each order.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from replica.demo.company import catalogue, northwind
+from replica.demo.network import Network
+from replica.demo.office import Books, Office
+from replica.demo.plan import NEW_CUSTOMER_NAME, REPS, contested, doomed
+from replica.demo.processes import Process, Rep, free_port
+from replica.demo.report import Outcome
+from replica.events.payloads import CustomerDeleted
+
+LOGIN = "admin"
+Say = Callable[[str], None]
+
+
+class Story:
+    """The cast and their places. ``close`` ends every process, whatever happened before."""
+
+    def __init__(self, folder: Path, *, port: int, password: str, say: Say) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self._folder = folder
+        self._say = say
+        self.port = port or free_port()
+        self._books_port = free_port()
+        self._company = northwind()
+        self._environ = {
+            "REPLICA_DATA": str(folder / "server"),
+            "REPLICA_PORT": str(self.port),
+            "REPLICA_ACCOUNT": self._company.name,
+            "REPLICA_ADMIN": LOGIN,
+            "REPLICA_ADMIN_PASSWORD": password,
+            "QBO_PROFILE": "local-sandbox",
+            "QBO_API_BASE": f"http://127.0.0.1:{self._books_port}",
+        }
+        self.office = Office(folder / "server")
+        self._reps: dict[str, Rep] = {}
+        self._network: Network | None = None
+        self._sandbox: Process | None = None
+        self._server: Process | None = None
+        self._started = time.monotonic()
+
+    def run(self) -> Outcome:
+        """Everything from the first day to the proof."""
+        self._open_company()
+        self._enrol()
+        written, totals, created = self._work_without_network()
+        self._return_with_a_crash()
+        run = self.office.sync_now()
+        self._say(
+            f"Sync Now: {run['sent']} sent to QuickBooks, devices and server "
+            f"{'hold the same data' if run['equal'] else 'DIFFER'}"
+        )
+        for rep in self._reps.values():
+            rep.ask("numbered")
+        return self._look(written, totals, created)
+
+    def _open_company(self) -> None:
+        books = str(self._folder / "quickbooks.db")
+        arguments = ["replica", "qbo", "sandbox", "--books", books, "--port", str(self._books_port)]
+        self._sandbox = Process("sandbox", arguments, log=self._log("sandbox"), environ={})
+        self._sandbox.wait_http(self._books_port, "/sandbox/state")
+        self._start_server()
+        entries = list(catalogue(self._company))
+        self.office.write(entries)
+        self._say(
+            f"{self._company.name}: {len(self._company.customers)} customers, "
+            f"{len(self._company.products)} products, a stock-take: {len(entries)} events"
+        )
+
+    def _start_server(self) -> None:
+        arguments = ["replica", "serve"]
+        log = self._log("server")
+        self._server = Process("server", arguments, log=log, environ=self._environ)
+        self._server.wait_http(self.port, "/readyz")
+
+    def _enrol(self) -> None:
+        self._network = Network(self.port)
+        url = f"http://127.0.0.1:{self._network.port}"
+        for index in range(REPS):
+            name = f"Rep {index + 1}"
+            journal = self._folder / f"rep-{index + 1}.replica"
+            log = self._log(f"rep-{index + 1}")
+            rep = self._reps[name] = Rep(f"rep {index + 1}", journal=journal, log=log, environ={})
+            received = rep.ask("enrol", url=url, code=self.office.open_code(name), name=name)
+            self._say(
+                f"{name} enrolled with a one-time code and took in {received['received']} events"
+            )
+
+    def _work_without_network(self) -> tuple[dict[str, list[str]], dict[str, int], int]:
+        assert self._network is not None
+        self._network.cut()
+        for rep in self._reps.values():
+            rep.tell("wait", mode="offline")
+        noticed = [rep.answer() for rep in self._reps.values()]
+        self._say(f"The network is lost; {len(noticed)} devices have noticed by themselves")
+        written: dict[str, list[str]] = {"orders": [], "quotes": []}
+        created = 0
+        totals: dict[str, int] = {}
+        for index, (name, rep) in enumerate(self._reps.items()):
+            done = rep.ask("work", rep=index)
+            written["orders"] += done["orders"]
+            written["quotes"] += done["quotes"]
+            created += done["customers_created"]
+            totals |= rep.ask("receipts")
+            self._say(
+                f"{name} takes {len(done['orders'])} orders and {len(done['quotes'])} quote "
+                f"offline; {done['pending']} events wait on the device"
+            )
+        self._say(f"Rep 1 has met {NEW_CUSTOMER_NAME} and sold to them at once")
+        self._say(f"Rep 2 and Rep 3 have both changed the phone of {contested(self._company)}")
+        self.office.write([CustomerDeleted(customer=doomed(self._company))])
+        self._say(f"The office deletes {doomed(self._company)}, which Rep 3 was editing")
+        return written, totals, created
+
+    def _return_with_a_crash(self) -> None:
+        assert self._network is not None
+        assert self._server is not None
+        self._network.restore()
+        # The first device is through: the others are in the middle of their upload, or before it.
+        next(iter(self._reps.values())).ask("settled")
+        self._server.kill()
+        self._say("The network is back; in the middle of the rush the server is killed (kill -9)")
+        self._start_server()
+        self._say("The server is up again and reads on from its disk")
+        for rep in self._reps.values():
+            rep.tell("settled")
+        for rep in self._reps.values():
+            rep.answer()
+        self._say("Every device has reconnected by itself and has nothing unsent")
+
+    def _look(self, written: dict[str, list[str]], totals: dict[str, int], created: int) -> Outcome:
+        proofs = [bool(rep.ask("prove")["equal"]) for rep in self._reps.values()]
+        sights: dict[str, dict[str, Any]] = {
+            name: rep.ask("see") for name, rep in self._reps.items()
+        }
+        return Outcome(
+            reps=sights,
+            server_sections=self.office.sections(),
+            written=written,
+            totals=totals,
+            estimates=Books(self._environ["QBO_API_BASE"]).estimates(),
+            customers_created=created,
+            proofs=proofs,
+            seconds=time.monotonic() - self._started,
+        )
+
+    def _log(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
+
+    def wait(self) -> None:
+        """Keep serving until the server ends or the user interrupts."""
+        assert self._server is not None
+        self._server.child.wait()
+
+    def close(self) -> None:
+        """End every process."""
+        for process in (*self._reps.values(), self._server, self._sandbox):
+            if process is not None:
+                process.stop()
+        if self._network is not None:
+            self._network.close()
