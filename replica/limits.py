@@ -46,6 +46,8 @@ READ_RETRY_MS = 500
 SKEW_SAMPLES_MAX = 8
 # A device whose own events move its cursor is told at the end of its pushes, or after this.
 CURSOR_FLUSH_MS = 500
+# Digests asked of one peer and not answered yet.
+DIGEST_ASKS_MAX = 8
 # Times one write is decided anew because another writer of the same device was first.
 HEAD_MOVES_MAX = 16
 

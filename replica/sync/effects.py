@@ -133,7 +133,8 @@ def make_offer(segments: Sequence[Segment]) -> Offer:
 
 
 class Place(NamedTuple):
-    """Where the device stands when it connects, read from its journal in one transaction."""
+    """Where the device stands when it connects, read from its journal in one transaction, after
+    every effect of the connection before was performed or given up."""
 
     token: str
     account: bytes

@@ -21,6 +21,7 @@ Any exception out of a peer is a bug on this side and must not be told as the ot
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -35,6 +36,7 @@ from replica.errors import (
     ReplicaError,
     WorldError,
 )
+from replica.limits import DIGEST_ASKS_MAX
 from replica.sync import messages as m
 from replica.sync.effects import Close, DigestReceived, Effect, Send, TakeDigest
 from replica.sync.messages import (
@@ -92,8 +94,7 @@ class Peer:
         self._effects: list[Effect] = []
         self._timers: dict[Timer, int] = {}
         self._now_ms: int | None = None  # at the last input
-        self._asked: Frame | None = None  # what a DIGEST of theirs will answer
-        self._ask_next: Frame | None = None
+        self._asks: deque[Frame] = deque()  # the first one is sent, a DIGEST will answer it
         self._digest_owed = False  # to them
         self._rows: dict[tuple[State, Input], tuple[Callable[[Any, int], None], Any]] = {
             (state, given): (getattr(self, row.handler), row.states)
@@ -140,8 +141,11 @@ class Peer:
         return self._step(Input.DIGESTED, Digest(position, tuple(sections), pending), now_ms)
 
     def ask_digest(self, position: int, now_ms: int) -> list[Effect]:
-        """Ask the other end for its digest at ``position``; 0 for where it is now. Asked again
-        before the answer, the newest question follows after it."""
+        """Ask the other end for its digest at ``position``; 0 for where it is now.
+
+        Every question gets its own ``DigestReceived``, in order. Raises ``Overloaded`` when
+        ``DIGEST_ASKS_MAX`` are unanswered.
+        """
         return self._step(Input.ASK_DIGEST, position, now_ms)
 
     def failed(self, error: ReplicaError) -> list[Effect]:
@@ -239,21 +243,20 @@ class Peer:
         self._ask(DigestRequest(position))
 
     def on_digest(self, digest: Digest, _: int) -> None:
-        if self._asked is None:
+        if not self._asks:
             raise ProtocolViolation("DIGEST was not asked for")
         self._emit(DigestReceived(digest))
-        self._asked, following = None, self._ask_next
-        self._ask_next = None
-        if following is not None:
-            self._ask(following)
+        self._asks.popleft()
+        if self._asks:
+            self._send(self._asks[0])
 
-    def _ask(self, frame: Frame) -> None:
-        """A question at a time; a waiting Sync Now is not pushed aside by a plain question."""
-        if self._asked is None:
-            self._asked = frame
+    def _ask(self, frame: DigestRequest | SyncRequest) -> None:
+        """One question is on the way at a time; others wait for its answer (§7)."""
+        if len(self._asks) >= DIGEST_ASKS_MAX:
+            raise Overloaded(f"{DIGEST_ASKS_MAX} digests were asked for and not answered yet")
+        self._asks.append(frame)
+        if len(self._asks) == 1:
             self._send(frame)
-        elif not isinstance(self._ask_next, SyncRequest):
-            self._ask_next = frame
 
     def _owe_digest(self) -> None:
         """A digest is work for the other end, so one at a time (§7)."""

@@ -193,6 +193,11 @@ class World:
     # Connections
 
     def connect(self, journal: Journal) -> Link:
+        for old in self.links:  # a device finishes with one connection before the next
+            if old.journal is journal:
+                old.device.lost()
+                while old.device_jobs:
+                    self.device_job(old)
         link = Link(
             journal,
             DevicePeer(journal.place()),
@@ -246,6 +251,7 @@ class World:
         effect, peer = link.server_jobs.popleft(), link.server
         if isinstance(effect, e.Authenticate):
             hello = effect.hello
+            self._take_over(link, (hello.device, hello.epoch))
             account, device = AccountId(hello.account), DeviceId(hello.device)
             standing = e.Standing(
                 device_heads=self.log.device_heads(account, device),
@@ -266,6 +272,13 @@ class World:
             held = held_in(self.segments(effect.position or None))
             position = effect.position or self.position
             self.server_does(link, peer.digested(position, digest_of(held), 0, self.now_ms))
+
+    def _take_over(self, newcomer: Link, writer: tuple[bytes, int]) -> None:
+        """One connection per device and epoch: the newest."""
+        for link in self.links:
+            hello = link.server.hello
+            if link is not newcomer and hello and (hello.device, hello.epoch) == writer:
+                self.server_does(link, link.server.close("taken_over", "connected elsewhere"))
 
     def admit(self, device: bytes, peer: ServerPeer, effect: e.Append) -> Admitted:
         assert peer.hello is not None
