@@ -36,15 +36,18 @@ class Live:
         for tab in self._tabs.get(account, ()):
             tab.tell(event, data)
 
-    async def stream(self, account: AccountId) -> AsyncIterator[bytes]:
-        """The lines of one tab until it goes or the server ends. Raises ``Overloaded`` when too
-        many are open."""
+    def check_room(self) -> None:
+        """Raise ``Overloaded`` when too many tabs are open already."""
         if sum(map(len, self._tabs.values())) >= LIVE_STREAMS_MAX:
             raise Overloaded("too many pages are open")
+
+    async def stream(self, account: AccountId, mark: str) -> AsyncIterator[bytes]:
+        """The lines of one tab until it goes or the server ends, beginning with ``mark``: what is
+        true now."""
         tab = _Tab()
         self._tabs.setdefault(account, set()).add(tab)
         try:
-            yield b": hello\n\n"
+            yield f"event: hello\ndata: {mark}\n\n".encode()
             while not self._closed:
                 try:
                     async with asyncio.timeout(LIVE_HEARTBEAT_S):

@@ -57,8 +57,9 @@ FLASHES = {
 
 @dataclass(frozen=True)
 class Shell:
-    """What the frame shows around a page."""
+    """What the frame shows around a page. ``live`` names what the page was made from."""
 
+    live: str
     account_name: str
     user_name: str
     session: str
@@ -103,7 +104,7 @@ class Frame:
             position=f"{shell.position:,}",
             navigation=shell.navigation,
             sync_button=shell.sync_button,
-            live=True,
+            live=shell.live,
             here=here,
             flash=FLASHES.get(flash),
             **values,

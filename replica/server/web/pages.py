@@ -39,6 +39,7 @@ from replica.server.auth import NotSignedIn, Principal, Right
 from replica.server.devices import CODE_MINUTES
 from replica.server.door import WEB
 from replica.server.guard import check_form_token, check_same_origin, form_token
+from replica.server.runs import Run
 from replica.server.runtime import Runtime
 from replica.server.web import run_views, views
 from replica.server.web.forms import customer_change
@@ -154,6 +155,7 @@ class Pages:
         parked = sum(states.get("needs_you", 0) for states in counts.values())
         run = runtime.sync_now.current(who.account)
         shell = Shell(
+            live=_live_mark(position, run),
             account_name=who.account_name,
             user_name=who.name,
             session=who.session,
@@ -387,9 +389,12 @@ class Pages:
         )
 
     async def live(self, _: Request, who: Principal) -> Response:
-        return StreamingResponse(
-            self._runtime.live.stream(who.account), media_type="text/event-stream"
-        )
+        """News for an open page, beginning with what it may have missed since it was made."""
+        self._runtime.live.check_room()
+        position, _sections = await self._read(queries.sections, who.account)
+        mark = _live_mark(position, self._runtime.sync_now.current(who.account))
+        stream = self._runtime.live.stream(who.account, mark)
+        return StreamingResponse(stream, media_type="text/event-stream")
 
     # Changing ------------------------------------------------------------------------------------
 
@@ -453,6 +458,11 @@ def _frame_numbers(
     counts = queries.state_counts(reading, account)
     position, _ = queries.sections(reading, account)
     return counts, queries.review_count(reading, account), position
+
+
+def _live_mark(position: int, run: Run | None) -> str:
+    """Names what a page shows: a page with another mark is out of date."""
+    return f"{position} {run.id} {run.finished_ms}" if run else str(position)
 
 
 def _to_customer(identity: str, done: str) -> Response:

@@ -243,7 +243,7 @@ _DEVICE_MARKS = {
 
 def device_row(row: DeviceRow) -> dict[str, Any]:
     """One device in the list."""
-    unknown = "unknown while offline" if row.state == "offline" else "\N{EN DASH}"
+    unknown = {"offline": "unknown while offline", "online": "not reported yet"}.get(row.state, "")
     nothing = "nothing" if row.pending == 0 else words.count(row.pending or 0, "event")
     behind = "up to date" if row.behind == 0 else words.count(row.behind or 0, "event")
     return {

@@ -30,9 +30,10 @@
       if (!answer.ok || answer.redirected) return;
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const focused = document.activeElement && document.activeElement.id;
-      for (const id of ["nav", "main"]) {
+      for (const id of ["nav", "sync-now", "main"]) {
         document.getElementById(id).replaceChildren(...page.getElementById(id).childNodes);
       }
+      document.body.dataset.live = page.body.dataset.live;
       if (focused) document.getElementById(focused)?.focus();
       localTimes();
     } finally {
@@ -42,16 +43,23 @@
 
   const soon = () => { due ||= setTimeout(refresh, 250); };
 
+  let stream = null;
   const listen = () => {
-    const stream = new EventSource("/live");
+    stream = new EventSource("/live");
+    stream.addEventListener("hello", (event) => {
+      if (event.data !== document.body.dataset.live) soon();
+    });
     stream.addEventListener("position", soon);
     stream.addEventListener("run", (event) => { say.textContent = event.data; soon(); });
-    document.addEventListener("visibilitychange", () => {
-      if (document.hidden) stream.close();
-      else if (stream.readyState === EventSource.CLOSED) { soon(); listen(); }
-    }, { once: true });
   };
 
   localTimes();
-  if (document.body.dataset.live) listen();
+  if (document.body.dataset.live) {
+    listen();
+    // A hidden tab gives its connection back; a browser has six of them for one server.
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) stream.close();
+      else if (stream.readyState === EventSource.CLOSED) listen();
+    });
+  }
 })();
