@@ -52,7 +52,7 @@ def span(seconds: float) -> str:
     for size, unit in _SPANS:
         if seconds >= size:
             return count(int(seconds // size), unit)
-    return count(int(seconds), "second")
+    return count(int(seconds), "second") if seconds >= 1 else "less than a second"
 
 
 def ago(ms: int, now_ms: int) -> str:
