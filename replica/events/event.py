@@ -79,7 +79,7 @@ def decode_event(data: bytes) -> Event:
         raise TooLarge("event bytes", limit=EVENT_BYTES_MAX, actual=len(data))
     try:
         event = _decoder.decode(data)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Malformed(f"not an event: {error}") from error
     check_event(event)
     if _encoder.encode(event) != data:

@@ -266,5 +266,5 @@ def decode_frame(data: bytes) -> Frame:
         raise TooLarge("frame bytes", limit=FRAME_BYTES_MAX, actual=len(data))
     try:
         return _decoder.decode(data)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Malformed(f"not a frame: {error}") from error
