@@ -64,12 +64,12 @@ def describe(error: ReplicaError) -> tuple[str, str]:
 
 
 class Json(Response):
-    """A JSON answer. Bytes are shown in hex."""
+    """A JSON answer."""
 
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        return msgspec.json.encode(content, enc_hook=_encode_other)
+        return msgspec.json.encode(content)
 
 
 def json_problem(error: ReplicaError) -> Json:
@@ -140,9 +140,3 @@ def bounded_limit(text: str | None, default: int, most: int) -> int:
     if not text.isdecimal() or not 1 <= int(text[:9]) <= most:
         raise Malformed(f"limit: a number from 1 to {most}")
     return int(text)
-
-
-def _encode_other(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
-    raise NotImplementedError

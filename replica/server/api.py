@@ -211,7 +211,8 @@ class Api:
 
     async def sections(self, _: Request, who: Principal) -> Any:
         position, sections = await self._read(queries.sections, who.account)
-        return {"position": position, "sections": [section._asdict() for section in sections]}
+        rows = [{**section._asdict(), "digest": section.digest.hex()} for section in sections]
+        return {"position": position, "sections": rows}
 
     async def queue(self, _: Request, who: Principal) -> Any:
         sinks = self._runtime.sinks
