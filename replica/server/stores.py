@@ -14,13 +14,14 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 
+from replica.errors import StoreUnavailable
 from replica.events.event import UUID_BYTES, AccountId
 from replica.projections.tables import open_views
 from replica.server.config import Config
 from replica.store import migrations
 from replica.store.access import SALT_BYTES, NewUser, Role
 from replica.store.control import Control
-from replica.store.engine import Database, open_postgres, open_sqlite
+from replica.store.engine import Database, open_postgres, open_sqlite, read_engine
 from replica.store.sql import SqlLog
 
 LOG_FILE = "log.db"
@@ -69,6 +70,27 @@ class Stores:
             database = open_sqlite(path, profile="rebuildable" if rebuildable else "durable")
         self._closing.callback(database.close)
         return database
+
+
+def open_log(config: Config) -> Database:
+    """The log's database for writing, alone. Migrations may not have run. Close it."""
+    if config.database_url:
+        return open_postgres(config.database_url)
+    return open_sqlite(config.data / LOG_FILE)
+
+
+def open_reading(config: Config, *, views: bool = False) -> Database:
+    """A database for reading beside a running server. Close it.
+
+    Raises ``StoreUnavailable`` when there is none.
+    """
+    if config.database_url:
+        return open_postgres(config.database_url)
+    path = config.data / (VIEWS_FILE if views else LOG_FILE)
+    if not path.exists():
+        raise StoreUnavailable(f"there is no {path.name} here", hint="run `replica init`")
+    engine = read_engine(path)
+    return Database(write=engine, read=engine, path=path)
 
 
 def log_file(config: Config) -> Path:

@@ -1,0 +1,106 @@
+"""``replica events``: look at the log as it is, beside a running server, and verify it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from replica.cli.frame import config, emit, say, verb
+from replica.errors import MisuseError
+from replica.limits import EVENTS_BYTES_TARGET, LIST_ROWS_MAX
+
+if TYPE_CHECKING:
+    from replica.events.event import AccountId
+    from replica.store.engine import Database
+
+app = verb("Read and verify the log")
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+@app.command()
+def tail(
+    account: Annotated[str, typer.Option(help="name or id; the oldest by default")] = "",
+    limit: Annotated[int, typer.Option(help="how many events", min=1)] = LIST_ROWS_MAX,
+    as_json: Json = False,
+) -> None:
+    """The newest events of an account, oldest of them first."""
+    from replica.server.stores import open_reading
+    from replica.store.control import Control
+
+    with closing(open_reading(config())) as database:
+        rows = list(_newest(database, _chosen(Control(database), account), limit))
+    emit(rows, as_json=as_json)
+
+
+@app.command()
+def verify(as_json: Json = False) -> None:
+    """Walk every account's log: positions, hashes, chains. Reads everything."""
+    from replica.server.stores import open_reading
+    from replica.store.backup import verify as walk
+
+    with closing(open_reading(config())) as database:
+        proofs = walk(database)
+    say(f"{len(proofs)} logs verified")
+    emit(
+        [
+            {
+                "account": proof.account.hex(),
+                "position": int(proof.position),
+                "chain": proof.chain.hex(),
+            }
+            for proof in proofs
+        ],
+        as_json=as_json,
+    )
+
+
+def _newest(database: Database, account: AccountId, limit: int) -> Iterator[dict[str, Any]]:
+    """The last ``limit`` events, read segment by segment from where they must begin."""
+    from sqlalchemy import func, select
+
+    from replica.events.event import Position
+    from replica.events.record import records
+    from replica.store.sql import SqlLog
+    from replica.store.tables import segments
+
+    log = SqlLog(database)
+    first = log.positions([account]).get(account, Position(0)) - limit + 1
+    before = select(func.max(segments.c.last)).where(
+        segments.c.account == account, segments.c.last < first
+    )
+    with database.reading() as connection:
+        after = Position(connection.execute(before).scalar() or 0)
+    while page := log.read(account, after, EVENTS_BYTES_TARGET):
+        for segment in page:
+            for position, record in records(segment):
+                if position >= first:
+                    yield _row(position, record)
+        after = page[-1].last
+
+
+def _row(position: int, record: Any) -> dict[str, Any]:
+    from replica.events.record import Origin
+    from replica.server.web.words import iso
+
+    event = record.event
+    return {
+        "position": int(position),
+        "kind": f"{event.kind}/{event.version}",
+        "origin": Origin(record.origin).name.lower(),
+        "device": event.device.hex(),
+        "epoch": event.epoch,
+        "seq": event.seq,
+        "received": iso(record.received_ms),
+        "id": record.id.hex(),
+    }
+
+
+def _chosen(control: Any, wanted: str) -> AccountId:
+    for account in control.accounts():
+        if wanted in ("", account.name, account.id.hex()):
+            found: AccountId = account.id
+            return found
+    raise MisuseError(f"there is no account {wanted!r}" if wanted else "there is no account yet")
