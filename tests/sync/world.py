@@ -104,9 +104,7 @@ class Journal:
         self.stamp = tick(self.stamp, now_ms + self.skew_ms, device_node(self.device))
         prev = sha256(self.own[-1]).digest() if self.own else GENESIS
         seq = len(self.own) + 1
-        event = Event(
-            1, ACCOUNT, self.device, self.epoch, seq, prev, self.stamp, kind, 1, (), text
-        )
+        event = Event(1, ACCOUNT, self.device, self.epoch, seq, prev, self.stamp, kind, 1, (), text)
         self.own.append(encode_event(event))
         return self.own[-1]
 
@@ -264,9 +262,7 @@ class World:
             admitted = self.admit(link.journal.device, peer, effect)
             self.server_does(link, peer.appended(admitted.settlement, self.now_ms))
         elif isinstance(effect, e.Read):
-            page = self.log.read(
-                AccountId(ACCOUNT), Position(effect.after), effect.limit_bytes
-            )
+            page = self.log.read(AccountId(ACCOUNT), Position(effect.after), effect.limit_bytes)
             self.server_does(link, peer.loaded(page, self.now_ms))
         elif isinstance(effect, e.TakeDigest):
             held = held_in(self.segments(effect.position or None))
