@@ -1,6 +1,6 @@
 """A network that can be lost: a TCP relay between the devices and the server.
 
-Cutting it resets every connection and refuses new ones, which is what a phone sees in a cellar.
+Cutting it ends every connection and lets no new one through, which is what a phone sees in a cellar.
 Runs an event loop in a thread of its own; every method may be called from any thread.
 """
 
@@ -32,7 +32,7 @@ class Network:
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     def cut(self) -> None:
-        """Lose the network: open connections are reset, new ones end at once."""
+        """Lose the network: open connections end without a goodbye, new ones at once."""
         self._call(self._cut())
 
     def restore(self) -> None:

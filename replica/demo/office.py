@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +13,7 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from replica.demo.processes import StoryFailed
+from replica.demo.processes import POLL_S, StoryFailed
 from replica.events.kinds import encode_payload
 from replica.events.payloads import Payload
 
@@ -44,10 +45,15 @@ class Office:
         """Press the button and wait for the end of the run."""
         return self._call("POST", "/api/v1/sync-now?wait=1")
 
-    def sections(self) -> dict[str, str]:
-        """The server's digest per section."""
-        found = self._call("GET", "/api/v1/sections")["sections"]
-        return {row["section"]: row["digest"] for row in found}
+    def position(self) -> int:
+        """How far the server's read models have followed its log."""
+        return int(self._call("GET", "/api/v1/sections")["position"])
+
+    def sections(self, position: int) -> dict[str, str]:
+        """The server's digest per section, at ``position`` or later."""
+        while (found := self._call("GET", "/api/v1/sections"))["position"] < position:
+            time.sleep(POLL_S)
+        return {row["section"]: row["digest"] for row in found["sections"]}
 
     def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         operator = json.loads(self._operator.read_text(encoding="utf-8"))
@@ -69,7 +75,7 @@ class Books:
         found: list[dict[str, Any]] = []
         while True:
             page_of = f"STARTPOSITION {len(found) + 1} MAXRESULTS 100"
-            statement = "SELECT * FROM Estimate ORDERBY Id " + page_of
+            statement = f"SELECT * FROM Estimate ORDERBY Id {page_of}"  # noqa: S608 - not SQL
             path = f"/v3/company/{self._realm}/query?{urlencode({'query': statement})}"
             page = call(self._base, "GET", path, headers=self._headers)["QueryResponse"]
             if not page.get("Estimate"):

@@ -108,6 +108,8 @@ class Phone:
             "quotes": sum(1 for _ in self._device.list("quote")),
             "contested_phone": contested_view.get("fields", {}).get("phone"),
             "doomed_exists": bool(doomed_view.get("exists")),
+            "overridden": len(contested_view.get("losers", []))
+            + len(doomed_view.get("losers", [])),
             "pending": status.pending,
             "rejected": len(status.rejected),
             "position": status.cursor,

@@ -94,6 +94,7 @@ def _sights(outcome: Outcome) -> Table:
         ("quotes", "quotes"),
         ("phone of the contested customer", "contested_phone"),
         ("the deleted customer is still there", "doomed_exists"),
+        ("overridden edits, listed with the rule", "overridden"),
         ("unsent", "pending"),
         ("position in the log", "position"),
     )

@@ -17,7 +17,7 @@ from replica.demo.company import catalogue, northwind
 from replica.demo.network import Network
 from replica.demo.office import Books, Office
 from replica.demo.plan import NEW_CUSTOMER_NAME, REPS, contested, doomed
-from replica.demo.processes import Process, Rep, free_port
+from replica.demo.processes import POLL_S, Process, Rep, free_port
 from replica.demo.report import Outcome
 from replica.events.payloads import CustomerDeleted
 
@@ -128,9 +128,11 @@ class Story:
     def _return_with_a_crash(self) -> None:
         assert self._network is not None
         assert self._server is not None
+        before = self.office.position()
         self._network.restore()
-        # The first device is through: the others are in the middle of their upload, or before it.
-        next(iter(self._reps.values())).ask("settled")
+        # The first upload has arrived; the others are on their way or still trying to connect.
+        while self.office.position() == before:
+            time.sleep(POLL_S)
         self._server.kill()
         self._say("The network is back; in the middle of the rush the server is killed (kill -9)")
         self._start_server()
@@ -148,7 +150,7 @@ class Story:
         }
         return Outcome(
             reps=sights,
-            server_sections=self.office.sections(),
+            server_sections=self.office.sections(max(seen["position"] for seen in sights.values())),
             written=written,
             totals=totals,
             estimates=Books(self._environ["QBO_API_BASE"]).estimates(),
