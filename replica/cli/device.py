@@ -28,7 +28,12 @@ def ls(account: Account = "", as_json: Json = False) -> None:
     """List devices: who is connected, since when not, what they still hold."""
     from replica.cli.local import ask
 
-    emit(ask(config(), "GET", "/devices", account=account)["rows"], as_json=as_json)
+    from replica.server.web.words import iso
+
+    rows = ask(config(), "GET", "/devices", account=account)["rows"]
+    if not as_json:
+        rows = [row | {"seen_ms": row["seen_ms"] and iso(row["seen_ms"])} for row in rows]
+    emit(rows, as_json=as_json)
 
 
 @app.command()

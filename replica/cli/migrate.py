@@ -18,10 +18,10 @@ def migrate(
     """Migrate the tables around the events. Stop the server first on SQLite."""
     from contextlib import closing
 
-    from replica.server.stores import open_log
+    from replica.server.stores import open_log, open_reading
     from replica.store import migrations
 
-    with closing(open_log(config())) as database:
+    with closing(open_reading(config()) if check else open_log(config())) as database:
         found, wanted = migrations.current(database), migrations.newest()
         if found == wanted:
             say(f"the database is at version {wanted}; nothing to do")

@@ -69,7 +69,7 @@ class Json(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        return msgspec.json.encode(content)
+        return msgspec.json.encode(_plain(msgspec.to_builtins(content, builtin_types=(bytes,))))
 
 
 def json_problem(error: ReplicaError) -> Json:
@@ -140,3 +140,14 @@ def bounded_limit(text: str | None, default: int, most: int) -> int:
     if not text.isdecimal() or not 1 <= int(text[:9]) <= most:
         raise Malformed(f"limit: a number from 1 to {most}")
     return int(text)
+
+
+def _plain(value: Any) -> Any:
+    """Bytes become hexadecimal text, as ids and digests are shown everywhere else."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
