@@ -99,6 +99,12 @@ class Document:
         facts.insert(at, fact)
         return True
 
+    def holds(self, kind: str, fact: Fact) -> bool:
+        """Whether ``fact`` is kept under ``kind``."""
+        facts = self.facts.get(kind, [])
+        at = bisect_left(facts, fact.tag, key=_tag_of)
+        return at < len(facts) and facts[at].tag == fact.tag
+
     def of(self, *kinds: str) -> list[tuple[str, Fact]]:
         """Facts of ``kinds`` with their kind, oldest tag first."""
         found = [(kind, fact) for kind in kinds for fact in self.facts.get(kind, ())]
@@ -110,6 +116,13 @@ class Document:
         """The fact of ``kinds`` with the greatest tag."""
         last = [facts[-1] for kind in kinds if (facts := self.facts.get(kind))]
         return max(last, key=_tag_of, default=None)
+
+    def drop_before(self, kind: str, tag: bytes) -> None:
+        """Drop the facts of ``kind`` that are older than ``tag``."""
+        facts = self.facts.get(kind, [])
+        del facts[: bisect_left(facts, tag, key=_tag_of)]
+        if not facts:
+            self.facts.pop(kind, None)
 
     def replace(self, kinds: Iterable[str], kept: Iterable[tuple[str, Fact]]) -> None:
         """Keep only ``kept``, given in tag order, of the facts of ``kinds``."""

@@ -109,7 +109,7 @@ def fold(
         return ()
     thin(document, kind, registry)
     # A fact that was dropped at once left the document as it was.
-    return (key,) if any(fact is kept for kept in document.facts.get(kind, ())) else ()
+    return (key,) if document.holds(kind, fact) else ()
 
 
 def _read(event: Event, registry: Registry) -> Payload | None:

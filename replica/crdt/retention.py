@@ -32,33 +32,40 @@ Facts = list[tuple[str, Fact]]
 VALUES_KEPT_MAX = LOSERS_PER_FIELD_MAX + 1
 
 
-class Rule(NamedTuple):
-    """How the facts of ``kinds``, looked at together, are thinned.
+Keep = Callable[[Facts, Registry], Facts]
 
-    ``keep`` is asked only when there are more than ``spared`` facts: fewer are all kept.
-    """
+
+class Rule(NamedTuple):
+    """How the facts of ``kinds``, looked at together, are thinned."""
 
     kinds: tuple[str, ...]
-    spared: int
-    keep: Callable[[Facts, Registry], Facts]
+    thin: Callable[[Document, Registry], None]
 
 
 def thin(document: Document, kind: str, registry: Registry) -> None:
     """Drop what no longer matters after a fact of ``kind`` was inserted into ``document``."""
-    rule = RULES[kind]
-    if sum(len(document.facts.get(name, ())) for name in rule.kinds) <= rule.spared:
-        return
-    facts = document.of(*rule.kinds)
-    kept = rule.keep(facts, registry)
-    if len(kept) < len(facts):
-        document.replace(rule.kinds, kept)
+    RULES[kind].thin(document, registry)
 
 
-def _newest(count: int) -> Callable[[Facts, Registry], Facts]:
+def _rule(kinds: tuple[str, ...], spared: int, keep: Keep) -> Rule:
+    """``keep`` is asked only when there are more than ``spared`` facts: fewer are all kept."""
+
+    def thin_kinds(document: Document, registry: Registry) -> None:
+        if sum(len(document.facts.get(name, ())) for name in kinds) <= spared:
+            return
+        facts = document.of(*kinds)
+        kept = keep(facts, registry)
+        if len(kept) < len(facts):
+            document.replace(kinds, kept)
+
+    return Rule(kinds, thin_kinds)
+
+
+def _newest(count: int) -> Keep:
     return lambda facts, _: facts[-count:]
 
 
-def _oldest(count: int) -> Callable[[Facts, Registry], Facts]:
+def _oldest(count: int) -> Keep:
     return lambda facts, _: facts[:count]
 
 
@@ -98,41 +105,42 @@ def _newest_per_system(facts: Facts, registry: Registry) -> Facts:
     return sorted(newest.values(), key=lambda pair: pair[1].tag)
 
 
-def _since_count(facts: Facts, _: Registry) -> Facts:
-    """The newest stock-takes, and the movements after the newest of them."""
-    counts = [pair for pair in facts if pair[0] == "stock.counted"][-VALUES_KEPT_MAX:]
-    if not counts:
-        return facts
-    last = counts[-1][1].tag
-    moves = [pair for pair in facts if pair[0] == "stock.moved" and pair[1].tag > last]
-    return counts + moves
+def _since_count(document: Document, _: Registry) -> None:
+    """The newest stock-takes, and the movements after the newest of them.
+
+    Movements are not gone through one by one: a busy shelf has thousands between two counts.
+    """
+    counts = document.facts.get("stock.counted")
+    if counts:
+        del counts[:-VALUES_KEPT_MAX]
+        document.drop_before("stock.moved", counts[-1].tag)
 
 
 _RULES = (
-    Rule(("customer.created", "customer.changed"), VALUES_KEPT_MAX, _written_fields),
-    Rule(("customer.deleted", "customer.restored"), VALUES_KEPT_MAX, _newest_by_side),
-    Rule(("customer.linked",), 1, _newest_per_system),
-    Rule(("product.created", "product.changed"), VALUES_KEPT_MAX, _written_fields),
-    Rule(("product.deleted", "product.restored"), VALUES_KEPT_MAX, _newest_by_side),
-    Rule(("product.linked",), 1, _newest_per_system),
-    Rule(("stock.counted", "stock.moved"), 1, _since_count),
-    Rule(("order.drafted", "order.changed"), VALUES_KEPT_MAX, _written_fields),
-    Rule(("order.line_put", "order.line_removed"), DRAFT_EDITS_MAX, _oldest(DRAFT_EDITS_MAX)),
-    Rule(("order.committed",), CONTENTS_KEPT_MAX, _oldest(CONTENTS_KEPT_MAX)),
-    Rule(("order.amended",), CONTENTS_KEPT_MAX, _newest(CONTENTS_KEPT_MAX)),
-    Rule(("order.cancelled",), 1, _newest(1)),
-    Rule(("order.estimated",), 1, _newest_per_system),
-    Rule(("order.parked",), 1, _newest_per_system),
-    Rule(("quote.committed",), CONTENTS_KEPT_MAX, _newest(CONTENTS_KEPT_MAX)),
-    Rule(("quote.withdrawn",), 1, _newest(1)),
-    Rule(("quote.estimated",), 1, _newest_per_system),
-    Rule(("quote.parked",), 1, _newest_per_system),
-    Rule(("return.committed",), CONTENTS_KEPT_MAX, _oldest(CONTENTS_KEPT_MAX)),
-    Rule(("payment.recorded",), VALUES_KEPT_MAX, _oldest(VALUES_KEPT_MAX)),
-    Rule(("note.edited",), NOTE_EDITS_MAX, _oldest(NOTE_EDITS_MAX)),
-    Rule(("device.enrolled",), VALUES_KEPT_MAX, _newest(VALUES_KEPT_MAX)),
-    Rule(("device.revoked",), 1, _newest(1)),
-    Rule(("sync.finished",), 1, _newest(1)),
+    _rule(("customer.created", "customer.changed"), VALUES_KEPT_MAX, _written_fields),
+    _rule(("customer.deleted", "customer.restored"), VALUES_KEPT_MAX, _newest_by_side),
+    _rule(("customer.linked",), 1, _newest_per_system),
+    _rule(("product.created", "product.changed"), VALUES_KEPT_MAX, _written_fields),
+    _rule(("product.deleted", "product.restored"), VALUES_KEPT_MAX, _newest_by_side),
+    _rule(("product.linked",), 1, _newest_per_system),
+    Rule(("stock.counted", "stock.moved"), _since_count),
+    _rule(("order.drafted", "order.changed"), VALUES_KEPT_MAX, _written_fields),
+    _rule(("order.line_put", "order.line_removed"), DRAFT_EDITS_MAX, _oldest(DRAFT_EDITS_MAX)),
+    _rule(("order.committed",), CONTENTS_KEPT_MAX, _oldest(CONTENTS_KEPT_MAX)),
+    _rule(("order.amended",), CONTENTS_KEPT_MAX, _newest(CONTENTS_KEPT_MAX)),
+    _rule(("order.cancelled",), 1, _newest(1)),
+    _rule(("order.estimated",), 1, _newest_per_system),
+    _rule(("order.parked",), 1, _newest_per_system),
+    _rule(("quote.committed",), CONTENTS_KEPT_MAX, _newest(CONTENTS_KEPT_MAX)),
+    _rule(("quote.withdrawn",), 1, _newest(1)),
+    _rule(("quote.estimated",), 1, _newest_per_system),
+    _rule(("quote.parked",), 1, _newest_per_system),
+    _rule(("return.committed",), CONTENTS_KEPT_MAX, _oldest(CONTENTS_KEPT_MAX)),
+    _rule(("payment.recorded",), VALUES_KEPT_MAX, _oldest(VALUES_KEPT_MAX)),
+    _rule(("note.edited",), NOTE_EDITS_MAX, _oldest(NOTE_EDITS_MAX)),
+    _rule(("device.enrolled",), VALUES_KEPT_MAX, _newest(VALUES_KEPT_MAX)),
+    _rule(("device.revoked",), 1, _newest(1)),
+    _rule(("sync.finished",), 1, _newest(1)),
 )
 
 RULES = {kind: rule for rule in _RULES for kind in rule.kinds}

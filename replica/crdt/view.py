@@ -136,7 +136,8 @@ def _stock(document: Document) -> View:
 def _order(document: Document) -> View:
     """``state`` (unknown, draft, sealed, cancelled), ``fields`` and ``lines`` of the draft,
     ``content`` (None until sealed), ``sealed`` and ``amended`` ({tag, node, ms} or None),
-    ``cancelled`` ({reason, tag, ms} or None), ``answers`` per sink, ``amendments`` for review.
+    ``cancelled`` ({reason, tag, ms} or None), ``answers`` per sink, and ``amendments``: like
+    losers, but waiting for review (:func:`replica.crdt.order.amendments`).
     """
     draft = orders.draft(document)
     sealed = orders.effective(document)

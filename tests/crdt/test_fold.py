@@ -58,7 +58,7 @@ def prove_order_does_not_matter(records: list[Record], data: st.DataObject) -> N
     }
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(records=record_sets(), data=st.data())
 def test_any_order_batching_or_repetition_gives_one_state(
     records: list[Record], data: st.DataObject
