@@ -20,7 +20,6 @@ from replica.events.event import (
     GENESIS,
     Event,
     EventId,
-    check_event,
     device_node,
     encode_event,
     event_id,
@@ -111,7 +110,6 @@ def _put(made: list[Made], author: Author, head: Head, fact: Fact, stamp: Stamp)
         fact.deps,
         fact.payload,
     )
-    check_event(event)
     data = encode_event(event)
     if len(data) > EVENT_BYTES_MAX:
         raise TooLarge("event bytes", limit=EVENT_BYTES_MAX, actual=len(data))

@@ -301,14 +301,17 @@ class Device:
         with self._holding.lock:
             journal, level = self._holding.journal, self._holding.level()
             place = journal.place
+            report = self._link.report if self._link else None
             return Status(
                 mode=self._mode,
-                text=self._link.report.text if self._link else "sync is not started",
+                text=report.text if report else "sync is not started",
                 pending=level.pending,
                 last_sync_ms=place.synced_ms or None,
+                last_proof_ms=place.proved_ms or None,
                 skew_ms=place.skew_ms,
                 skew_text=skew_words(place.skew_ms),
                 cursor=level.cursor,
+                server_position=max(report.server_position if report else 0, level.cursor),
                 sections=level.sections,
                 rejected=tuple(_rejected(row) for row in journal.aside()),
             )

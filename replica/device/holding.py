@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 
 from replica.crdt.documents import DocKey, Document
-from replica.crdt.fold import touched
+from replica.crdt.fold import document_key, touched
 from replica.crdt.stock import on_hand_e3
 from replica.device.base import Base, Change
 from replica.device.chain import Author, Fact, Head, Made, extend, remake
@@ -20,7 +21,7 @@ from replica.device.journal import Identity, Journal, Life, OutboxRow, Place, St
 from replica.device.overlay import Overlay
 from replica.device.proof import Level
 from replica.device.sales import NO_SALE, SALE_TYPES, builds_on, sale
-from replica.errors import CorruptionError, Malformed, MisuseError
+from replica.errors import CorruptionError, Malformed, MisuseError, StoreFailed, StoreUnavailable
 from replica.events.clock import Stamp
 from replica.events.event import GENESIS, decode_event, event_id
 from replica.events.kinds import CATALOGUE, catalogue_fingerprint, decode_payload, encode_payload
@@ -51,6 +52,7 @@ class Holding:
         self.lock = threading.RLock()
         self.base = Base(journal)
         self.overlay = self._laid()
+        self._noted = False
 
     # Own events --------------------------------------------------------------------------------
 
@@ -68,7 +70,8 @@ class Holding:
             for one in made:
                 _check(one)
             self.journal.append(made, self.journal.numbers + numbers)
-            self.overlay.add((one.id, one.event) for one in made)
+            for payload, one in zip(payloads, made, strict=True):
+                self.overlay.add(document_key(payload), one.id, one.event)
             return made
 
     def _fact(self, payload: Payload) -> Fact:
@@ -134,7 +137,10 @@ class Holding:
         overlay = Overlay(self.base, self.journal.place.skew_ms)
         aside = [row for row in self.journal.aside() if row.state == State.QUARANTINED]
         rows = chain(reversed(aside), self.journal.pending())
-        overlay.add((event_id(row.data), decode_event(row.data)) for row in rows)
+        for row in rows:
+            event = decode_event(row.data)
+            for key in touched(event):
+                overlay.add(key, event_id(row.data), event)
         return overlay
 
     # Reading -----------------------------------------------------------------------------------
@@ -358,7 +364,7 @@ class Holding:
     def measured(self, skew_ms: int) -> None:
         """The device's clock is ``skew_ms`` ahead of the server's. Kept with the next commit."""
         with self.lock:
-            self.journal.place = self.journal.place._replace(skew_ms=skew_ms)
+            self._note(self.journal.place._replace(skew_ms=skew_ms))
             self.overlay.skew_ms = skew_ms
 
     def level(self) -> Level:
@@ -372,10 +378,23 @@ class Holding:
                 self.base.sections(),
             )
 
-    def proved(self, now_ms: int) -> None:
-        """Device and server held the same at ``now_ms`` of the device's clock."""
+    def exchanged(self, server_position: int, now_ms: int) -> None:
+        """Note the time if nothing is left to send, nor to take in up to ``server_position``. Kept
+        with the next commit."""
         with self.lock:
-            self._put(self.journal.place._replace(synced_ms=now_ms))
+            place = self.journal.place
+            if self.journal.pending_count == 0 and place.cursor >= max(
+                server_position, place.reach
+            ):
+                self._note(place._replace(synced_ms=now_ms))
+
+    def proved(self, now_ms: int) -> None:
+        """The digests were equal at ``now_ms`` of the device's clock."""
+        with self.lock:
+            self._put(self.journal.place._replace(synced_ms=now_ms, proved_ms=now_ms))
+
+    def _note(self, place: Place) -> None:
+        self.journal.place, self._noted = place, True
 
     def _put(self, place: Place) -> None:
         with self.journal.commit():
@@ -383,7 +402,13 @@ class Holding:
         self.journal.place = place
 
     def close(self) -> None:
+        """Keep what was only noted, and release the file. Safe to call twice."""
         with self.lock:
+            if self._noted:
+                # Skew and time of the last exchange are measured anew; a full disk may cost them.
+                with suppress(StoreUnavailable, StoreFailed):
+                    self._put(self.journal.place)
+            self._noted = False
             self.journal.close()
 
 

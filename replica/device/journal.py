@@ -78,8 +78,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             one INTEGER PRIMARY KEY CHECK (one = 1), log_id BLOB NOT NULL,
             generation INTEGER NOT NULL, cursor INTEGER NOT NULL, chain BLOB NOT NULL,
             reach INTEGER NOT NULL,
-            fingerprint BLOB NOT NULL, skew_ms INTEGER NOT NULL, synced_ms INTEGER NOT NULL)""",
-        "INSERT INTO place VALUES (1, x'', 0, 0, zeroblob(32), 0, x'', 0, 0)",
+            fingerprint BLOB NOT NULL, skew_ms INTEGER NOT NULL, synced_ms INTEGER NOT NULL,
+            proved_ms INTEGER NOT NULL)""",
+        "INSERT INTO place VALUES (1, x'', 0, 0, zeroblob(32), 0, x'', 0, 0, 0)",
     ),
 )
 
@@ -117,7 +118,8 @@ class Place(NamedTuple):
     reach: int = 0  # highest position the base holds anything of; own events may lie ahead
     fingerprint: bytes = b""  # of the catalogue the base was folded with
     skew_ms: int = 0  # the device's clock minus the server's
-    synced_ms: int = 0  # device clock at the last proof of being level; 0 for never
+    synced_ms: int = 0  # device clock when everything was last exchanged; 0 for never
+    proved_ms: int = 0  # device clock when the digests were last compared and equal
 
 
 class Life(NamedTuple):
@@ -213,8 +215,8 @@ class Journal:
         self.identity = Identity(*row) if row else None
         self.place = Place(
             *run(
-                "SELECT log_id, generation, cursor, chain, reach, fingerprint, skew_ms, synced_ms"
-                " FROM place"
+                "SELECT log_id, generation, cursor, chain, reach, fingerprint, skew_ms, synced_ms,"
+                " proved_ms FROM place"
             ).fetchone()
         )
         self.lives = [
@@ -366,7 +368,7 @@ class Journal:
     def put_place(self, place: Place) -> None:
         self._sql.execute(
             "UPDATE place SET log_id = ?, generation = ?, cursor = ?, chain = ?, reach = ?,"
-            " fingerprint = ?, skew_ms = ?, synced_ms = ?",
+            " fingerprint = ?, skew_ms = ?, synced_ms = ?, proved_ms = ?",
             place,
         )
 

@@ -31,22 +31,14 @@ class Overlay:
         self._records: dict[DocKey, list[Record]] = {}
         self._folded: dict[DocKey, Document] = {}
 
-    def add(self, events: Iterable[tuple[EventId, Event]]) -> tuple[DocKey, ...]:
-        """Lay events over the base, in the order of their chain; the keys they concern."""
-        keys: list[DocKey] = []
-        for identity, event in events:
-            self._last = correct(
-                Stamp(event.stamp),
-                offset_ms=self.skew_ms,
-                received_ms=STAMP_MS_MAX,
-                last=self._last,
-            ).stamp
-            record = Record(identity, event, self._last, Flag.NONE, Origin.DEVICE, 0)
-            for key in touched(event):
-                self._records.setdefault(key, []).append(record)
-                self._folded.pop(key, None)
-                keys.append(key)
-        return tuple(keys)
+    def add(self, key: DocKey, identity: EventId, event: Event) -> None:
+        """Lay an event about ``key`` over the base. Call in the order of the chain."""
+        self._last = correct(
+            Stamp(event.stamp), offset_ms=self.skew_ms, received_ms=STAMP_MS_MAX, last=self._last
+        ).stamp
+        record = Record(identity, event, self._last, Flag.NONE, Origin.DEVICE, 0)
+        self._records.setdefault(key, []).append(record)
+        self._folded.pop(key, None)
 
     def settle(self, events: Iterable[tuple[EventId, Event]]) -> None:
         """The door decided on these: they are in the base now, or refused."""
@@ -95,7 +87,7 @@ class Overlay:
         What the base holds is in the log already and needs no mention.
         """
         found: dict[bytes, None] = {}
-        for key in keys:
+        for key in keys if self._records else ():
             if records := self._records.get(key):
                 found[records[-1].id] = None
                 if len(found) == DEPS_MAX:

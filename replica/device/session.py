@@ -56,6 +56,7 @@ class Report:
     mode: Mode = Mode.OFFLINE
     text: str = "sync is not started"
     failures: int = 0  # connections lost since one was last let in, or a proof was wished for
+    server_position: int = 0  # where the server's log was when it last let us in
     counts: Counts = field(default_factory=Counts)
     proof: Proof | None = None  # wished for, and not there yet
     proved: Proved | None = None
@@ -144,8 +145,10 @@ class Session:
             except ReplicaError as error:
                 # The journal could not take it. Nothing was confirmed, so it comes again.
                 waiting = deque(self._peer.failed(error))
-        if self._report.proof is not None and self._peer.state is State.LIVE:
-            self._prove(self._report.proof)
+        if self._peer.state is State.LIVE:
+            self._holding.exchanged(self._report.server_position, self._wall_ms())
+            if self._report.proof is not None:
+                self._prove(self._report.proof)
         self._report.changed()
 
     def _say(self, effect: e.Effect) -> Sequence[e.Effect]:
@@ -185,17 +188,18 @@ class Session:
                 holding.start_over(*effect)
             case e.Welcomed(welcome):
                 holding.met(welcome.log_id, welcome.generation)
-                self._live()
+                self._live(welcome.position)
             case e.ForkFound(next_epoch):
                 holding.fork(next_epoch)
             case e.Offset(offset_ms):
                 holding.measured(offset_ms)
         return ()
 
-    def _live(self) -> None:
+    def _live(self, server_position: int) -> None:
         with self._holding.lock:
             report = self._report
             report.mode, report.text, report.failures = Mode.ONLINE, "connected", 0
+            report.server_position = server_position
             if report.proof is not None:
                 report.proof = Proof()  # what an earlier connection asked is not answered here
 

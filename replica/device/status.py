@@ -43,10 +43,12 @@ class Status(NamedTuple):
     mode: Mode
     text: str  # the mode in words, with the reason
     pending: int  # own events that the server has not answered
-    last_sync_ms: int | None  # device clock when both sides last held the same; None for never
+    last_sync_ms: int | None  # device clock when everything was last exchanged; None for never
+    last_proof_ms: int | None  # device clock when digests were last compared and equal
     skew_ms: int  # the device's clock minus the server's, as last measured
     skew_text: str  # empty while the clock is good enough
     cursor: int  # position in the server's log that this device holds everything up to
+    server_position: int  # how far that log is known to go: with ``cursor``, the progress (SYN-14)
     sections: tuple[SectionTotal, ...]
     rejected: tuple[Rejected, ...]
 

@@ -421,3 +421,19 @@ def test_event_let_out_of_quarantine_counts(path: Path) -> None:
     assert holding.journal.aside() == []
     assert holding.base.document(DocKey("order", "o-1")) is not None
     holding.close()
+
+
+def test_what_was_noted_survives_closing(path: Path) -> None:
+    """The measured skew and the time of the last exchange are kept when the program ends."""
+    holding, office = opened(path), Office()
+    office.write(customer(1))
+    office.level(holding)
+    holding.measured(7_000)
+    holding.exchanged(2, NOW_MS)
+    assert holding.journal.place.synced_ms == 0
+    holding.exchanged(1, NOW_MS)
+    holding.close()
+    holding = Holding(Journal(path))
+    assert (holding.journal.place.skew_ms, holding.journal.place.synced_ms) == (7_000, NOW_MS)
+    holding.close()
+    holding.close()

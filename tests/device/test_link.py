@@ -43,7 +43,8 @@ def test_round_ends_level_and_proved(server: FakeServer, tmp_path: Path) -> None
         assert result.digest == server.sections() == device.digest()
         status = device.status()
         assert (status.pending, status.cursor) == (0, 3)
-        assert status.last_sync_ms is not None
+        assert status.last_proof_ms == status.last_sync_ms is not None
+        assert status.server_position == 3
         assert device.sync()[:2] == (0, 0)
 
 
@@ -52,12 +53,12 @@ def test_digest_that_differs_is_told(server: FakeServer, tmp_path: Path) -> None
     with opened(server, tmp_path) as device:
         server.write(customer(1))
         assert device.sync().equal
-        before = device.status().last_sync_ms
+        before = device.status().last_proof_ms
         with device._holding.journal.commit():
             device._holding.journal.put_totals([("customer", 1, bytes(32))])
         device._holding.base = type(device._holding.base)(device._holding.journal)
         assert not device.sync().equal
-        assert device.status().last_sync_ms == before
+        assert device.status().last_proof_ms == before
 
 
 def test_live_link_carries_work_both_ways(server: FakeServer, tmp_path: Path) -> None:
@@ -68,7 +69,8 @@ def test_live_link_carries_work_both_ways(server: FakeServer, tmp_path: Path) ->
         other.wait_until(lambda status: status.mode is Mode.ONLINE)
         one.append(StockCounted("p-1", 5_000))
         sealed = one.order(customer="c-1", currency="EUR").add("p-1", 2, price_e4=100).commit()
-        other.wait_until(lambda status: status.cursor == 2)
+        other.wait_until(lambda status: status.cursor == 2 and status.last_sync_ms is not None)
+        assert other.status().last_proof_ms is None
         assert other.on_hand("p-1") == 3_000
         one.wait_until(lambda status: status.pending == 0)
         assert one.ladder(sealed.id).server_position == 2
