@@ -1,6 +1,6 @@
 """A network that can be lost: a TCP relay between the devices and the server.
 
-Cutting it ends every connection and lets no new one through, which is what a phone sees in a cellar.
+Cutting it ends every connection and lets no new one through: what a phone sees in a cellar.
 Runs an event loop in a thread of its own; every method may be called from any thread.
 """
 
