@@ -6,7 +6,7 @@ A product of its own: nothing of the sink or of ``replica`` is imported here. Se
 
 from __future__ import annotations
 
-from qbo_sink.sandbox.app import create_sandbox, post_due, serve
+from qbo_sink.sandbox.app import create_sandbox, post_due, serve, server
 from qbo_sink.sandbox.clock import Clock
 from qbo_sink.sandbox.inprocess import InProcessTransport
 from qbo_sink.sandbox.switches import Settings, Switches
@@ -19,4 +19,5 @@ __all__ = [
     "create_sandbox",
     "post_due",
     "serve",
+    "server",
 ]

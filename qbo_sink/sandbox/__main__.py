@@ -23,6 +23,8 @@ def main() -> None:
     parser.add_argument("--client-secret", default=defaults.client_secret)
     parser.add_argument("--webhook-url", default="")
     parser.add_argument("--webhook-verifier", default=defaults.webhook_verifier)
+    parser.add_argument("--certificate", default="", help="PEM file; serves https")
+    parser.add_argument("--key", default="", help="PEM file of the certificate's key")
     parser.add_argument("--switches", default="{}", help="JSON object, for new books only")
     options = parser.parse_args()
     settings = Settings(
@@ -34,7 +36,14 @@ def main() -> None:
         webhook_verifier=options.webhook_verifier,
         switches=msgspec.json.decode(options.switches, type=Switches),
     )
-    serve(options.books, settings, host=options.host, port=options.port)
+    serve(
+        options.books,
+        settings,
+        host=options.host,
+        port=options.port,
+        certificate=options.certificate,
+        key=options.key,
+    )
 
 
 if __name__ == "__main__":

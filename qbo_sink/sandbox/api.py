@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from qbo_sink.sandbox.entities import BY_PATH, Entity
 from qbo_sink.sandbox.faults import (
     Refused,
     lower_envelope,
+    new_tid,
     not_authorized,
     refused,
     upper_envelope,
@@ -58,7 +58,7 @@ class Call:
 async def company(request: Request) -> Response:
     """Every route of the accounting API."""
     sandbox: Sandbox = request.app.state.sandbox
-    tid = f"1-{uuid.uuid4().hex[:8]}-{uuid.uuid4().hex[:24]}"
+    tid = new_tid()
     headers = {"intuit_tid": tid, "QBO-Version": "1992.162", "Cache-Control": "no-store"}
     body = await request.body()
     try:
@@ -172,7 +172,9 @@ def _cdc(call: Call) -> Reply:
 
 def _batch(call: Call) -> Reply:
     def run() -> Reply:
-        value = batch.run(call.sandbox, call.company, _json(call))
+        value = batch.run(
+            call.sandbox, call.company, _json(call), has_request_id="requestid" in call.params
+        )
         return call.envelope("BatchItemResponse", write_json(value))
 
     return _once(call, run, batched=True)

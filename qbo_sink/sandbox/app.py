@@ -130,11 +130,10 @@ async def post_due(sandbox: Sandbox, client: httpx2.AsyncClient) -> int:
     return accepted
 
 
-def serve(
-    path: str, settings: Settings | None = None, *, host: str = "127.0.0.1", port: int = 8850
-) -> None:
-    """Serve the sandbox until interrupted. Control routes answer loopback clients only."""
-    app = create_sandbox(path, settings)
+def server(
+    app: Starlette, *, host: str, port: int, certificate: str = "", key: str = ""
+) -> uvicorn.Server:
+    """A server for ``app`` whose connections planned faults can cut; with TLS if given files."""
     config = uvicorn.Config(
         app,
         host=host,
@@ -144,5 +143,21 @@ def serve(
         server_header=False,
         proxy_headers=False,
         log_level="warning",
+        ssl_certfile=certificate or None,
+        ssl_keyfile=key or None,
     )
-    uvicorn.Server(config).run()
+    return uvicorn.Server(config)
+
+
+def serve(
+    path: str,
+    settings: Settings | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8850,
+    certificate: str = "",
+    key: str = "",
+) -> None:
+    """Serve the sandbox until interrupted. Control routes answer loopback clients only."""
+    app = create_sandbox(path, settings)
+    server(app, host=host, port=port, certificate=certificate, key=key).run()

@@ -17,22 +17,26 @@ BATCH_ITEM_ID_CHARS_MAX = 10
 _ENVELOPE = frozenset({"bId", "operation", "optionsData"})
 
 
-def run(sandbox: Sandbox, company: Company, raw: Any) -> list[Json]:
-    """The value of ``BatchItemResponse``; inside ``books.atomic()``. Raises ``Refused``."""
+def run(sandbox: Sandbox, company: Company, raw: Any, *, has_request_id: bool) -> list[Json]:
+    """The value of ``BatchItemResponse``; inside ``books.atomic()``. Raises ``Refused``.
+
+    With a request id every bId is bounded (section 1.6); without, clients send what they like.
+    """
     items = raw.get("BatchItemRequest") if isinstance(raw, dict) else None
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise refused(2020, "Required parameter BatchItemRequest is missing", "BatchItemRequest")
     if len(items) > ITEMS_MAX:
         raise refused(1040, f"A batch has at most {ITEMS_MAX} items, {len(items)} were sent")
+    longest = max((len(str(item.get("bId") or "")) for item in items), default=0)
+    if has_request_id and longest > BATCH_ITEM_ID_CHARS_MAX:
+        limit = f"min 1, max {BATCH_ITEM_ID_CHARS_MAX}"
+        raise refused(2050, f"bId: {limit}, supplied length {longest}", "bId")
     return [_answered(sandbox, company, item) for item in items]
 
 
 def _answered(sandbox: Sandbox, company: Company, item: Json) -> Json:
     head = {"bId": str(item["bId"])} if item.get("bId") is not None else {}
     try:
-        if len(head.get("bId", "")) > BATCH_ITEM_ID_CHARS_MAX:
-            detail = f"bId: min 1, max {BATCH_ITEM_ID_CHARS_MAX}"
-            raise refused(2050, f"{detail}, supplied length {len(head['bId'])}", "bId")
         with sandbox.books.step():
             return head | _item(sandbox, company, item)
     except Refused as fault:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, StaticPool, create_engine, event, func, select
+from sqlalchemy import Connection, StaticPool, bindparam, create_engine, event, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from qbo_sink.sandbox import tables
@@ -23,6 +23,38 @@ from qbo_sink.sandbox.values import Json, read_json, stamp, write_json
 
 Facts = dict[str, Any]
 _READ_IDS_AT_ONCE = 500
+
+# Statements are built once: building one costs several times what running it does.
+_o, _s = tables.objects, tables.sequences
+_OBJECTS = select(_o).where(_o.c.realm == bindparam("realm"))
+_FIND = _OBJECTS.where(_o.c.entity == bindparam("entity"), _o.c.id == bindparam("id"))
+_BY_NAME = _OBJECTS.where(
+    _o.c.name_space == bindparam("name_space"),
+    _o.c.name_key == bindparam("name_key"),
+    _o.c.deleted.is_(False),
+)
+_BY_NUMBER = _OBJECTS.where(
+    _o.c.entity == bindparam("entity"),
+    _o.c.number_key == bindparam("number_key"),
+    _o.c.deleted.is_(False),
+)
+_PUT = insert(_o)
+_PUT = _PUT.on_conflict_do_update(
+    index_elements=["realm", "entity", "id"],
+    set_={
+        name: _PUT.excluded[name]
+        for name in ("deleted", "updated_ms", "name_space", "name_key", "number_key", "body")
+    },
+)
+_NEXT = (
+    insert(_s)
+    .on_conflict_do_update(index_elements=["realm", "name"], set_={"value": _s.c.value + 1})
+    .returning(_s.c.value)
+)
+_RESERVE = insert(_s)
+_RESERVE = _RESERVE.on_conflict_do_update(
+    index_elements=["realm", "name"], set_={"value": func.max(_s.c.value, _RESERVE.excluded.value)}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +110,7 @@ class Books:
         self.connection.commit()
         self._facts: dict[tuple[str, str], dict[int, Facts]] = {}
         self._changed: list[tuple[str, str, int, Facts | None]] = []
+        self._singles: dict[tuple[str, str], Json] = {}
         self._companies: dict[str, Company] = {}
         self.clock.offset_ms = int(self.setting("clock_offset_ms") or 0)
 
@@ -95,6 +128,8 @@ class Books:
         except BaseException:
             self.connection.rollback()
             self._changed.clear()
+            self._singles.clear()
+            self._companies.clear()
             raise
         for realm, entity, id_, facts in self._changed:
             known = self._facts.get((realm, entity))
@@ -113,6 +148,7 @@ class Books:
                 yield
         except BaseException:
             del self._changed[mark:]
+            self._singles.clear()
             raise
 
     # Settings and companies -------------------------------------------------------------------
@@ -161,9 +197,8 @@ class Books:
         """The object, deleted or not; None if that id never was."""
         if not id_.isascii() or not id_.isdigit() or len(id_) > 18:
             return None
-        o = tables.objects
         row = self.connection.execute(
-            select(o).where(o.c.realm == realm, o.c.entity == entity, o.c.id == int(id_))
+            _FIND, {"realm": realm, "entity": entity, "id": int(id_)}
         ).first()
         return None if row is None else _stored(row)
 
@@ -173,35 +208,21 @@ class Books:
         return None if found is None or found.deleted else found
 
     def single(self, realm: str, entity: str) -> Json:
-        """Body of CompanyInfo or Preferences."""
-        found = self.live(realm, entity, "1")
-        return found.body if found else {}
+        """Body of CompanyInfo or Preferences; kept in memory, so not to be changed."""
+        if (realm, entity) not in self._singles:
+            found = self.live(realm, entity, "1")
+            self._singles[realm, entity] = found.body if found else {}
+        return self._singles[realm, entity]
 
     def by_name(self, realm: str, space: str, name: str) -> list[Stored]:
         """Objects of a name space that bear ``name``, inactive ones included."""
-        o = tables.objects
-        rows = self.connection.execute(
-            select(o).where(
-                o.c.realm == realm,
-                o.c.name_space == space,
-                o.c.name_key == name_key(name),
-                o.c.deleted.is_(False),
-            )
-        )
-        return [_stored(row) for row in rows]
+        wanted = {"realm": realm, "name_space": space, "name_key": name_key(name)}
+        return [_stored(row) for row in self.connection.execute(_BY_NAME, wanted)]
 
     def by_number(self, realm: str, entity: str, number: str) -> list[Stored]:
         """Live transactions of ``entity`` with that DocNumber."""
-        o = tables.objects
-        rows = self.connection.execute(
-            select(o).where(
-                o.c.realm == realm,
-                o.c.entity == entity,
-                o.c.number_key == name_key(number),
-                o.c.deleted.is_(False),
-            )
-        )
-        return [_stored(row) for row in rows]
+        wanted = {"realm": realm, "entity": entity, "number_key": name_key(number)}
+        return [_stored(row) for row in self.connection.execute(_BY_NUMBER, wanted)]
 
     def count(self, realm: str, entity: str) -> int:
         """How many live objects there are."""
@@ -253,27 +274,12 @@ class Books:
 
     def next_value(self, realm: str, name: str) -> int:
         """The next number of a sequence; inside :meth:`atomic`."""
-        s = tables.sequences
-        statement = insert(s).values(realm=realm, name=name, value=1)
-        self.connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["realm", "name"], set_={"value": s.c.value + 1}
-            )
-        )
-        value = self.connection.scalar(
-            select(s.c.value).where(s.c.realm == realm, s.c.name == name)
-        )
-        return int(value or 0)
+        row = {"realm": realm, "name": name, "value": 1}
+        return int(self.connection.execute(_NEXT, row).scalar_one())
 
     def reserve(self, realm: str, name: str, value: int) -> None:
         """Let a sequence go on after ``value``; inside :meth:`atomic`."""
-        s = tables.sequences
-        statement = insert(s).values(realm=realm, name=name, value=value)
-        self.connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["realm", "name"], set_={"value": func.max(s.c.value, value)}
-            )
-        )
+        self.connection.execute(_RESERVE, {"realm": realm, "name": name, "value": value})
 
     def put(
         self,
@@ -293,8 +299,11 @@ class Books:
         old = self.find(company.realm, entity.name, body["Id"]) if body.get("Id") else None
         if old is None:
             sequence = "transaction" if entity.is_transaction else entity.name
-            id_ = body.get("Id") or str(self.next_value(company.realm, sequence))
-            self.reserve(company.realm, sequence, int(id_))
+            if body.get("Id"):
+                id_ = str(body["Id"])
+                self.reserve(company.realm, sequence, int(id_))
+            else:
+                id_ = str(self.next_value(company.realm, sequence))
             created, token = stamp(now, company.zone), 0
         else:
             id_, token = old.id, old.token + bump
@@ -311,6 +320,9 @@ class Books:
             name = full.get("FullyQualifiedName", name)
         number = full.get("DocNumber")
         row = {
+            "realm": company.realm,
+            "entity": entity.name,
+            "id": int(id_),
             "deleted": deleted,
             "updated_ms": now,
             "name_space": entity.space or None,
@@ -318,12 +330,8 @@ class Books:
             "number_key": name_key(number) if number else None,
             "body": write_json(full),
         }
-        statement = insert(tables.objects).values(
-            realm=company.realm, entity=entity.name, id=int(id_), **row
-        )
-        self.connection.execute(
-            statement.on_conflict_do_update(index_elements=["realm", "entity", "id"], set_=row)
-        )
+        self.connection.execute(_PUT, row)
+        self._singles.pop((company.realm, entity.name), None)
         facts = None if deleted else _facts(entity, full)
         self._changed.append((company.realm, entity.name, int(id_), facts))
         return full

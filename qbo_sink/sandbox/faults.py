@@ -5,6 +5,7 @@ A refusal is raised as :class:`Refused` anywhere below the routes and becomes by
 
 from __future__ import annotations
 
+import uuid
 from typing import NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
@@ -80,6 +81,11 @@ MESSAGES: dict[int, str] = {
 }
 
 _SYSTEM_CODES = frozenset({500, 10000, 10100})
+
+
+def new_tid() -> str:
+    """A transaction id for the ``intuit_tid`` header, which every answer carries."""
+    return f"1-{uuid.uuid4().hex[:8]}-{uuid.uuid4().hex[:24]}"
 
 
 class Problem(NamedTuple):

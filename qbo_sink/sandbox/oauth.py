@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from qbo_sink.sandbox import identity
-from qbo_sink.sandbox.faults import Refused
+from qbo_sink.sandbox.faults import Refused, new_tid
 from qbo_sink.sandbox.grants import HARD_LIFE_S, Grant, InvalidGrant
 from qbo_sink.sandbox.service import Sandbox
 from qbo_sink.sandbox.values import Json
@@ -136,7 +136,7 @@ async def token(request: Request) -> Response:
         answer["x_refresh_token_hard_expires_in"] = HARD_LIFE_S - age_s
     if "openid" in grant.scope.split():
         answer["id_token"] = identity.id_token(sandbox, grant, str(request.base_url))
-    return JSONResponse(answer, headers={"Cache-Control": "no-store"})
+    return JSONResponse(answer, headers=_headers())
 
 
 async def revoke(request: Request) -> Response:
@@ -155,7 +155,7 @@ async def revoke(request: Request) -> Response:
         return _error("invalid_client", "Client authentication failed", 401)
     if not sandbox.grants.revoke(str(form.get("token", ""))):
         return _error("invalid_request", "Token is incorrect")
-    return Response(status_code=200)
+    return Response(status_code=200, headers=_headers())
 
 
 async def userinfo(request: Request) -> Response:
@@ -206,7 +206,11 @@ def _is_client(sandbox: Sandbox, request: Request, form: dict[str, Any]) -> bool
 
 def _error(error: str, description: str, status: int = 400) -> Response:
     body = {"error": error, "error_description": description}
-    return JSONResponse(body, status, headers={"Cache-Control": "no-store"})
+    return JSONResponse(body, status, headers=_headers())
+
+
+def _headers() -> dict[str, str]:
+    return {"Cache-Control": "no-store", "intuit_tid": new_tid()}
 
 
 def routes() -> list[Route]:

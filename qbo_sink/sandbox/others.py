@@ -51,7 +51,7 @@ def merge(sandbox: Sandbox, company: Company, entity: str, id_: str, into: str) 
 
 def prefer(sandbox: Sandbox, company: Company, changes: dict[str, Json]) -> Json:
     """Merge ``changes`` into the groups of the preferences; a null value unsets."""
-    body = sandbox.books.single(company.realm, "Preferences")
+    body = dict(sandbox.books.single(company.realm, "Preferences"))
     for group, values in changes.items():
         if group not in STRUCTS["Preferences"]:
             raise refused(2010, f"Property Name:{group} is no group of preferences", group)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -112,11 +111,8 @@ def _test(
 ) -> Callable[[Facts], bool]:
     path, kind = condition.path, select.entity.filters[condition.path][1]
     if condition.operator == "LIKE":
-        parts = str(condition.values[0]).casefold().split("%")
-        pattern = re.compile(".*".join(map(re.escape, parts)), re.DOTALL)
-        return lambda row: bool(
-            row[path] is not None and pattern.fullmatch(str(row[path]).casefold())
-        )
+        pattern = str(condition.values[0])
+        return lambda row: row[path] is not None and like(str(row[path]), pattern)
     literals = [day if v == "CURRENT_DATE" else v for v in condition.values]
     try:
         wanted = [_typed(literal, kind, company) for literal in literals]
@@ -139,6 +135,24 @@ def _test(
         return _COMPARE[condition.operator](here, wanted[0])
 
     return matches
+
+
+def like(text: str, pattern: str) -> bool:
+    """Whether ``text`` fits ``pattern``, in which ``%`` stands for anything; case is ignored."""
+    first, *rest = pattern.casefold().split("%")
+    text = text.casefold()
+    if not rest:
+        return text == first
+    last = rest.pop()
+    if not text.startswith(first) or len(text) < len(first) + len(last) or not text.endswith(last):
+        return False
+    at, end = len(first), len(text) - len(last)
+    for part in rest:
+        at = text.find(part, at, end)
+        if at < 0:
+            return False
+        at += len(part)
+    return True
 
 
 def _project(body: Json, properties: list[str]) -> Json:
