@@ -142,12 +142,13 @@ class SyncEndpoint:
 
     def _read_standing(self, hello: Hello) -> Standing:
         account = AccountId(hello.account)
-        head = self._log.head(account)
+        device_heads = self._log.device_heads(account, DeviceId(hello.device))
+        head = self._log.head(account)  # after the heads: see Standing
         cursor = Position(min(hello.cursor, head.position))
         return Standing(
             head=head,
             chain_at_cursor=self._log.chain_at(account, cursor),
-            device_heads=self._log.device_heads(account, DeviceId(hello.device)),
+            device_heads=device_heads,
             session=secrets.token_bytes(SESSION_BYTES),
         )
 
