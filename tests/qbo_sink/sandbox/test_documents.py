@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from qbo_sink.sandbox.faults import Refused
 from qbo_sink.sandbox.totals import check_line_amounts
 from qbo_sink.sandbox.values import cents
-from tests.qbo_sink.sandbox.desk import Desk, line, order
+from tests.qbo_sink.sandbox.desk import Desk, Json, line, order
 
 
 def test_order_becomes_an_estimate_with_what_the_server_adds(desk: Desk) -> None:
@@ -58,7 +58,7 @@ def test_exactly_one_amount_fits(qty: Decimal, price: Decimal) -> None:
 
 def test_item_line_without_item_counts_as_text(desk: Desk) -> None:
     """Without ItemRef the amount is dropped (section 1.12)."""
-    text = {"Amount": 5, "DetailType": "SalesItemLineDetail", "Description": "free text"}
+    text: Json = {"Amount": 5, "DetailType": "SalesItemLineDetail", "Description": "free text"}
     made = desk.save("Estimate", order(text | {"SalesItemLineDetail": {"Qty": 1}}))
     assert made["Line"][0]["DetailType"] == "DescriptionOnly"
     assert made["TotalAmt"] == 0

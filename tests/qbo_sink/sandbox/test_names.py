@@ -109,7 +109,7 @@ def test_inventory_items_need_accounts_quantity_and_start(desk: Desk) -> None:
     body = {"Name": "a", "Type": "Inventory", "IncomeAccountRef": {"value": "79"}}
     assert desk.post("item", body).codes == [2020]
     body |= {"AssetAccountRef": {"value": "81"}, "ExpenseAccountRef": {"value": "80"}}
-    body |= {"QtyOnHand": 1, "InvStartDate": "2026-01-01"}
+    body |= {"QtyOnHand": "1", "InvStartDate": "2026-01-01"}
     assert desk.save("Item", body)["TrackQtyOnHand"] is True
 
 

@@ -45,7 +45,7 @@ def test_numbers_dates_and_times_compare_as_such(desk: Desk) -> None:
         "Metadata.CreateTime < '2027-01-01'",
         "CustomerRef = '1'",
     ):
-        found = desk.rows("select * from Estimate where " + where, "Estimate")
+        found = desk.rows(" ".join(("select * from Estimate where", where)), "Estimate")
         assert len(found) == 1, where
 
 
