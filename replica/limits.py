@@ -128,8 +128,11 @@ SYNC_PROOF_ROUNDS_MAX = 30
 SYNC_PROOF_WAIT_S = 0.2
 # "Last seen" of devices is written this often, one transaction for all of them.
 TOUCH_INTERVAL_S = 15.0
-# The projection lag bound: under load a step is taken at least this often.
-PROJECTION_DELAY_MS_MAX = 500
+# How long read models let the door go first: what a burst of writes costs those who look on.
+PROJECTION_DELAY_MS_MAX = 1_000
+# How often they look whether it is quiet, and how long the door counts as busy after an answer.
+PROJECTION_GIVE_WAY_MS = 20
+DOOR_QUIET_MS = 20
 # One step while writes wait: short, because it shares the interpreter with the door.
 PROJECTION_BUSY_BYTES = 262_144
 # A projection that could not step for this long makes the server not ready.
@@ -234,6 +237,14 @@ HISTORY_ENVELOPE_BYTES = 1_024
 # Rows decoded from a file at once.
 HISTORY_BATCH_ROWS = 8_192
 HISTORY_DEVICES_MAX = 64
+# Events in one durable append of a loading device: enough to share a flush, a second's work.
+HISTORY_BUNDLE_EVENTS = 50
+# A device that makes no progress for this long has lost its server.
+HISTORY_STALL_S = 60.0
+HISTORY_START_S = 30.0
+HISTORY_STOP_S = 30.0
+# Rejected events named one by one in the report of a load; the rest are counted.
+HISTORY_REJECTED_SHOWN_MAX = 20
 
 # QuickBooks sink -------------------------------------------------------------------------------
 # Intuit closes a request after 120 s, so a read that waits longer knows that it has ended.
