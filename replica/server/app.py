@@ -45,5 +45,6 @@ def build_app(runtime: Runtime) -> ASGIApp:
         exception_handlers=pages.exception_handlers(),
         lifespan=lifespan,
     )
+    app.state.sinks = runtime.sinks.by_name  # where a sink's own routes find it
     # Outermost, so that answers to errors carry the headers too.
     return SecurityHeaders(app, metrics=runtime.metrics, https=runtime.config.secure_cookies)

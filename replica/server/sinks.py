@@ -51,6 +51,11 @@ class Sinks:
         return [sink.name for sink in self._started]
 
     @property
+    def by_name(self) -> dict[str, Sink]:
+        """Every hosted sink by its name."""
+        return {sink.name: sink for sink in self._sinks}
+
+    @property
     def all_started(self) -> bool:
         """Whether every installed sink is running."""
         return len(self._started) == len(self._sinks)
