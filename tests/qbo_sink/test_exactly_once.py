@@ -242,7 +242,7 @@ companies = st.builds(
 
 
 @given(lives=lives, switches=companies)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_script_of_faults_makes_a_second_document(
     lives: list[tuple[list[FaultRule], int | None]],
     switches: Switches,
