@@ -23,7 +23,7 @@ from replica.device.proof import Level
 from replica.device.sales import NO_SALE, SALE_TYPES, builds_on, sale
 from replica.errors import CorruptionError, Malformed, MisuseError, StoreFailed, StoreUnavailable
 from replica.events.clock import Stamp
-from replica.events.event import GENESIS, decode_event, event_id
+from replica.events.event import GENESIS, EventId, decode_event, event_id
 from replica.events.kinds import CATALOGUE, catalogue_fingerprint, decode_payload, encode_payload
 from replica.events.payloads import Payload
 from replica.events.record import Origin, Record, Segment, records
@@ -247,21 +247,42 @@ class Holding:
             first = self._n_of(first_seq)
             if first > journal.answered_n + 1:
                 raise CorruptionError(f"row {journal.answered_n + 1} was never answered")
-            own = journal.own(first, first + len(answers) - 1)
-            rows = [
-                row._replace(answer=_stored(row, said))
-                for row, said in zip(own, answers, strict=True)
+            own = [_made(row) for row in journal.own(first, first + len(answers) - 1)]
+            decided = [
+                self._decided(n, one, said)
+                for n, (one, said) in enumerate(zip(own, answers, strict=True), first)
             ]
-            change = self.base.fold(_accepted(rows))
+            change = self.base.fold(_records(zip(own, decided, strict=True)))
             reach = max([journal.place.reach, *(said.position for said in answers)])
             place = journal.place._replace(reach=reach)
             with journal.commit():
-                journal.put_answers(row.answer for row in rows if row.answer)
+                journal.put_answers(decided)
                 self.base.store(change)
                 journal.put_place(place)
             journal.place = place
-            journal.answered_n = max(journal.answered_n, first + len(rows) - 1)
-            self._settle(change, (row for row in rows if row.state != State.QUARANTINED))
+            journal.answered_n = max(journal.answered_n, first + len(own) - 1)
+            self._settle(
+                change,
+                (
+                    one.id
+                    for one, answer in zip(own, decided, strict=True)
+                    if answer.state != State.QUARANTINED
+                ),
+            )
+
+    def _decided(self, n: int, own: Made, said: Answer) -> Stored:
+        key = self.overlay.key_of(own.id) or next(iter(touched(own.event)), None)
+        return Stored(
+            n,
+            _STATES[said.outcome],
+            said.position,
+            said.stamp or b"",
+            said.flags,
+            said.received_ms,
+            said.code,
+            said.detail,
+            "" if key is None else _name(key),
+        )
 
     def received(self, segments: Sequence[Segment], through: int, chain_hash: bytes) -> None:
         """Fold a page of the log and move the cursor, in one commit (pitfalls P49).
@@ -281,37 +302,38 @@ class Holding:
                 fingerprint=catalogue_fingerprint(),
             )
             with journal.commit():
-                journal.put_answers(row.answer for row in heard if row.answer)
+                journal.put_answers(answer for _, answer in heard)
                 self.base.store(change)
                 journal.put_place(place)
             journal.place = place
-            self._settle(change, heard)
+            self._settle(change, (one.id for one, _ in heard))
 
-    def _heard_again(self, segments: Sequence[Segment]) -> list[OutboxRow]:
+    def _heard_again(self, segments: Sequence[Segment]) -> list[tuple[Made, Stored]]:
         """Own events that come back from the log: what it says of them replaces what we knew.
 
         That happens after a reset, and when an event is let out of quarantine. Undecided events
         are left to their own answer, so that answers stay a prefix of the outbox.
         """
-        found: list[OutboxRow] = []
+        found: list[tuple[Made, Stored]] = []
         for segment in segments:
             first_n = self._first_n(segment.device, segment.epoch)
             if first_n is None:
                 continue
             for position, record in records(segment):
                 n = first_n + record.event.seq - 1
-                own = self.journal.own(n, n) if n <= self.journal.answered_n else []
-                if own and event_id(own[0].data) == record.id:
-                    said = Answer(
-                        Outcome.ACCEPTED,
-                        position,
-                        record.received_ms,
-                        "",
-                        "",
-                        record.stamp,
-                        record.flags,
-                    )
-                    found.append(own[0]._replace(answer=_stored(own[0], said)))
+                rows = self.journal.own(n, n) if n <= self.journal.answered_n else []
+                for one in map(_made, rows):
+                    if one.id == record.id:
+                        said = Answer(
+                            Outcome.ACCEPTED,
+                            position,
+                            record.received_ms,
+                            "",
+                            "",
+                            record.stamp,
+                            record.flags,
+                        )
+                        found.append((one, self._decided(n, one, said)))
         return found
 
     def _first_n(self, device: bytes, epoch: int) -> int | None:
@@ -320,9 +342,9 @@ class Holding:
                 return life.first_n
         return None
 
-    def _settle(self, change: Change, rows: Iterable[OutboxRow]) -> None:
+    def _settle(self, change: Change, events: Iterable[EventId]) -> None:
         self.base.stored(change)
-        self.overlay.settle((event_id(row.data), decode_event(row.data)) for row in rows)
+        self.overlay.settle(events)
         self.overlay.forget(change.states)
 
     def start_over(self, log_id: bytes, generation: int, known_seq: int) -> None:
@@ -332,18 +354,26 @@ class Holding:
         an answer again and are offered again. Nothing leaves the outbox (reliability D5).
         """
         with self.lock:
-            place = self.journal.place._replace(log_id=log_id, generation=generation, reach=0)
+            place = self.journal.place._replace(log_id=log_id, generation=generation)
             self._start_over(place, min(self.journal.answered_n, self._n_of(known_seq)))
 
-    def _start_over(self, place: Place, answered_n: int, keep: Iterable[OutboxRow] = ()) -> None:
+    def _start_over(self, place: Place, answered_n: int) -> None:
+        """Keep of the base what this epoch wrote and the log still knows: a server leaves that
+        out when the fetching is broken off and resumed."""
         journal = self.journal
-        place = place._replace(cursor=0, chain=Place().chain, fingerprint=catalogue_fingerprint())
         with journal.commit():
             journal.forget_answers(answered_n)
             journal.drop_base()
             base = Base(journal)
-            change = base.fold(_accepted(keep))
+            kept = journal.answered(journal.lives[-1].first_n, answered_n)
+            change = base.fold(_records((_made(row), row.answer) for row in kept))
             base.store(change)
+            place = place._replace(
+                cursor=0,
+                chain=Place().chain,
+                reach=journal.reach(journal.lives[-1].first_n),
+                fingerprint=catalogue_fingerprint(),
+            )
             journal.put_place(place)
         base.stored(change)
         self.base, journal.place, journal.answered_n = base, place, answered_n
@@ -355,9 +385,7 @@ class Holding:
             journal = self.journal
             place = journal.place._replace(log_id=log_id, generation=generation)
             if place.fingerprint != catalogue_fingerprint():
-                # It sends everything again but what this epoch wrote; that is folded from here.
-                own = journal.answered(journal.lives[-1].first_n)
-                self._start_over(place, journal.answered_n, keep=own)
+                self._start_over(place, journal.answered_n)
             elif place != journal.place:
                 self._put(place)
 
@@ -424,35 +452,13 @@ def _made(row: OutboxRow) -> Made:
     return Made(event_id(row.data), row.data, decode_event(row.data))
 
 
-def _stored(row: OutboxRow, said: Answer) -> Stored:
-    keys = touched(decode_event(row.data))
-    return Stored(
-        row.n,
-        _STATES[said.outcome],
-        said.position,
-        said.stamp or b"",
-        said.flags,
-        said.received_ms,
-        said.code,
-        said.detail,
-        _name(keys[0]) if keys else "",
-    )
-
-
 def _name(key: DocKey) -> str:
     return f"{key.type}/{key.id}"
 
 
-def _accepted(rows: Iterable[OutboxRow]) -> Iterator[Record]:
-    """Records of own events that are in the log, under the time the door decided."""
-    for row in rows:
-        if row.answer is not None and row.answer.state == State.ACKNOWLEDGED:
-            event = decode_event(row.data)
-            yield Record(
-                event_id(row.data),
-                event,
-                Stamp(row.answer.stamp or event.stamp),
-                row.answer.flags,
-                Origin.DEVICE,
-                row.answer.received_ms,
-            )
+def _records(answered: Iterable[tuple[Made, Stored | None]]) -> Iterator[Record]:
+    """Own events that are in the log, under the time the door decided."""
+    for own, answer in answered:
+        if answer is not None and answer.state == State.ACKNOWLEDGED:
+            stamp = Stamp(answer.stamp or own.event.stamp)
+            yield Record(own.id, own.event, stamp, answer.flags, Origin.DEVICE, answer.received_ms)

@@ -397,12 +397,17 @@ class Journal:
             yield from rows
             n = rows[-1].n
 
-    def answered(self, first_n: int) -> Iterator[OutboxRow]:
-        """Every answered own event from row ``first_n`` on, oldest first, read in pages."""
+    def answered(self, first_n: int, last_n: int) -> Iterator[OutboxRow]:
+        """Own events of a range of answered rows, oldest first, read in pages."""
         n = first_n - 1
-        while rows := self.own(n + 1, self.answered_n):
+        while rows := self.own(n + 1, last_n):
             yield from rows
             n = rows[-1].n
+
+    def reach(self, first_n: int) -> int:
+        """The highest position of an own event from row ``first_n`` on, 0 for none."""
+        rows = self._read("SELECT max(position) FROM answer WHERE n >= ?", (first_n,))
+        return int(rows[0][0] or 0)
 
     def answered_about(self, document: str) -> list[OutboxRow]:
         """Answered own events about one document, oldest first, bounded."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from replica.crdt.documents import DocKey, Document
-from replica.crdt.fold import fold, touched
+from replica.crdt.fold import fold
 from replica.device.base import Base
 from replica.events.clock import ZERO_STAMP, Stamp, correct
 from replica.events.event import Event, EventId
@@ -29,6 +29,7 @@ class Overlay:
         self.skew_ms = skew_ms  # the device's clock minus the server's, as last measured
         self._last = ZERO_STAMP
         self._records: dict[DocKey, list[Record]] = {}
+        self._keys: dict[EventId, DocKey] = {}
         self._folded: dict[DocKey, Document] = {}
 
     def add(self, key: DocKey, identity: EventId, event: Event) -> None:
@@ -38,18 +39,25 @@ class Overlay:
         ).stamp
         record = Record(identity, event, self._last, Flag.NONE, Origin.DEVICE, 0)
         self._records.setdefault(key, []).append(record)
+        self._keys[identity] = key
         self._folded.pop(key, None)
 
-    def settle(self, events: Iterable[tuple[EventId, Event]]) -> None:
+    def settle(self, events: Iterable[EventId]) -> None:
         """The door decided on these: they are in the base now, or refused."""
-        for identity, event in events:
-            for key in touched(event):
-                left = [one for one in self._records.get(key, ()) if one.id != identity]
-                if left:
-                    self._records[key] = left
-                else:
-                    self._records.pop(key, None)
-                self._folded.pop(key, None)
+        for identity in events:
+            key = self._keys.pop(identity, None)
+            if key is None:
+                continue
+            left = [one for one in self._records[key] if one.id != identity]
+            if left:
+                self._records[key] = left
+            else:
+                del self._records[key]
+            self._folded.pop(key, None)
+
+    def key_of(self, event: EventId) -> DocKey | None:
+        """The document that an event laid over is about."""
+        return self._keys.get(event)
 
     def forget(self, keys: Iterable[DocKey]) -> None:
         """The base of ``keys`` changed: fold them again when they are asked for."""

@@ -16,6 +16,8 @@ from replica.events.record import Origin
 from tests.device.desk import customer, order
 from tests.device.server import FakeServer, enrolled, wall_ms
 
+LONG = CustomerFields(name="n" * 400, company="c" * 400)  # a page holds about 140 of these
+
 
 @pytest.fixture
 def server() -> Iterator[FakeServer]:
@@ -124,16 +126,27 @@ def test_answers_that_never_came_are_asked_for_again(server: FakeServer, tmp_pat
         assert device.on_hand("p-1") == -2_000
 
 
+def test_fetching_again_after_a_restore_may_be_cut(server: FakeServer, tmp_path: Path) -> None:
+    """A device that starts over with a restored server and is cut off ends level too (I-10)."""
+    with opened(server, tmp_path) as one, opened(server, tmp_path, 2) as other:
+        one.append(*[CustomerChanged(f"a-{n}", LONG) for n in range(300)])
+        other.append(*[CustomerChanged(f"b-{n}", LONG) for n in range(300)])
+        for device in (one, other, one):
+            assert device.sync().equal
+        server.restore(server.log.backup())
+        server.pages_before_cut = 1
+        assert one.sync().equal
+        assert server.hellos == 5
+        assert other.sync().equal
+
+
 @pytest.mark.parametrize("pages", [0, 1, 2, 3])
 def test_cut_in_the_middle_of_a_page_goes_on(
     server: FakeServer, tmp_path: Path, pages: int
 ) -> None:
     """Wherever the first sync breaks it is resumed, not begun again (SYN-01, SYN-23, P49)."""
     for number in range(6):
-        texts = [CustomerFields(name="n" * 400, company="c" * 400) for _ in range(110)]
-        server.write(
-            *[CustomerChanged(f"c-{number}-{n}", fields) for n, fields in enumerate(texts)]
-        )
+        server.write(*[CustomerChanged(f"c-{number}-{n}", LONG) for n in range(110)])
     with opened(server, tmp_path) as device:
         server.pages_before_cut = pages
         first = device.sync()
