@@ -23,6 +23,7 @@ from qbo_sink.sandbox.values import Json, read_json, stamp, write_json
 
 Facts = dict[str, Any]
 _READ_IDS_AT_ONCE = 500
+_ROWS_KEPT_MAX = 2_000
 
 # Statements are built once: building one costs several times what running it does.
 _o, _s = tables.objects, tables.sequences
@@ -111,6 +112,7 @@ class Books:
         self._facts: dict[tuple[str, str], dict[int, Facts]] = {}
         self._changed: list[tuple[str, str, int, Facts | None]] = []
         self._singles: dict[tuple[str, str], Json] = {}
+        self._rows: dict[tuple[str, str, int], Any] = {}
         self._companies: dict[str, Company] = {}
         self.clock.offset_ms = int(self.setting("clock_offset_ms") or 0)
 
@@ -128,7 +130,7 @@ class Books:
         except BaseException:
             self.connection.rollback()
             self._changed.clear()
-            self._singles.clear()
+            self._forget()
             self._companies.clear()
             raise
         for realm, entity, id_, facts in self._changed:
@@ -139,6 +141,10 @@ class Books:
                 known.pop(id_, None)
         self._changed.clear()
 
+    def _forget(self) -> None:
+        self._singles.clear()
+        self._rows.clear()
+
     @contextmanager
     def step(self) -> Iterator[None]:
         """A part of :meth:`atomic` that can fail alone: what it wrote is undone then."""
@@ -148,7 +154,7 @@ class Books:
                 yield
         except BaseException:
             del self._changed[mark:]
-            self._singles.clear()
+            self._forget()
             raise
 
     # Settings and companies -------------------------------------------------------------------
@@ -197,10 +203,14 @@ class Books:
         """The object, deleted or not; None if that id never was."""
         if not id_.isascii() or not id_.isdigit() or len(id_) > 18:
             return None
-        row = self.connection.execute(
-            _FIND, {"realm": realm, "entity": entity, "id": int(id_)}
-        ).first()
-        return None if row is None else _stored(row)
+        key = (realm, entity, int(id_))
+        if key not in self._rows:
+            if len(self._rows) >= _ROWS_KEPT_MAX:
+                self._rows.clear()
+            row = {"realm": realm, "entity": entity, "id": int(id_)}
+            self._rows[key] = self.connection.execute(_FIND, row).first()
+        kept = self._rows[key]
+        return None if kept is None else _stored(kept)
 
     def live(self, realm: str, entity: str, id_: str) -> Stored | None:
         """As :meth:`find`, without deleted ones."""
@@ -332,6 +342,7 @@ class Books:
         }
         self.connection.execute(_PUT, row)
         self._singles.pop((company.realm, entity.name), None)
+        self._rows.pop((company.realm, entity.name, int(id_)), None)
         facts = None if deleted else _facts(entity, full)
         self._changed.append((company.realm, entity.name, int(id_), facts))
         return full

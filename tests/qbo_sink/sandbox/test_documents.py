@@ -66,9 +66,9 @@ def test_item_line_without_item_counts_as_text(desk: Desk) -> None:
 
 def test_discount_and_shipping_follow_their_preferences(desk: Desk) -> None:
     """One discount line and a shipping line count when allowed and vanish when not."""
-    discount = {"DetailType": "DiscountLineDetail"}
+    discount: Json = {"DetailType": "DiscountLineDetail"}
     discount |= {"DiscountLineDetail": {"PercentBased": True, "DiscountPercent": 10}}
-    ship = {"Amount": 7, "DetailType": "SalesItemLineDetail"}
+    ship: Json = {"Amount": 7, "DetailType": "SalesItemLineDetail"}
     ship |= {"SalesItemLineDetail": {"ItemRef": {"value": "SHIPPING_ITEM_ID"}}}
     body = order(line("100", "10", "10"), discount, ship)
     made = desk.save("Estimate", body)
