@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,12 +14,11 @@ from replica.sync.device_peer import DevicePeer
 from replica.sync.messages import CloseCode, Events, ProbeReply, Result, Verdict, encode_frame
 from replica.sync.peer import FRAME_INPUTS, Peer
 from replica.sync.server_peer import ServerPeer
-from replica.sync.table import TABLE, Input, Role, State, render
+from replica.sync.table import TABLE, Input, Role, State
 from replica.sync.verdicts import Settlement
 from tests.sync.drive import EMPTY_PAGE, NOW, STANDING, WELCOME, goodbye, peer_in, push, say
 from tests.sync.samples import CHAIN, FRAMES, SEGMENT
 
-ROOT = Path(__file__).parent.parent.parent
 PAIRS = list(product(Role, State, Input))
 
 Report = Callable[[Any], list[e.Effect]]
@@ -160,10 +158,3 @@ def test_every_state_owns_a_timer(role: Role, state: State) -> None:
         peer.tick(peer.deadline_ms)
     assert peer.state is State.CLOSED
     assert peer.deadline_ms is None
-
-
-def test_the_document_shows_the_table() -> None:
-    """docs/wire-protocol.md holds the table as it is run."""
-    text = (ROOT / "docs" / "wire-protocol.md").read_text(encoding="utf-8")
-    begin, end = "<!-- table -->\n", "<!-- end of table -->"
-    assert text[text.index(begin) + len(begin) : text.index(end)] == render()
