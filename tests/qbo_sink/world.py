@@ -91,8 +91,10 @@ class World:
     clock: Clock = field(default_factory=Clock)
     wrap: Callable[[httpx2.AsyncBaseTransport], httpx2.AsyncBaseTransport] | None = None
     country: str = "US"
+    app: Any = None  # another world's sandbox, to share it
 
     def __post_init__(self) -> None:
+        self.path.mkdir(exist_ok=True)
         self.views = open_sqlite(self.path / "views.db", profile="rebuildable")
         tables.open_views(self.views.write)
         # What is tested is the order of commits; how the disk keeps them is the store's test.
@@ -102,6 +104,12 @@ class World:
         self.position = 0
         self.answers: list[tuple[str, Payload]] = []
         self.submit_hook: Callable[[str], Awaitable[None]] | None = None
+        self.shared = self.app is not None
+        if self.app is None:
+            self._open_sandbox()
+        self.sandbox = self.app.state.sandbox
+
+    def _open_sandbox(self) -> None:
         books = self.path / "sandbox.db"
         if not books.exists():
             books.write_bytes(_seeded_books(self.country))
@@ -118,7 +126,8 @@ class World:
         self.sandbox.flip(msgspec.to_builtins(self.switches))
 
     def close(self) -> None:
-        self.sandbox.close()
+        if not self.shared:
+            self.sandbox.close()
         self.views.close()
         self.ledger.close()
 
@@ -138,9 +147,9 @@ class World:
             for key in fold(self.documents, record):
                 changed.add(key)
                 self.positions[key] = self.position
-        self._save(changed)
+        self.save(changed)
 
-    def _save(self, changed: set[DocKey]) -> None:
+    def save(self, changed: set[DocKey]) -> None:
         rows = [
             {
                 "account": ACCOUNT,
@@ -220,6 +229,8 @@ class World:
         """Every live object of the sandbox's first company, read past the API."""
         company = self.sandbox.books.company(self.sandbox.settings.realm)
         found: list[dict[str, Any]] = []
+
+        self.sandbox.throttle.forget()
 
         async def fetch() -> None:
             transport = InProcessTransport(self.app)
