@@ -4,26 +4,21 @@ A driver starts its server as a process of its own and counts afterwards what is
 speaks the server's protocol. Frames are made by ``prepare`` before the clock starts, so that the
 figures are the server's and not the generator's.
 
-Adding a server is adding a class here and its name to ``DRIVERS``.
+Adding a server is adding such a class and its name to ``benchmarks.ingest.DRIVERS``.
 """
 
 from __future__ import annotations
 
-import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
 import websockets
-from pysqlite3 import dbapi2 as sqlite
 from websockets.asyncio.client import ClientConnection
-
-EVENT_BYTES = 300
-"""The size of an event in all figures (performance.md)."""
+from websockets.typing import Subprotocol
 
 
 class Session(Protocol):
@@ -55,49 +50,14 @@ class Driver(Protocol):
         """Open the session of writer number ``writer``, every handshake behind it."""
         ...
 
+    async def follow(self) -> Mapping[str, float]:
+        """Wait, after the clock was stopped, until what was acknowledged has gone everywhere it
+        has to go, and say what that took; raises when it arrives wrong."""
+        ...
+
     def stored(self, directory: Path) -> int:
         """How many events are on disk, counted after the server has stopped."""
         ...
-
-
-class FloorDriver:
-    """:mod:`benchmarks.floor.server`."""
-
-    @contextmanager
-    def serve(self, directory: Path) -> Iterator[str]:
-        with server_process("benchmarks.floor.server", str(directory / "floor.db")) as first_line:
-            yield f"ws://127.0.0.1:{int(first_line)}/"
-
-    async def connect(self, address: str, writer: int) -> Session:
-        return FloorSession(await open_socket(address), random.Random(writer))
-
-    def stored(self, directory: Path) -> int:
-        with closing(sqlite.connect(directory / "floor.db")) as database:
-            count: int = database.execute("SELECT count(*) FROM events").fetchone()[0]
-        return count
-
-
-class FloorSession:
-    """Arrays of bytes up, counts down."""
-
-    def __init__(self, socket: ClientConnection, chance: random.Random) -> None:
-        self._socket = socket
-        self._chance = chance
-
-    def prepare(self, events: int, batch: int) -> Sequence[bytes]:
-        made = [self._chance.randbytes(EVENT_BYTES) for _ in range(events)]
-        return [
-            msgspec.msgpack.encode(made[start : start + batch]) for start in range(0, events, batch)
-        ]
-
-    async def send(self, frame: bytes) -> None:
-        await self._socket.send(frame)
-
-    async def acknowledged(self) -> int:
-        return msgspec.msgpack.decode(await self._socket.recv(decode=False), type=int)
-
-    async def close(self) -> None:
-        await self._socket.close()
 
 
 @contextmanager
@@ -112,9 +72,11 @@ def server_process(module: str, *arguments: str) -> Iterator[str]:
             process.terminate()
 
 
-async def open_socket(address: str) -> ClientConnection:
+async def open_socket(address: str, *subprotocols: str) -> ClientConnection:
     """A plain websocket, uncompressed as the product's."""
-    return await websockets.connect(address, compression=None, ping_interval=None)
-
-
-DRIVERS: Mapping[str, Callable[[], Driver]] = {"floor": FloorDriver}
+    return await websockets.connect(
+        address,
+        compression=None,
+        ping_interval=None,
+        subprotocols=[Subprotocol(name) for name in subprotocols] or None,
+    )

@@ -1,6 +1,6 @@
 """Workloads W1 and W2: acknowledged, durable events per second.
 
-    python -m benchmarks.ingest --workload W1 --drivers floor --rounds 3
+    python -m benchmarks.ingest --workload W1 --drivers floor product --rounds 3
 
 Rounds of all drivers are interleaved in one run, since only ratios within a run mean anything on a
 shared machine. What the servers claim is counted on disk outside the timed region.
@@ -11,7 +11,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -20,7 +21,11 @@ from typing import NamedTuple
 
 import uvloop
 
-from benchmarks.drivers import DRIVERS, Driver, Session
+from benchmarks.drivers import Driver, Session
+from benchmarks.floor.driver import FloorDriver
+from benchmarks.product import ProductDriver
+
+DRIVERS: Mapping[str, Callable[[], Driver]] = {"floor": FloorDriver, "product": ProductDriver}
 
 
 class Workload(NamedTuple):
@@ -32,6 +37,13 @@ class Workload(NamedTuple):
 
 WORKLOADS = {"W1": Workload(1, 20_000), "W2": Workload(50, 400)}
 FRAMES_IN_FLIGHT = 8
+
+
+class Round(NamedTuple):
+    """What one round took, and what the driver says of the time after the last answer."""
+
+    seconds: float
+    followed: Mapping[str, float]
 
 
 async def push(session: Session, frames: Sequence[bytes], events: int) -> None:
@@ -50,8 +62,8 @@ async def push(session: Session, frames: Sequence[bytes], events: int) -> None:
     await sending
 
 
-async def play(driver: Driver, address: str, workload: Workload, batch: int) -> float:
-    """Seconds from the first frame to the last acknowledgement."""
+async def play(driver: Driver, address: str, workload: Workload, batch: int) -> Round:
+    """The clock runs from the first frame to the last acknowledgement."""
     sessions = [await driver.connect(address, number) for number in range(workload.writers)]
     frames = [session.prepare(workload.events, batch) for session in sessions]
     start = perf_counter()
@@ -59,36 +71,43 @@ async def play(driver: Driver, address: str, workload: Workload, batch: int) -> 
         for session, mine in zip(sessions, frames, strict=True):
             group.create_task(push(session, mine, workload.events))
     seconds = perf_counter() - start
+    followed = await driver.follow()
     for session in sessions:
         await session.close()
-    return seconds
+    return Round(seconds, followed)
 
 
-def measure(driver: Driver, workload: Workload, batch: int) -> float:
-    """Events per second of one round on a fresh server, its count verified on disk."""
+def measure(driver: Driver, workload: Workload, batch: int) -> Mapping[str, float]:
+    """One round on a fresh server, its count verified on disk: ``events_per_s``, and what the
+    driver adds."""
     total = workload.writers * workload.events
     with TemporaryDirectory() as name:
         directory = Path(name)
         with driver.serve(directory) as address:
-            seconds = uvloop.run(play(driver, address, workload, batch))
+            played = uvloop.run(play(driver, address, workload, batch))
         stored = driver.stored(directory)
         assert stored == total, f"{total} events were acknowledged, {stored} are on disk"
-    return total / seconds
+    return {"events_per_s": total / played.seconds, **played.followed}
 
 
 def run(names: Sequence[str], workload: str, batch: int, rounds: int) -> dict[str, object]:
     """Medians of interleaved rounds, and each driver's ratio to the first one."""
-    speeds: dict[str, list[float]] = {name: [] for name in names}
+    figures: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in names}
     for _ in range(rounds):
         for name in names:
-            speeds[name].append(measure(DRIVERS[name](), WORKLOADS[workload], batch))
-    medians = {name: median(values) for name, values in speeds.items()}
+            for what, value in measure(DRIVERS[name](), WORKLOADS[workload], batch).items():
+                figures[name][what].append(value)
+    medians = {
+        name: {what: round(median(values)) for what, values in found.items()}
+        for name, found in figures.items()
+    }
+    base = medians[names[0]]["events_per_s"]
     return {
         "workload": workload,
         "batch": batch,
         "rounds": rounds,
-        "events_per_second": {name: round(value) for name, value in medians.items()},
-        "ratio": {name: round(value / medians[names[0]], 3) for name, value in medians.items()},
+        "drivers": medians,
+        "ratio": {name: round(found["events_per_s"] / base, 3) for name, found in medians.items()},
     }
 
 

@@ -1,0 +1,60 @@
+"""Speaking to the floor: arrays of bytes up, counts down."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import msgspec
+from pysqlite3 import dbapi2 as sqlite
+from websockets.asyncio.client import ClientConnection
+
+from benchmarks.drivers import Session, open_socket, server_process
+
+EVENT_BYTES = 300
+"""The size of an event in all figures (performance.md)."""
+
+
+class FloorDriver:
+    """:mod:`benchmarks.floor.server`."""
+
+    @contextmanager
+    def serve(self, directory: Path) -> Iterator[str]:
+        with server_process("benchmarks.floor.server", str(directory / "floor.db")) as first_line:
+            yield f"ws://127.0.0.1:{int(first_line)}/"
+
+    async def connect(self, address: str, writer: int) -> Session:
+        return FloorSession(await open_socket(address), random.Random(writer))
+
+    async def follow(self) -> Mapping[str, float]:
+        return {}
+
+    def stored(self, directory: Path) -> int:
+        with closing(sqlite.connect(directory / "floor.db")) as database:
+            count: int = database.execute("SELECT count(*) FROM events").fetchone()[0]
+        return count
+
+
+class FloorSession:
+    """Arrays of bytes up, counts down."""
+
+    def __init__(self, socket: ClientConnection, chance: random.Random) -> None:
+        self._socket = socket
+        self._chance = chance
+
+    def prepare(self, events: int, batch: int) -> Sequence[bytes]:
+        made = [self._chance.randbytes(EVENT_BYTES) for _ in range(events)]
+        return [
+            msgspec.msgpack.encode(made[start : start + batch]) for start in range(0, events, batch)
+        ]
+
+    async def send(self, frame: bytes) -> None:
+        await self._socket.send(frame)
+
+    async def acknowledged(self) -> int:
+        return msgspec.msgpack.decode(await self._socket.recv(decode=False), type=int)
+
+    async def close(self) -> None:
+        await self._socket.close()

@@ -1,0 +1,236 @@
+"""The product's driver: ``replica serve`` with everything on, spoken to as a device speaks.
+
+Devices are enrolled by code, connect with a token, measure their clock, push, take in what the
+others pushed and confirm it. Once everything is acknowledged the driver asks how far the read
+models are, waits for them, and compares their digest with a fold of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import msgspec
+from pysqlite3 import dbapi2 as sqlite
+from websockets.asyncio.client import ClientConnection
+
+from benchmarks.drivers import Session, open_socket
+from benchmarks.orders import order_events
+from replica.crdt.digest import SectionTotals
+from replica.crdt.documents import DocKey, Document
+from replica.crdt.fold import fold
+from replica.device.chain import Author, Head, Made
+from replica.device.enrolment import enrol, sync_url
+from replica.device.journal import Identity
+from replica.errors import PeerGone
+from replica.events.clock import Stamp
+from replica.events.record import Origin, Record
+from replica.sync import messages as m
+
+EPOCH = 1
+SOFTWARE = "benchmark"
+START_TIMEOUT_S = 60.0
+FOLLOW_TIMEOUT_S = 300.0
+POLL_S = 0.02
+
+
+class ProductDriver:
+    """One ``replica serve`` and the devices that were enrolled with it."""
+
+    def __init__(self) -> None:
+        self._url = ""
+        self._token = ""
+        self._sessions: list[ProductSession] = []
+
+    @contextmanager
+    def serve(self, directory: Path) -> Iterator[str]:
+        environ = {**os.environ, "REPLICA_DATA": str(directory), "REPLICA_PORT": "0"}
+        with (
+            (directory / "server.log").open("wb") as log,
+            subprocess.Popen(
+                [sys.executable, "-m", "replica", "serve"],
+                env=environ,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            ) as process,
+        ):
+            try:
+                told = _wait_told(directory / "operator.json", process)
+                self._url, self._token = told["url"], told["token"]
+                yield self._url
+            finally:
+                process.terminate()
+
+    async def connect(self, address: str, writer: int) -> Session:
+        code = (await self._ask("/devices/codes", {"name": f"till {writer}"}))["code"]
+        identity = await asyncio.to_thread(enrol, address, code, "", software=SOFTWARE)
+        socket = await open_socket(sync_url(address), m.SUBPROTOCOL)
+        session = ProductSession(socket, identity, random.Random(writer))
+        await session.meet()
+        self._sessions.append(session)
+        return session
+
+    async def follow(self) -> Mapping[str, float]:
+        """How far the read models were behind at the last acknowledgement, and how fast they came
+        after. Asserts that they end where a fold of the pushed events ends."""
+        made = [one for session in self._sessions for one in session.made]
+        # The log also says of each device that it was enrolled.
+        end = len(made) + len(self._sessions)
+        started_s = time.perf_counter()
+        told = await self._ask("/sections")
+        behind = end - told["position"]
+        while told["position"] < end:
+            assert time.perf_counter() - started_s < FOLLOW_TIMEOUT_S, "the read models stand still"
+            await asyncio.sleep(POLL_S)
+            told = await self._ask("/sections")
+        seconds = time.perf_counter() - started_s
+        orders = next(line for line in told["sections"] if line["section"] == "order")
+        assert (orders["count"], bytes.fromhex(orders["digest"])) == _folded(made)
+        rate = round(behind / seconds) if behind else None
+        return {"behind": behind, **({"follow_per_s": rate} if rate else {})}
+
+    def stored(self, directory: Path) -> int:
+        with closing(sqlite.connect(directory / "log.db")) as database:
+            statement = "SELECT coalesce(sum(count), 0) FROM segments WHERE origin = ?"
+            count: int = database.execute(statement, (Origin.DEVICE,)).fetchone()[0]
+        return count
+
+    async def _ask(self, path: str, body: Any = None) -> Any:
+        """The API, as the operator of the machine."""
+        request = Request(  # noqa: S310 - the address is the server's own, on the loopback
+            f"{self._url}/api/v1{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"authorization": f"Bearer {self._token}", "content-type": "application/json"},
+        )
+
+        def ask() -> Any:
+            with urlopen(request) as response:  # noqa: S310 - as above
+                return json.load(response)
+
+        return await asyncio.to_thread(ask)
+
+
+class ProductSession:
+    """A device without a journal: it keeps nothing of what it is sent, but confirms it."""
+
+    def __init__(self, socket: ClientConnection, who: Identity, chance: random.Random) -> None:
+        self._socket = socket
+        self._who = who
+        self._chance = chance
+        self.made: list[Made] = []
+
+    async def meet(self) -> None:
+        """HELLO, WELCOME and the first reading of the clock."""
+        await self._say(
+            m.Hello(
+                version_min=m.PROTOCOL_VERSION_MIN,
+                version_max=m.PROTOCOL_VERSION,
+                token=self._who.token,
+                account=self._who.account,
+                device=self._who.device,
+                epoch=EPOCH,
+                head_seq=0,
+                log_id=b"",
+                generation=0,
+                cursor=0,
+                chain=b"",
+                sent_ms=_now_ms(),
+                software=SOFTWARE,
+            )
+        )
+        welcome = m.decode_frame(await self._socket.recv(decode=False))
+        assert isinstance(welcome, m.Welcome), welcome
+        await self._reply(welcome.probe_sent_ms)
+
+    def prepare(self, events: int, batch: int) -> Sequence[bytes]:
+        author = Author(self._who.account, self._who.device)
+        self.made = order_events(author, Head(EPOCH), events, _now_ms(), self._chance)
+        data = [one.data for one in self.made]
+        return [
+            m.encode_frame(m.Push(number, first + 1, tuple(data[first : first + batch])))
+            for number, first in enumerate(range(0, events, batch), 1)
+        ]
+
+    async def send(self, frame: bytes) -> None:
+        await self._socket.send(frame)
+
+    async def acknowledged(self) -> int:
+        while True:
+            data = await self._socket.recv(decode=False)
+            if _number(data) == _EVENTS:
+                await self._say(m.Cursor(_decode_through(data).through))
+                continue
+            frame = m.decode_frame(data)
+            if isinstance(frame, m.Probe):
+                await self._reply(frame.probe_sent_ms)
+            elif isinstance(frame, m.Result):
+                assert {verdict.outcome for verdict in frame.verdicts} == {m.Outcome.ACCEPTED}
+                return sum(verdict.count for verdict in frame.verdicts)
+            else:
+                raise PeerGone(f"the server said {frame}")
+
+    async def close(self) -> None:
+        await self._socket.close()
+
+    async def _reply(self, probe_sent_ms: int) -> None:
+        now_ms = _now_ms()
+        await self._say(m.ProbeReply(probe_sent_ms, now_ms, now_ms))
+
+    async def _say(self, frame: m.Frame) -> None:
+        await self._socket.send(m.encode_frame(frame))
+
+
+_EVENTS = 20
+
+
+class _Through(msgspec.Struct, array_like=True, tag=_EVENTS):
+    """What a confirmation needs of EVENTS; the segments are skipped."""
+
+    through: int
+
+
+_decode_through = msgspec.msgpack.Decoder(_Through).decode
+
+
+def _number(data: bytes) -> int:
+    """The number of a frame: the first element of its array."""
+    return data[1]
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _wait_told(path: Path, process: subprocess.Popen[bytes]) -> dict[str, str]:
+    """What the server says of itself once it listens."""
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline_s:
+        if process.poll() is not None:
+            raise PeerGone(f"the server ended at once; see {path.with_name('server.log')}")
+        if path.exists():
+            told: dict[str, str] = json.loads(path.read_text())
+            return told
+        time.sleep(POLL_S)
+    raise PeerGone("the server did not start")
+
+
+def _folded(made: Sequence[Made]) -> tuple[int, bytes]:
+    """Count and digest of the orders in ``made``: all times stand, as the clocks agree."""
+    documents: dict[DocKey, Document] = {}
+    for one in made:
+        fold(documents, Record(one.id, one.event, Stamp(one.event.stamp), 0, Origin.DEVICE, 0))
+    totals = SectionTotals()
+    for key, document in documents.items():
+        totals.replace(key, None, document.encode())
+    (orders,) = totals.sections()
+    return orders.count, orders.digest
