@@ -22,7 +22,7 @@ from replica.events.payloads import Payload
 from replica.events.ports import AppendRequest, DeviceHead, Log
 from replica.events.record import Origin
 from replica.ingest import Admitted, Context, Fact, Find, Routine, admit, write
-from replica.limits import LOCAL_EVENTS_MAX
+from replica.limits import DOOR_QUIET_MS, LOCAL_EVENTS_MAX
 from replica.server.logs import Logger, event_ids
 from replica.server.metrics import Metrics
 from replica.store.writer import GroupCommitter
@@ -76,6 +76,14 @@ class Door:
         self._logger = logger
         self._locals: dict[tuple[AccountId, str], tuple[asyncio.Lock, Author | None]] = {}
         self._quarantined: dict[AccountId, set[bytes]] = {}
+        self._under_way = 0
+        self._answered_s = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for an answer, or did a moment ago: more is likely to come."""
+        quiet_s = time.monotonic() - self._answered_s
+        return self._under_way > 0 or quiet_s < DOOR_QUIET_MS / 1_000
 
     async def submit_push(self, author: Author, push: Append) -> Settlement:
         """Decide what a device pushed and make it durable.
@@ -153,6 +161,7 @@ class Door:
     async def _run(self, author: Author, routine: Routine) -> Admitted:
         started_s = time.perf_counter()
         request: AppendRequest | None = None
+        self._under_way += 1
         try:
             question = next(routine)
             while True:
@@ -163,6 +172,9 @@ class Door:
                     question = routine.send(await self._commits.submit(question))
         except StopIteration as done:
             admitted: Admitted = done.value
+        finally:
+            self._under_way -= 1
+            self._answered_s = time.monotonic()
         author.head = admitted.head
         for aside in admitted.asides:
             if aside.event:

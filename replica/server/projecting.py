@@ -1,8 +1,9 @@
 """Keeping the read models in step with the log, in the background and out of the way.
 
-Acknowledgements come first: while writes are waiting, steps are small and the pauses between them
-are as long as the steps, so half of the time belongs to the door; but a step is taken at least
-every ``PROJECTION_DELAY_MS_MAX``, so pages and sinks never fall behind without bound.
+Acknowledgements come first. While the door is busy, steps wait for a quiet moment, but not longer
+than ``PROJECTION_DELAY_MS_MAX`` since the read models were last level. From then on they are taken
+all the same, small, with pauses as long as the steps: half of the time belongs to the door, the
+other half to pages and sinks.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from replica.events.event import AccountId, Position
 from replica.events.ports import Log
 from replica.fanout.local import LocalHub, Wakeups
 from replica.limits import (
+    DOOR_QUIET_MS,
     PROJECTION_BUSY_BYTES,
     PROJECTION_DELAY_MS_MAX,
     PROJECTION_POLL_MS,
@@ -30,7 +32,7 @@ DIGEST_WAIT_S = 5.0
 
 
 class Projecting:
-    """The runner. ``busy`` says whether writes wait; ``reached`` hears of every step."""
+    """The runner. ``busy`` says whether the door has work; ``reached`` hears of every step."""
 
     def __init__(
         self,
@@ -55,7 +57,9 @@ class Projecting:
         self._metrics = metrics
         self._logger = logger
         self._task: asyncio.Task[None] | None = None
-        self._positions: dict[AccountId, Position] = {}
+        # How far others have heard; a page that helped itself may have gone further.
+        self._told: dict[AccountId, Position] = {}
+        self._patient_until_s = 0.0
         self.failed_since_s: float | None = None
 
     def start(self) -> None:
@@ -108,34 +112,38 @@ class Projecting:
             due |= set(await wakeups.wait(0))
         self._metrics.projection_lag.set(0)
         news = await wakeups.wait(PROJECTION_POLL_MS)
-        if news and self._busy():
-            await asyncio.sleep(PROJECTION_DELAY_MS_MAX / 1_000)
+        self._patient_until_s = time.monotonic() + PROJECTION_DELAY_MS_MAX / 1_000
         return set(news) or set(await asyncio.to_thread(self._behind))
 
     def _behind(self) -> list[AccountId]:
-        accounts = list(self._accounts())
-        return [
-            account for account in accounts if self._log.head(account).position > self._at(account)
-        ]
+        """Accounts whose log has more than their rows. Blocking."""
+        behind = []
+        for account in self._accounts():
+            if account not in self._told:
+                self._told[account] = self.projector.position(account)
+            if self._log.head(account).position > self._told[account]:
+                behind.append(account)
+        return behind
 
-    def _at(self, account: AccountId) -> Position:
-        if account not in self._positions:
-            self._positions[account] = self.projector.position(account)
-        return self._positions[account]
+    async def _give_way(self) -> bool:
+        """Wait for a quiet moment while there is patience left; whether the door is busy still."""
+        while (busy := self._busy()) and time.monotonic() < self._patient_until_s:  # noqa: ASYNC110
+            await asyncio.sleep(DOOR_QUIET_MS / 1_000)  # quiet is not an event that one could await
+        return busy
 
     async def _round(self, due: set[AccountId]) -> None:
         """One step of each account in turn, so that a large one does not starve the others."""
         for account in sorted(due):
-            busy = self._busy()
+            busy = await self._give_way()
             limit = PROJECTION_BUSY_BYTES if busy else PROJECTION_STEP_BYTES_MAX
-            before = await asyncio.to_thread(self._at, account)
+            before = self._told.get(account, 0)
             started_s = time.monotonic()
             position = await asyncio.to_thread(self.projector.step, account, limit)
             took_s = time.monotonic() - started_s
             if position == before:
                 due.discard(account)
                 continue
-            self._positions[account] = position
+            self._told[account] = position
             self._logger.info(
                 "projection step",
                 account=account,

@@ -83,7 +83,7 @@ class Runtime:
             stores.log,
             self.hub,
             accounts=lambda: [account.id for account in stores.control.accounts()],
-            busy=lambda: self.commits.waiting > 0,
+            busy=lambda: self.door.busy,
             reached=self._projected,
             on_failed=self._fail,
             metrics=self.metrics,
