@@ -54,6 +54,7 @@ class World:
         self.stores = Stores(self.config)
         self.stores.control = Control(self.stores.database, hasher=CHEAP_HASHER)
         self.lines: list[dict[str, Any]] = []
+        self._news = threading.Condition()
         self.runtime = Runtime(
             self.config,
             self.stores,
@@ -76,7 +77,9 @@ class World:
 
     def _logger(self) -> Any:
         def keep(_: Any, __: str, event: EventDict) -> EventDict:
-            self.lines.append(dict(event))
+            with self._news:
+                self.lines.append(dict(event))
+                self._news.notify_all()
             raise structlog.DropEvent
 
         return structlog.wrap_logger(None, processors=[structlog.stdlib.add_log_level, keep])
@@ -95,6 +98,12 @@ class World:
         """Wait until the server has ended by itself."""
         self._thread.join(30)
         assert not self._thread.is_alive(), "the server did not end"
+
+    def line(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The first line of the log that is ``wanted``; waits until there is one."""
+        with self._news:
+            assert self._news.wait_for(lambda: any(map(wanted, self.lines)), 10)
+            return next(filter(wanted, self.lines))
 
     def on_loop(self, call: Callable[[], Awaitable[T]]) -> T:
         """Run a coroutine inside the server's event loop."""
