@@ -13,6 +13,7 @@ from qbo_sink.sandbox.values import ZERO, Json, cents, today
 LINES_MAX = 10_000
 TAXABLE_LINES_MAX = 750
 FIRST_NUMBER = 1_001
+_PAYMENTS = frozenset({"Payment", "BillPayment"})
 _UNIQUE_NUMBERS = frozenset({"Invoice", "CreditMemo", "Bill"})
 
 
@@ -83,7 +84,7 @@ def line_form(draft: Draft) -> None:
     if len(lines) > LINES_MAX:
         raise refused(2180, f"A transaction has at most {LINES_MAX} lines", "Line")
     for index, line in enumerate(lines):
-        if "DetailType" not in line and draft.entity.name != "Payment":
+        if "DetailType" not in line and draft.entity.name not in _PAYMENTS:
             where = f"Line[{index}].DetailType"
             raise refused(2020, f"Required parameter {where} is missing", where)
     totals.check_line_amounts(lines, tolerance=draft.switches.amount_rounding == "tolerance")
@@ -209,12 +210,13 @@ def other_totals(draft: Draft) -> None:
     if name == "JournalEntry":
         _balanced(lines)
         body["TotalAmt"] = ZERO
-    elif name == "Payment":
+    elif name in _PAYMENTS:
         body["TotalAmt"] = cents(body["TotalAmt"])
         applied = sum((line.get("Amount", ZERO) for line in lines), ZERO)
         if applied > body["TotalAmt"]:
             raise refused(6000, "Payment lines exceed the total of the payment", "Line")
-        body["UnappliedAmt"] = cents(body["TotalAmt"] - applied)
+        if name == "Payment":
+            body["UnappliedAmt"] = cents(body["TotalAmt"] - applied)
     elif lines:
         body["TotalAmt"] = cents(sum((line.get("Amount", ZERO) for line in lines), ZERO))
         if name in ("Bill", "VendorCredit"):

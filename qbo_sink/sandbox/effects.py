@@ -17,7 +17,26 @@ def after_write(draft: Draft, stored: Json | None) -> list[tuple[str, str]]:
         return _estimates(draft, stored)
     if draft.entity.name == "Payment":
         return _invoices(draft, stored)
+    if draft.entity.child and draft.old is not None and stored is not None:
+        return _children(draft, stored)
     return []
+
+
+def _children(draft: Draft, parent: Json) -> list[tuple[str, str]]:
+    """After a rename the full names below follow; their tokens stay."""
+    entity, prop = draft.entity.name, draft.entity.name_property
+    facts = draft.books.facts(draft.company.realm, draft.entity)
+    changed = []
+    for id_ in [id_ for id_, row in facts.items() if row["parentref"] == parent["Id"]]:
+        child = draft.get(entity, {"value": str(id_)})
+        if child is None:
+            continue
+        full = f"{parent['FullyQualifiedName']}:{child[prop]}"
+        if child.get("FullyQualifiedName") != full:
+            child["FullyQualifiedName"] = full
+            draft.put(entity, child, bump=False)
+            changed += [(entity, child["Id"]), *_children(draft, child)]
+    return changed
 
 
 def _links(body: Json | None, kind: str) -> set[str]:

@@ -119,6 +119,14 @@ ENTITIES: dict[str, Entity] = {
             _PAPER,
         ),
         _transaction("VendorCredit", f"{_DOCUMENT} VendorRef", "VendorRef Line", "VendorRef"),
+        _transaction(
+            "BillPayment",
+            f"{_DOCUMENT} VendorRef PayType",
+            "VendorRef PayType TotalAmt Line",
+            "VendorRef",
+            "create update delete void",
+        ),
+        _transaction("Deposit", _DOCUMENT, "DepositToAccountRef Line", ""),
         _transaction("Transfer", _DOCUMENT, "FromAccountRef ToAccountRef Amount", ""),
         _transaction(
             "TimeActivity", f"{_DOCUMENT} EmployeeRef VendorRef CustomerRef", "NameOf", ""

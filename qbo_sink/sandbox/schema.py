@@ -180,6 +180,12 @@ _SOURCE: dict[str, str] = {
     "VendorCredit": _TRANSACTION + " TxnStatus:text VendorRef:ref>Vendor "
     "APAccountRef:ref>Account TotalAmt:any! Memo:text4000 GlobalTaxCalculation:enum>GlobalTax "
     "Balance:any! PayerRef:ref VendorCreditEx:any",
+    "BillPayment": _TRANSACTION + " TxnStatus:text VendorRef:ref>Vendor "
+    "APAccountRef:ref>Account PayType:text CheckPayment:any CreditCardPayment:any TotalAmt:number "
+    "ProcessBillPayment:bool BillPaymentEx:any PaymentType:any",
+    "Deposit": _TRANSACTION + " TxnStatus:text DepositToAccountRef:ref>Account "
+    "GlobalTaxCalculation:enum>GlobalTax ClassRef:ref>Class CashBack:any TotalAmt:any! "
+    "HomeTotalAmt:any! DepositEx:any",
     "Transfer": _TRANSACTION + " TxnStatus:text FromAccountRef:ref>Account "
     "ToAccountRef:ref>Account Amount:number ClassRef:ref>Class TransferEx:any",
     "TimeActivity": _TRANSACTION + " TimeZone:any NameOf:text EmployeeRef:ref>Employee "

@@ -14,6 +14,8 @@ from qbo_sink.sandbox.faults import Problem
 from qbo_sink.sandbox.schema import ENUMS, STRUCTS, Property
 from qbo_sink.sandbox.values import Json, number, read_date
 
+DEPTH_MAX = 12  # bundles hold lines, which hold bundles
+
 
 class Reference(NamedTuple):
     """A reference found in a body: where, to which entity, to which id."""
@@ -60,6 +62,9 @@ class _Reader:
     def struct(self, raw: Json, kind: str, path: str) -> Json:
         properties = STRUCTS[kind]
         body: Json = {}
+        if path.count(".") > DEPTH_MAX:
+            self.problems.append(Problem(2000, f"{path} is nested too deeply", path))
+            return body
         for name, value in raw.items():
             known = properties.get(name)
             where = f"{path}.{name}" if path else name

@@ -90,10 +90,14 @@ def test_levels_end_at_five_and_parents_must_fit(desk: Desk) -> None:
         body = {"Name": f"L{level}", "SubClass": True, "ParentRef": {"value": parent}}
         parent = desk.save("Class", body)["Id"]
     assert desk.read("Class", parent)["FullyQualifiedName"] == "Retail:L2:L3:L4:L5"
+    renamed = {"Id": "1", "SyncToken": "0", "sparse": True, "Name": "Shop"}
+    desk.save("Class", renamed)
+    after = desk.read("Class", parent)
+    assert (after["FullyQualifiedName"], after["SyncToken"]) == ("Shop:L2:L3:L4:L5", "0")
     deep = {"Name": "L6", "SubClass": True, "ParentRef": {"value": parent}}
     assert desk.post("class", deep).codes == [6180]
     assert desk.post("class", {"Name": "x", "SubClass": True}).codes == [6150]
-    loop = {"Id": "1", "SyncToken": "0", "sparse": True, "SubClass": True}
+    loop = {"Id": "1", "SyncToken": "1", "sparse": True, "SubClass": True}
     assert desk.post("class", loop | {"ParentRef": {"value": "3"}}).codes == [900]
 
 
