@@ -27,7 +27,7 @@ from replica.sink import QueueRow
 from tests.qbo_sink.world import ACCOUNT, World, content, customer, order, product, quote
 
 
-@pytest.fixture()
+@pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     yield made
@@ -52,6 +52,7 @@ def queue_of(world: World) -> list[QueueRow]:
 
 def do(world: World, control: str, body: dict[str, Any]) -> None:
     """What another user or an administrator does in the sandbox."""
+
     async def call() -> None:
         transport = InProcessTransport(world.app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
