@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from replica import __version__
 from replica.crdt.digest import SectionTotal
 from replica.crdt.documents import DocKey
 from replica.crdt.fold import touched
@@ -75,7 +75,7 @@ class Device:
         self._holding = Holding(journal)
         self._now_ms = now_ms
         self._random_bytes = random_bytes
-        self._software = software or f"replica-device/{version('replica')}"
+        self._software = software or f"replica-device/{__version__}"
         self._moved = threading.Condition(self._holding.lock)
         self._link: Link | None = None
 
@@ -130,14 +130,17 @@ class Device:
 
     # Writing -------------------------------------------------------------------------------------
 
-    def append(self, *payloads: Payload) -> tuple[EventId, ...]:
+    def append(self, *payloads: Payload, deps: Sequence[bytes] = ()) -> tuple[EventId, ...]:
         """Store payloads as events: all or none, durable when it returns, online or not.
+
+        Own unsent events that a payload builds on are named by themselves. ``deps`` names further
+        event ids, at most ``DEPS_MAX``: with ``OrderAmended`` the amendments it settles.
 
         Raises ``MisuseError`` for a payload that breaks its kind's rules or before enrolment,
         ``TooLarge`` for one above ``EVENT_BYTES_MAX``, ``StorageFull`` when there is no room: then
         nothing was saved and the user has to know.
         """
-        made = self._holding.append(payloads, self._now_ms())
+        made = self._holding.append(payloads, self._now_ms(), deps=deps)
         self._grown()
         return tuple(one.id for one in made)
 

@@ -23,7 +23,7 @@ from replica.device.proof import Level
 from replica.device.sales import NO_SALE, SALE_TYPES, builds_on, sale
 from replica.errors import CorruptionError, Malformed, MisuseError, StoreFailed, StoreUnavailable
 from replica.events.clock import Stamp
-from replica.events.event import GENESIS, EventId, decode_event, event_id
+from replica.events.event import GENESIS, EventId, check_event, decode_event, event_id
 from replica.events.kinds import CATALOGUE, catalogue_fingerprint, decode_payload, encode_payload
 from replica.events.payloads import Payload
 from replica.events.record import Origin, Record, Segment, records
@@ -56,7 +56,14 @@ class Holding:
 
     # Own events --------------------------------------------------------------------------------
 
-    def append(self, payloads: Sequence[Payload], now_ms: int, *, numbers: int = 0) -> list[Made]:
+    def append(
+        self,
+        payloads: Sequence[Payload],
+        now_ms: int,
+        *,
+        deps: Sequence[bytes] = (),
+        numbers: int = 0,
+    ) -> list[Made]:
         """Make and store events, all or none; durable when it returns.
 
         Raises ``MisuseError`` before enrolment, for a payload that breaks its rules or is not a
@@ -65,7 +72,7 @@ class Holding:
         if len(payloads) > APPEND_PAYLOADS_MAX:
             raise MisuseError(f"an append takes at most {APPEND_PAYLOADS_MAX} payloads")
         with self.lock:
-            facts = [self._fact(payload) for payload in payloads]
+            facts = [self._fact(payload, deps) for payload in payloads]
             made = extend(self.author, self.journal.head, facts, now_ms)
             for one in made:
                 _check(one)
@@ -74,11 +81,11 @@ class Holding:
                 self.overlay.add(document_key(payload), one.id, one.event)
             return made
 
-    def _fact(self, payload: Payload) -> Fact:
+    def _fact(self, payload: Payload, deps: Sequence[bytes]) -> Fact:
         kind, version, body = encode_payload(payload)
         if Origin.DEVICE not in CATALOGUE[kind, version].origins:
             raise MisuseError(f"{kind} is not a device's to say")
-        return Fact(kind, version, body, self.overlay.deps(builds_on(payload)))
+        return Fact(kind, version, body, self.overlay.deps(builds_on(payload), deps))
 
     @property
     def author(self) -> Author:
@@ -443,6 +450,7 @@ class Holding:
 def _check(made: Made) -> None:
     """The door would refuse it later, far from the mistake: say so now."""
     try:
+        check_event(made.event)
         decode_payload(made.event)
     except Malformed as error:
         raise MisuseError(str(error)) from error

@@ -10,7 +10,7 @@ look older than what it replaced; what counts in the end is the stamp the door d
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from replica.crdt.documents import DocKey, Document
 from replica.crdt.fold import fold
@@ -89,15 +89,16 @@ class Overlay:
     def __contains__(self, key: DocKey) -> bool:
         return key in self._records
 
-    def deps(self, keys: Iterable[DocKey]) -> tuple[bytes, ...]:
-        """Newest undecided event of each of ``keys``, at most ``DEPS_MAX`` and each once.
+    def deps(self, keys: Iterable[DocKey], named: Sequence[bytes] = ()) -> tuple[bytes, ...]:
+        """``named``, then the newest undecided event of each of ``keys``: each once, at most
+        ``DEPS_MAX``.
 
         What the base holds is in the log already and needs no mention.
         """
-        found: dict[bytes, None] = {}
+        found = dict.fromkeys(named)
         for key in keys if self._records else ():
+            if len(found) >= DEPS_MAX:
+                break
             if records := self._records.get(key):
                 found[records[-1].id] = None
-                if len(found) == DEPS_MAX:
-                    break
         return tuple(found)

@@ -35,6 +35,7 @@ from replica.events.payloads import (
     StockMoved,
 )
 from replica.events.record import Origin, Record
+from replica.limits import DEPS_MAX
 from tests.device.desk import ACCOUNT, NOW_MS, Office, customer, identity, opened, order
 
 TYPES = ("customer", "product", "stock", "order", "quote", "return", "payment")
@@ -242,6 +243,22 @@ def test_order_depends_on_its_unsent_customer(path: Path) -> None:
     (created,) = holding.append([customer(1)], NOW_MS)
     (sealed,) = holding.append([order(1)], NOW_MS)
     assert sealed.event.deps == (created.id,)
+    holding.close()
+
+
+def test_named_deps_come_first_and_are_bounded(path: Path) -> None:
+    """What the caller names is in the event; what the device adds fills up to the bound."""
+    holding = opened(path)
+    (created,) = holding.append([customer(1)], NOW_MS)
+    named = [bytes([at]) * 32 for at in range(DEPS_MAX)]
+    (few,) = holding.append([order(1)], NOW_MS, deps=named[:2])
+    assert few.event.deps == (*named[:2], created.id)
+    (full,) = holding.append([order(2)], NOW_MS, deps=named)
+    assert full.event.deps == tuple(named)
+    with pytest.raises(MisuseError):
+        holding.append([order(3)], NOW_MS, deps=[named[0][:31]])
+    with pytest.raises(MisuseError):
+        holding.append([order(3)], NOW_MS, deps=[*named, bytes([99]) * 32])
     holding.close()
 
 

@@ -59,6 +59,16 @@ def test_what_was_appended_is_there_after_reopening(path: Path) -> None:
     journal.close()
 
 
+def test_settings_survive_a_power_cut(path: Path) -> None:
+    """Every commit is flushed, by the one connection there is (reliability D1, D2)."""
+    journal = begun(path)
+    names = ("synchronous", "journal_mode", "locking_mode", "mmap_size")
+    found = [journal._sql.execute(f"PRAGMA {name}").fetchone() for name in names]
+    assert [value for row in found for value in row] == [2, "wal", "exclusive", 0]
+    assert not Path(f"{path}-shm").exists()
+    journal.close()
+
+
 def test_second_opening_is_told_so(path: Path) -> None:
     """One connection is all there ever is: a second one gets a typed error at once."""
     journal = begun(path)
