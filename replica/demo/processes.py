@@ -32,6 +32,12 @@ class StoryFailed(ReplicaError):
     code = "story_failed"
 
 
+def _plain_environment() -> dict[str, str]:
+    """The user's environment without settings that are meant for their own server."""
+    own = ("REPLICA_", "QBO_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(own)}
+
+
 def free_port() -> int:
     """A loopback port that nobody uses at this moment."""
     with socket.socket() as probe:
@@ -50,7 +56,7 @@ class Process:
         self._stream = log.open("ab")
         self.child = subprocess.Popen(
             [sys.executable, "-m", *arguments],
-            env={**os.environ, **environ},
+            env={**_plain_environment(), **environ},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE if name.startswith("rep") else self._stream,
             stderr=self._stream,
