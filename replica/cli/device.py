@@ -27,7 +27,6 @@ def add(name: str, account: Account = "", as_json: Json = False) -> None:
 def ls(account: Account = "", as_json: Json = False) -> None:
     """List devices: who is connected, since when not, what they still hold."""
     from replica.cli.local import ask
-
     from replica.server.web.words import iso
 
     rows = ask(config(), "GET", "/devices", account=account)["rows"]
