@@ -28,8 +28,13 @@ NAMED = {
     (r"^([0-9]{4}-[0-9]{2}-[0-9]{2})?\Z", None): "date or empty",
     (r"^([0-9a-f]{64})?\Z", None): "hex hash or empty",
     (r"^[0-9a-f]{32}\Z", None): "hex device id",
-    (None, 64): "line id",
+    # Values of sealed documents: rules.py checks their characters together.
+    (None, 64): "id",
+    (None, 500): "name",
+    (None, 21): "number",
     (None, 4_000): "long text",
+    (None, 3): "currency",
+    (None, 10): "date or empty",
 }
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "wire-protocol.md"
@@ -67,8 +72,10 @@ def _fields(struct: type[p.Payload]) -> str:
 
 def _described(struct: i.StructType) -> Iterator[str]:
     for field in struct.fields:
-        optional = "" if field.required else "?"
-        yield f"`{field.encode_name}`{optional} {_words(field.type)}"
+        words = _words(field.type)
+        if field.required and words == "date or empty":
+            words = "date"  # no day of the calendar is empty
+        yield f"`{field.encode_name}`{'' if field.required else '?'} {words}"
 
 
 def _nested(info: i.Type) -> Iterator[i.StructType]:
