@@ -59,6 +59,7 @@ ORDER_LINES_MAX = 2_000
 DEPS_MAX = 8  # direct causes only; the rest follows through them
 NESTING_DEPTH_MAX = 16  # a payload deeper than this is an attack, no form is
 NUMBER_CHARS_MAX = 21  # QuickBooks DocNumber
+DAYS_REMEMBERED_MAX = 1_024  # days of the calendar whose spelling was checked already
 # Money and quantities stay below 2**53 so that every JSON and JavaScript reader keeps them exact.
 SAFE_INTEGER_MAX = 9_007_199_254_740_991
 
@@ -206,6 +207,7 @@ assert FANOUT_POLL_MS <= 5_000, "a lost hint delays by at most five seconds"
 JOURNAL_READ_ROWS = 500
 # Payloads in one append: more than any form makes at once, and still a short commit.
 APPEND_PAYLOADS_MAX = 2_000
+SOFTWARE_CHARS_MAX = 100  # name and version of the embedding program, for the office
 ENROL_TIMEOUT_MS = 15_000
 ENROL_ANSWER_BYTES_MAX = 65_536
 # Questions for one proof. The log of a busy account moves between question and answer.
@@ -216,7 +218,7 @@ CONNECT_TIMEOUT_MS = 10_000
 # Connections in a row that a round sees fail before it tells the user: one may end for a good
 # reason (a new epoch, a server that restarts).
 SYNC_CONNECTIONS_MAX = 2
-CLOSE_TIMEOUT_MS = 5_000
+CLOSE_TIMEOUT_MS = 2_000
 # Wall clock against monotonic clock within one connection: beyond this somebody set the clock, and
 # the skew has to be measured again.
 CLOCK_SET_MS = 2_000

@@ -34,6 +34,7 @@ from replica.device.status import (
 )
 from replica.errors import (
     Forbidden,
+    MisuseError,
     PeerGone,
     ReplicaError,
     Revoked,
@@ -43,7 +44,7 @@ from replica.errors import (
 from replica.events.event import EventId, decode_event
 from replica.events.ids import RANDOM_BYTES, make_id
 from replica.events.payloads import Payload
-from replica.limits import SYNC_CONNECTIONS_MAX
+from replica.limits import SOFTWARE_CHARS_MAX, SYNC_CONNECTIONS_MAX
 
 if TYPE_CHECKING:
     from replica.device.link import Link
@@ -77,7 +78,10 @@ class Device:
         self._random_bytes = random_bytes
         self._software = software or f"replica-device/{__version__}"
         self._moved = threading.Condition(self._holding.lock)
+        self._round = threading.Lock()
         self._link: Link | None = None
+        if len(self._software) > SOFTWARE_CHARS_MAX:
+            raise MisuseError(f"software is at most {SOFTWARE_CHARS_MAX} characters")
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], **options: Any) -> Self:
@@ -120,8 +124,9 @@ class Device:
         """Exchange the office's ``code`` for this device's identity at the server's ``url``.
 
         Needs the network (OFF-18). Enrolling again keeps unsent work and says it again as the new
-        device. Raises ``Forbidden`` for a wrong code, ``PeerGone`` when there is no connection,
-        ``MisuseError`` when the journal belongs to another account.
+        device; it ends syncing, which the caller starts again. Raises ``Forbidden`` for a wrong
+        code, ``PeerGone`` when there is no connection, ``MisuseError`` when the journal belongs to
+        another account.
         """
         self.stop()
         identity = enrol(url, code, name, software=self._software)
@@ -236,18 +241,19 @@ class Device:
 
     def start(self) -> None:
         """Sync from now on, by itself, for as long as it takes. Raises before enrolment."""
-        if self._link is None:
-            # Imported here: asyncio and the protocol are not needed to append and to read.
-            from replica.device.link import Link  # noqa: PLC0415
+        # Imported here: asyncio and the websocket library are not needed to append and to read.
+        from replica.device.link import Link  # noqa: PLC0415
 
-            self._link = Link(
-                self._holding,
-                wall_ms=self._now_ms,
-                jitter=lambda: int.from_bytes(self._random_bytes(4), "big") / 2**32,
-                software=self._software,
-                changed=self._notify,
-            )
-        self._link.start()
+        with self._holding.lock:
+            if self._link is None:
+                self._link = Link(
+                    self._holding,
+                    wall_ms=self._now_ms,
+                    jitter=lambda: int.from_bytes(self._random_bytes(4), "big") / 2**32,
+                    software=self._software,
+                    changed=self._notify,
+                )
+            self._link.start()
 
     def stop(self) -> None:
         """End syncing. Unsent work waits in the journal."""
@@ -259,35 +265,40 @@ class Device:
 
         Raises ``PeerGone`` with the reason when there is no connection or the time is over,
         ``Revoked``, ``Forbidden`` or ``UpgradeRequired`` when the server refuses this device. In
-        every case what was done stays done, and the next round goes on from there (SYN-23).
+        every case what was done stays done, and the next round goes on from there (SYN-23). Calls
+        from several threads take turns.
         """
-        started = self._link is None or not self._link.running
-        if started:
-            self.start()
-        link = self._link
-        assert link is not None, "start() made it"
-        before = link.report.counts
-        try:
-            link.prove()
-            self._wait(lambda: self._round_over(link), timeout_s)
-            with self._holding.lock:
-                proved, counts = link.report.proved, link.report.counts
-                digest = self._holding.level().sections
-            if proved is None:
-                raise PeerGone("the round was not finished in time; nothing is lost, sync again")
-            return SyncResult(
-                counts.sent - before.sent,
-                counts.received - before.received,
-                counts.quarantined - before.quarantined,
-                counts.refused - before.refused,
-                proved.position,
-                digest,
-                proved.equal,
-            )
-        finally:
-            link.report.proof = None
+        with self._round:
+            started = self._link is None or not self._link.running
             if started:
-                link.stop()
+                self.start()
+            link = self._link
+            assert link is not None, "start() made it"
+            try:
+                return self._sync(link, timeout_s)
+            finally:
+                link.report.proof = None
+                if started:
+                    link.stop()
+
+    def _sync(self, link: Link, timeout_s: float) -> SyncResult:
+        before = link.report.counts
+        link.prove()
+        self._wait(lambda: self._round_over(link), timeout_s)
+        with self._holding.lock:
+            proved, counts = link.report.proved, link.report.counts
+            digest = self._holding.level().sections
+        if proved is None:
+            raise PeerGone("the round was not finished in time; nothing is lost, sync again")
+        return SyncResult(
+            counts.sent - before.sent,
+            counts.received - before.received,
+            counts.quarantined - before.quarantined,
+            counts.refused - before.refused,
+            proved.position,
+            digest,
+            proved.equal,
+        )
 
     def _round_over(self, link: Link) -> bool:
         report = link.report

@@ -6,7 +6,7 @@ retried behind the user's back.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
@@ -24,6 +24,11 @@ class _Answer(msgspec.Struct):
     device: Hex16
     token: Annotated[str, Meta(min_length=1, max_length=TOKEN_CHARS_MAX)]
     name: str = ""
+
+
+class _Problem(msgspec.Struct):
+    message: str = ""
+    hint: str = ""
 
 
 def enrol(url: str, code: str, name: str, *, software: str) -> Identity:
@@ -80,11 +85,10 @@ def sync_url(url: str) -> str:
 
 def _refusal(status: int, body: bytes) -> ReplicaError:
     try:
-        said: Any = msgspec.json.decode(body)
+        problem = msgspec.json.decode(body, type=_Problem)
     except msgspec.MsgspecError:
-        said = None
-    detail = said.get("detail") or said.get("message") if isinstance(said, dict) else None
-    words = str(detail) if detail else f"the server answered {status}"
+        problem = _Problem()
+    words = problem.message or f"the server answered {status}"
     if 400 <= status < 500 and status != 429:
-        return Forbidden(words, hint="ask the office for a new code")
+        return Forbidden(words, hint=problem.hint or "ask the office for a new code")
     return PeerGone(words)

@@ -13,6 +13,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from replica.device.enrolment import sync_url
 from replica.device.holding import Holding
@@ -63,6 +64,7 @@ class Link:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bell = asyncio.Event()
+        self._dialling: asyncio.Task[Any] | None = None
         self.report = Report(changed)
 
     # From any thread -----------------------------------------------------------------------------
@@ -92,7 +94,9 @@ class Link:
         if thread is None:
             return
         self.report.stopping = True
-        self.ring()
+        with self._holding.lock:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._hang_up)
         thread.join()
         self._thread = None
 
@@ -108,11 +112,19 @@ class Link:
             self.report.proof, self.report.proved, self.report.failures = Proof(), None, 0
         self.ring()
 
+    def _hang_up(self) -> None:
+        """A connection says goodbye; a try to get one is given up, however long it would take."""
+        self._bell.set()
+        if self._dialling is not None:
+            self._dialling.cancel()
+
     # The thread ----------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
             asyncio.run(self._main())
+        except asyncio.CancelledError:
+            self._show(Mode.OFFLINE, "sync is stopped")
         finally:
             with self._holding.lock:
                 self._loop = None
@@ -143,6 +155,7 @@ class Link:
         session = Session(
             self._holding, self.report, wall_ms=self._wall_ms, software=self._software
         )
+        self._dialling = asyncio.current_task()
         try:
             async with client.connect(
                 sync_url(identity.url),
@@ -155,6 +168,7 @@ class Link:
                 ping_timeout=(HEARTBEAT_TIMEOUT_MS - HEARTBEAT_INTERVAL_MS) / 1000,
                 user_agent_header=self._software,
             ) as socket:
+                self._dialling = None
                 await session.run(socket, self._bell)
         except* (OSError, WebSocketException) as group:
             self._lost(session, identity, group)
@@ -162,6 +176,8 @@ class Link:
             self._show(Mode.FAILED, str(_first(group)))
         else:
             self._lost(session, identity, None)
+        finally:
+            self._dialling = None
         return session.goodbye
 
     def _lost(self, session: Session, identity: Identity, group: BaseExceptionGroup | None) -> None:

@@ -71,7 +71,7 @@ def test_code_becomes_an_identity(office: Office, tmp_path: Path) -> None:
 
 def test_wrong_code_is_told_in_the_servers_words(office: Office) -> None:
     """A refused code is the user's to correct; the reason is the server's."""
-    office.answer = (403, b'{"code": "forbidden", "detail": "this code was used"}')
+    office.answer = (403, b'{"code": "forbidden", "message": "this code was used"}')
     with pytest.raises(Forbidden, match="this code was used"):
         enrol(address(office), "x", "n", software="s")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from replica.device import CustomerChanged, CustomerFields, Device, Mode, StockCounted
+from replica.device import CustomerChanged, CustomerFields, Device, Identity, Mode, StockCounted
 from replica.device.journal import State
 from replica.errors import Forbidden, Overloaded, PeerGone, Revoked, UpgradeRequired
 from replica.events.payloads import OrderEstimated, OrderParked
@@ -327,3 +329,25 @@ def test_round_that_takes_too_long_is_ended(server: FakeServer, tmp_path: Path) 
         with pytest.raises(PeerGone, match="sync again"):
             device.sync(timeout_s=0)
         assert device.sync().equal
+
+
+def test_stopping_does_not_wait_for_a_silent_network(tmp_path: Path) -> None:
+    """A connection that nobody answers is given up at once when the program ends (SYN-28)."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        nobody = Identity(bytes(16), bytes(16), "token", "name", url)
+        with enrolled(Device.open(tmp_path / "j.db"), nobody) as device:
+            device.start()
+            device.wait_until(lambda status: url in status.text)
+            accepted, _ = silent.accept()
+            device.stop()
+            assert device.status().text == "sync is stopped"
+            accepted.close()
+
+
+def test_rounds_of_several_threads_take_turns(server: FakeServer, tmp_path: Path) -> None:
+    """Two presses of Sync at once both end in a proof."""
+    with opened(server, tmp_path) as device, ThreadPoolExecutor(4) as pool:
+        device.append(order(1))
+        rounds = [pool.submit(device.sync) for _ in range(4)]
+        assert all(one.result().equal for one in rounds)
