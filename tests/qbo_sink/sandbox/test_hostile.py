@@ -46,7 +46,7 @@ def _of(prop: Property, depth: int) -> st.SearchStrategy[Any]:
         fitting = _FITTING.get(prop.type, _ODD)
     if prop.many:
         fitting = st.lists(fitting, max_size=3)
-    return st.integers(0, 15).flatmap(lambda dice: fitting if dice else _ODD)
+    return st.integers(0, 40).flatmap(lambda dice: fitting if dice else _ODD)
 
 
 def _body(struct: str, depth: int) -> st.SearchStrategy[dict[str, Any]]:
@@ -61,7 +61,7 @@ def _body(struct: str, depth: int) -> st.SearchStrategy[dict[str, Any]]:
 _REQUEST = st.sampled_from(sorted(ENTITIES)).flatmap(
     lambda name: st.tuples(
         st.just(name),
-        st.sampled_from(["", "delete", "void", "update"]),
+        st.sampled_from(["", "", "", "", "delete", "void"]),
         st.booleans(),
         _body(name, 3),
     )
@@ -72,10 +72,18 @@ _REQUIRED: dict[str, Any] = {
     "AccountRef": {"value": "1"},
     "PaymentType": "Cash",
     "TotalAmt": "5",
-    "Line": [{"Amount": "5", "DetailType": "SalesItemLineDetail"}],
+    "Line": [
+        {
+            "Amount": "5",
+            "DetailType": "SalesItemLineDetail",
+            "SalesItemLineDetail": {"ItemRef": {"value": "1"}},
+        }
+    ],
     "Name": "n",
-    "SyncToken": "0",
-    "Id": "1",
+    "DisplayName": "d",
+    "IncomeAccountRef": {"value": "79"},
+    "PayType": "Check",
+    "NameOf": "Employee",
 }
 
 
@@ -94,7 +102,8 @@ async def _send(requests: list[tuple[str, str, bool, dict[str, Any]]]) -> None:
         client.headers["Authorization"] = f"Bearer {tokens['access_token']}"
         base = f"/v3/company/{tokens['realmId']}"
         for name, operation, full, body in requests:
-            content = write_json((_REQUIRED if full else {}) | body)
+            needed = {key: _REQUIRED[key] for key in _REQUIRED if full and key in STRUCTS[name]}
+            content = write_json(needed | body)
             url = f"{base}/{name.lower()}?operation={operation}"
             headers = {"Content-Type": "application/json"}
             answer = await client.post(url, content=content, headers=headers)
