@@ -35,7 +35,7 @@ from replica.errors import (
     PeerError,
     TooLarge,
 )
-from replica.events.clock import Stamp, correct, tick
+from replica.events.clock import Stamp, correct, standing_until, tick
 from replica.events.event import (
     EVENT_FORMAT,
     AccountId,
@@ -334,6 +334,7 @@ class _Bench:
         "_records",
         "_runs",
         "_stamp",
+        "_standing",
         "seq",
     )
 
@@ -343,6 +344,9 @@ class _Bench:
         self._before = head
         self._hash = head.hash
         self._stamp = Stamp(head.stamp)
+        self._standing = standing_until(
+            offset_ms=context.offset_ms, received_ms=context.received_ms
+        )
         self._me = (context.account, context.device, context.epoch)
         self._at = 0  # index of the event at hand
         self._ids: list[bytes] = []
@@ -390,19 +394,29 @@ class _Bench:
         return None
 
     def _accept(self, identity: bytes, event: Event, data: bytes) -> None:
-        context, raw = self._context, Stamp(event.stamp)
+        raw = Stamp(event.stamp)
+        if self._stamp < raw <= self._standing:
+            self._stamp = raw
+            self._records.append(encode_record(data, None, 0))
+        else:
+            self._records.append(self._correct(raw, data))
+        self._ids.append(identity)
+        self._first_seq = self._first_seq or event.seq
+        self._last_seq = event.seq
+        self._advance(identity, Outcome.ACCEPTED, "", "")
+
+    def _correct(self, raw: Stamp, data: bytes) -> bytes:
+        """The record of an event whose time does not simply stand."""
+        context = self._context
         stamp, disputed = correct(
             raw, offset_ms=context.offset_ms, received_ms=context.received_ms, last=self._stamp
         )
-        flags = int(Flag.DISPUTED) if disputed else 0
-        if stamp != raw or flags:
-            self._decisions.append(Decision(self._at, stamp, flags))
-        self._ids.append(identity)
-        self._records.append(encode_record(data, None if stamp == raw else stamp, flags))
-        self._first_seq = self._first_seq or event.seq
-        self._last_seq = event.seq
         self._stamp = stamp
-        self._advance(identity, Outcome.ACCEPTED, "", "")
+        flags = int(Flag.DISPUTED) if disputed else 0
+        if stamp == raw and not flags:
+            return encode_record(data, None, 0)
+        self._decisions.append(Decision(self._at, stamp, flags))
+        return encode_record(data, None if stamp == raw else stamp, flags)
 
     def _set_aside(self, identity: bytes, code: str, detail: str, event: bytes) -> None:
         detail = bounded(detail)
@@ -415,7 +429,7 @@ class _Bench:
         self._at += 1
         self._hash = identity
         last = self._runs[-1] if self._runs else None
-        if last and (last.outcome, last.code, last.detail) == (outcome, code, detail):
+        if last and last.outcome is outcome and last.detail == detail and last.code == code:
             last.count += 1
         else:
             self._runs.append(Run(outcome, 1, code, detail))

@@ -102,6 +102,15 @@ def correct(raw: Stamp, *, offset_ms: int, received_ms: int, last: Stamp) -> Cor
     return Corrected(after(last, wanted_ms, stamp_node(raw)), disputed=False)
 
 
+def standing_until(*, offset_ms: int, received_ms: int) -> Stamp:
+    """How far raw stamps stand: :func:`correct` leaves every one that is greater than ``last`` and
+    at most this as it is. Zero when the writer's clock is so wrong that every stamp moves."""
+    if abs(offset_ms) >= CLOCK_OFFSET_NOISE_MS:
+        return ZERO_STAMP
+    latest_ms = received_ms + CLOCK_AHEAD_MS_MAX
+    return make_stamp(latest_ms, STAMP_COUNTER_MAX, b"\xff" * NODE_BYTES)
+
+
 class ClockSample(NamedTuple):
     """Four timestamps in ms: sent and received by us, received and sent by the peer."""
 

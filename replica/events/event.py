@@ -13,9 +13,10 @@ for bit (reliability I-13).
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import NewType
+from typing import Annotated, Final, Literal, NewType
 
 import msgspec
+from msgspec import Meta
 
 from replica.errors import Malformed, TooLarge
 from replica.events.clock import STAMP_BYTES, Stamp
@@ -32,26 +33,33 @@ Seq = NewType("Seq", int)
 Position = NewType("Position", int)
 """Commit order of one account in one log, gapless from 1. For cursors; never leaves its log."""
 
-EVENT_FORMAT = 1
+EVENT_FORMAT: Final = 1
 HASH_BYTES = 32
 UUID_BYTES = 16
 GENESIS = EventId(bytes(HASH_BYTES))
 """``prev`` of the first event of a device and epoch."""
 
 
-class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One immutable fact. Field order is the canonical order; nothing may be added in between."""
+_Uuid = Annotated[bytes, Meta(min_length=UUID_BYTES, max_length=UUID_BYTES)]
+_Hash = Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
 
-    format: int
-    account: bytes
-    device: bytes
-    epoch: int
-    seq: int
-    prev: bytes
-    stamp: bytes
-    kind: str
-    version: int
-    deps: tuple[bytes, ...]
+
+class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One immutable fact. Field order is the canonical order; nothing may be added in between.
+
+    The types are the shapes of §2, so that decoding checks them in the same pass.
+    """
+
+    format: Literal[1]  # EVENT_FORMAT
+    account: _Uuid
+    device: _Uuid
+    epoch: Annotated[int, Meta(ge=0, lt=2**31)]
+    seq: Annotated[int, Meta(ge=1, lt=2**53)]
+    prev: _Hash
+    stamp: Annotated[bytes, Meta(min_length=STAMP_BYTES, max_length=STAMP_BYTES)]
+    kind: Annotated[str, Meta(min_length=1, max_length=ID_CHARS_MAX)]  # ASCII
+    version: Annotated[int, Meta(ge=1, lt=2**16)]
+    deps: Annotated[tuple[_Hash, ...], Meta(max_length=DEPS_MAX)]
     payload: bytes
 
 
@@ -81,30 +89,18 @@ def decode_event(data: bytes) -> Event:
         event = _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Malformed(f"not an event: {error}") from error
-    check_event(event)
+    if event.stamp[8:] != event.device[8:]:
+        raise Malformed("the stamp's node is not the last eight bytes of the device id")
+    if not event.kind.isascii():
+        raise Malformed("kind is ASCII")
     if _encoder.encode(event) != data:
         raise Malformed("event bytes are not canonical")
     return event
 
 
 def check_event(event: Event) -> None:
-    """Raise ``Malformed`` unless every envelope field has its documented shape (§2)."""
-    if event.format != EVENT_FORMAT:
-        raise Malformed(f"event format {event.format} is unknown")
-    if len(event.account) != UUID_BYTES or len(event.device) != UUID_BYTES:
-        raise Malformed("account and device are 16 bytes each")
-    if not 0 <= event.epoch < 2**31 or not 1 <= event.seq < 2**53:
-        raise Malformed(f"epoch {event.epoch} or seq {event.seq} is out of range")
-    if len(event.prev) != HASH_BYTES or len(event.stamp) != STAMP_BYTES:
-        raise Malformed("prev is 32 bytes and stamp is 16 bytes")
-    if event.stamp[8:] != event.device[8:]:
-        raise Malformed("the stamp's node is not the last eight bytes of the device id")
-    if not 1 <= len(event.kind) <= ID_CHARS_MAX or not event.kind.isascii():
-        raise Malformed("kind is 1 to 64 ASCII characters")
-    if not 1 <= event.version < 2**16:
-        raise Malformed(f"version {event.version} is out of range")
-    if len(event.deps) > DEPS_MAX or any(len(dep) != HASH_BYTES for dep in event.deps):
-        raise Malformed(f"deps are at most {DEPS_MAX} event ids of 32 bytes")
+    """Raise unless every envelope field has its documented shape (§2); for authors."""
+    decode_event(encode_event(event))
 
 
 def event_stamp(event: Event) -> Stamp:

@@ -98,7 +98,7 @@ class Registry:
         if not canonical:
             raise Malformed(f"{kind.name}: the payload is not in canonical form")
         kind.check(payload)
-        return self._upcast(kind, payload)
+        return payload if kind is self.newest[kind.name] else self._upcast(kind, payload)
 
     def read(self, name: str, body: bytes) -> Any:
         """The newest struct of kind ``name`` from bytes that were checked before."""

@@ -44,5 +44,7 @@ def line_total_minor(qty_e3: int, price_e4: int, currency: str) -> int:
 def content_total_minor(content: Content) -> int:
     """The total before tax: rounded lines plus shipping and fees, less the discount (OFF-25)."""
     divisor = 10 ** (_SCALE_DIGITS - minor_digits(content.currency))
-    lines = sum(divide_rounding(line.qty_e3 * line.price_e4, divisor) for line in content.lines)
-    return lines + content.shipping_minor + content.fees_minor - content.discount_minor
+    total_minor = content.shipping_minor + content.fees_minor - content.discount_minor
+    for line in content.lines:
+        total_minor += divide_rounding(line.qty_e3 * line.price_e4, divisor)
+    return total_minor

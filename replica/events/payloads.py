@@ -50,12 +50,15 @@ LongText = Annotated[str, Meta(max_length=TEXT_CHARS_MAX, pattern=_TEXT_PATTERN)
 DocNumber = Annotated[str, Meta(max_length=NUMBER_CHARS_MAX, pattern=_NAME_PATTERN)]
 Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
 Date = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
-OptionalDate = Annotated[str, Meta(pattern=r"^([0-9]{4}-[0-9]{2}-[0-9]{2})?\Z")]
 Int = Annotated[int, Meta(ge=-SAFE_INTEGER_MAX, le=SAFE_INTEGER_MAX)]
 Count = Annotated[int, Meta(ge=0, le=SAFE_INTEGER_MAX)]
 Milliseconds = Annotated[int, Meta(ge=0, le=EPOCH_MS_MAX)]
-LineId = Annotated[str, Meta(min_length=1, max_length=ID_CHARS_MAX)]  # characters: rules.py
-LineText = Annotated[str, Meta(max_length=TEXT_CHARS_MAX)]
+# Sealed documents are most of the traffic and have the most values. A pattern for each would cost
+# more than the rest of decoding, so their characters are checked together (rules.py).
+SealedId = Annotated[str, Meta(min_length=1, max_length=ID_CHARS_MAX)]
+SealedName = Annotated[str, Meta(max_length=NAME_CHARS_MAX)]
+SealedText = Annotated[str, Meta(max_length=TEXT_CHARS_MAX)]
+SealedDay = Annotated[str, Meta(max_length=10)]
 
 IdField = Id | None | UnsetType
 NameField = Name | None | UnsetType
@@ -236,11 +239,11 @@ class OrderLineRemoved(Payload, frozen=True):
 class SealedLine(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One line of a sealed document: ``[id, product, qty_e3, price_e4, text]``."""
 
-    id: LineId
-    product: LineId
+    id: SealedId
+    product: SealedId
     qty_e3: Int
     price_e4: Int
-    text: LineText = ""
+    text: SealedText = ""
 
 
 class Content(Payload, frozen=True):
@@ -250,25 +253,25 @@ class Content(Payload, frozen=True):
     zero, plus shipping and fees, less the discount, before tax (requirements OFF-25).
     """
 
-    number: DocNumber
-    customer: Id
-    currency: Currency
-    date: Date
+    number: Annotated[str, Meta(max_length=NUMBER_CHARS_MAX)]
+    customer: SealedId
+    currency: Annotated[str, Meta(min_length=3, max_length=3)]
+    date: SealedDay
     total_minor: Int
     lines: Annotated[tuple[SealedLine, ...], Meta(min_length=1, max_length=ORDER_LINES_MAX)]
-    delivery_date: OptionalDate = ""
+    delivery_date: SealedDay = ""
     delivery_address: Address | None = None
-    contact: Name = ""
-    rep: Name = ""
-    payment_method: Name = ""
-    po_number: Name = ""
-    memo: LongText = ""
-    note: LongText = ""
+    contact: SealedName = ""
+    rep: SealedName = ""
+    payment_method: SealedName = ""
+    po_number: SealedName = ""
+    memo: SealedText = ""
+    note: SealedText = ""
     discount_minor: Count = 0
     shipping_minor: Count = 0
     fees_minor: Count = 0
-    department: Name = ""
-    class_: Name = msgspec.field(default="", name="class")
+    department: SealedName = ""
+    class_: SealedName = msgspec.field(default="", name="class")
     signature: HexHash = ""
     offline: bool = False  # sealed while the device had no connection (OFF-12)
 
