@@ -78,11 +78,15 @@ def seed(books: Books, realm: str, country: str) -> Company:
 
 
 def _singles(books: Books, company: Company) -> None:
-    home = CURRENCIES[company.country]
+    books.put(company, ENTITIES["CompanyInfo"], _company_info(company))
+    books.put(company, ENTITIES["Preferences"], _preferences(company))
+
+
+def _company_info(company: Company) -> Json:
     region = "CA" if company.is_us else "Greater London"
     address = {"Id": "1", "Line1": "100 Sample Road", "City": "Sampleton"}
     address |= {"CountrySubDivisionCode": region, "Country": company.country}
-    info: Json = {
+    return {
         "Id": "1",
         "CompanyName": "Sample Wholesale Foods",
         "LegalName": "Sample Wholesale Foods",
@@ -103,7 +107,11 @@ def _singles(books: Books, company: Company) -> None:
             {"Name": "NeoEnabled", "Value": "true"},
         ],
     }
-    preferences: Json = {
+
+
+def _preferences(company: Company) -> Json:
+    home = CURRENCIES[company.country]
+    return {
         "Id": "1",
         "EmailMessagesPrefs": {
             "InvoiceMessage": {"Subject": "Invoice", "Message": "Your invoice is attached."},
@@ -154,8 +162,6 @@ def _singles(books: Books, company: Company) -> None:
         "CurrencyPrefs": {"MultiCurrencyEnabled": False, "HomeCurrency": home},
         "OtherPrefs": {"NameValue": _other_preferences()},
     }
-    books.put(company, ENTITIES["CompanyInfo"], info)
-    books.put(company, ENTITIES["Preferences"], preferences)
 
 
 def _other_preferences() -> list[Json]:
