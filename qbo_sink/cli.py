@@ -10,10 +10,12 @@ import asyncio
 import os
 import secrets
 import time
+from calendar import monthrange
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -23,6 +25,7 @@ from sqlalchemy import Engine, select
 from qbo_sink import config as configuration
 from qbo_sink import schema
 from qbo_sink.config import LOCAL_SANDBOX
+from qbo_sink.connections import month_of
 from qbo_sink.ledger import Ledger
 from qbo_sink.model import State
 from qbo_sink.plan import Intent, describe, sending_order
@@ -85,7 +88,8 @@ def status(account: Account = "") -> None:
             state = "not connected" if row is None else f"{row.state} to {row.realm}"
             reason = f": {row.reason}" if row is not None and row.reason else ""
             waiting = ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
-            _say(f"{chosen.hex()}: {state}{reason}; waiting: {waiting}")
+            reads = _reads(row)
+            _say(f"{chosen.hex()}: {state}{reason}; waiting: {waiting}{reads}")
 
 
 def queue(account: Account = "") -> None:
@@ -218,6 +222,17 @@ def _table(
             str(place), what, describe(intent.key), str(intent.cycles), *map(str, values(intent))
         )
     _out.print(table if rows else "Nothing.")
+
+
+def _reads(row: Any) -> str:
+    """Metered calls of this month and, at the same pace, by its end."""
+    now_ms = _now_ms()
+    if row is None or row.reads_month != month_of(now_ms):
+        return ""
+    now = datetime.fromtimestamp(now_ms / 1000, UTC)
+    days = monthrange(now.year, now.month)[1]
+    elapsed = now.day - 1 + (now.hour + 1) / 24
+    return f"; metered reads {row.reads}, about {round(row.reads * days / elapsed)} by month's end"
 
 
 def _say(text: str) -> None:

@@ -7,10 +7,11 @@ another by itself: nothing may be posted across (reliability I-16).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Engine, case, delete, insert, select, update
 
 from qbo_sink import schema
 from qbo_sink.model import Preferences
@@ -122,6 +123,17 @@ class Connections:
         with writing(self._engine) as connection:
             connection.execute(update(_table).filter_by(account=account).values(**values))
 
+    def count_reads(self, account: bytes, reads: int, now_ms: int) -> None:
+        """Add metered calls to the month's count; a new month begins at zero."""
+        month = month_of(now_ms)
+        same = _table.c.reads_month == month
+        with writing(self._engine) as connection:
+            connection.execute(
+                update(_table)
+                .filter_by(account=account)
+                .values(reads=case((same, _table.c.reads), else_=0) + reads, reads_month=month)
+            )
+
     def begin_authorisation(self, account: bytes, state: str, now_ms: int) -> None:
         """Remember a state that only the callback of this account's authorisation may bring."""
         table = schema.authorisations
@@ -159,6 +171,11 @@ class Connections:
         with reading(self._engine) as connection:
             found = connection.execute(select(table.c.account).filter_by(account=account).limit(1))
             return found.first() is not None
+
+
+def month_of(now_ms: int) -> str:
+    """The month that metered calls count towards, ``YYYY-MM``."""
+    return datetime.fromtimestamp(now_ms / 1000, UTC).strftime("%Y-%m")
 
 
 def _place(account: bytes, column: str) -> bytes:

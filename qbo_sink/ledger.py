@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, func, insert, select, update
+from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, update
 
 from qbo_sink import schema
 from qbo_sink.model import UNKNOWN_OUTCOME, Entity, Key, State, content_hash
@@ -552,6 +552,22 @@ class Ledger:
                 taken.append(mapping.key)
             self._decide(connection, account, taken)
         return len(taken)
+
+    def accept(self, account: bytes, mapping: Mapping) -> None:
+        """Take what stands there as it is: nothing is sent to change it back."""
+        with writing(self._engine) as connection:
+            connection.execute(
+                update(_mappings)
+                .where(is_key(_mappings, account, mapping.key))
+                .values(**mapping_values(mapping))
+            )
+            self._decide(connection, account, [mapping.key])
+
+    def forget(self, account: bytes, key: Key) -> None:
+        """The entity is gone there: what is wanted is created anew, under a new generation."""
+        with writing(self._engine) as connection:
+            connection.execute(delete(_mappings).where(is_key(_mappings, account, key)))
+            self._decide(connection, account, [key])
 
     def drifted(self, account: bytes, key: Key, drift: str, sync_token: str | None = None) -> None:
         """What became of the entity there since it was acknowledged."""

@@ -1,6 +1,6 @@
 """How fast one company may be called: two token buckets and a bound on calls at once.
 
-The bucket is pure: it is told the time and says how long to wait. One slow company never slows
+A bucket is pure: it is told the time and says how long to wait. One slow company never slows
 another, because each has buckets of its own (reliability §2.4).
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from math import ceil
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -22,15 +23,22 @@ class Bucket:
         self._level = capacity
         self._at_ms: int | None = None
 
-    def take(self, now_ms: int) -> int:
-        """Take one call; the milliseconds to wait before making it."""
+    def wait_ms(self, now_ms: int) -> int:
+        """How long until a call is allowed; zero when it is now."""
+        self._fill(now_ms)
+        missing = 1 - self._level
+        return 0 if missing <= 0 else ceil(missing / self._rate * 1000)
+
+    def take(self, now_ms: int) -> None:
+        """A call is made now."""
+        self._fill(now_ms)
+        self._level -= 1
+
+    def _fill(self, now_ms: int) -> None:
         if self._at_ms is not None:
             gained = max(now_ms - self._at_ms, 0) * self._rate / 1000
             self._level = min(self._capacity, self._level + gained)
         self._at_ms = now_ms
-        self._level -= 1
-        # A level below zero is a place in the queue.
-        return 0 if self._level >= 0 else int(-self._level / self._rate * 1000) + 1
 
 
 class Pace:
@@ -48,15 +56,21 @@ class Pace:
         # A second's bucket of one spreads calls evenly, so no window of a second sees a burst.
         self._buckets = (Bucket(per_s, 1), Bucket(per_min / 60, max(per_min / 15, 1)))
         self._slots = asyncio.Semaphore(at_once)
+        self._turn = asyncio.Lock()
         self._now_ms = now_ms
         self._sleep = sleep
 
     @asynccontextmanager
     async def call(self) -> AsyncIterator[None]:
-        """Hold a slot during one call, after waiting for the allowance."""
+        """Hold a slot during one call, after waiting for the allowance.
+
+        One caller waits at a time and the call counts when it leaves: after a stall of the process
+        the callers that overslept do not leave together.
+        """
         async with self._slots:
-            now_ms = self._now_ms()
-            wait_ms = max(bucket.take(now_ms) for bucket in self._buckets)
-            if wait_ms:
-                await self._sleep(wait_ms / 1000)
+            async with self._turn:
+                while wait_ms := max(bucket.wait_ms(self._now_ms()) for bucket in self._buckets):
+                    await self._sleep(wait_ms / 1000)
+                for bucket in self._buckets:
+                    bucket.take(self._now_ms())
             yield

@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx2 as httpx
 
 from qbo_sink import config as configuration
-from qbo_sink import schedule, web
+from qbo_sink import remedies, schedule, web
 from qbo_sink.catalogue import PREFLIGHT
 from qbo_sink.client import http_client
 from qbo_sink.config import LOCAL_SANDBOX, Config
 from qbo_sink.connections import CONNECTED, RECONNECT, Connections, Link
 from qbo_sink.ledger import Ledger, open_ledger, tidy
-from qbo_sink.model import Key, Party, Product, Sale, State, decode_wanted, sale_needs
+from qbo_sink.model import Entity, Key, Party, Product, Sale, State, decode_wanted, sale_needs
 from qbo_sink.pace import Sleep
 from qbo_sink.plan import Intent, Step, plan
 from qbo_sink.push import Submit
 from qbo_sink.rows import Attempt
 from qbo_sink.runner import Parts, Runner
+from qbo_sink.session import Session
 from qbo_sink.tokens import TokenKeeper, TokenUnavailable, authorize_url
 from qbo_sink.vault import load_vault
 from qbo_sink.webhooks import realms_of
@@ -241,6 +242,32 @@ class QuickBooksSink:
     ) -> bool:
         intent = await asyncio.to_thread(self.parts.ledger.intent, account, intent_id)
         return intent is not None and await asyncio.to_thread(action, intent)
+
+    # Differences that a comparison showed ---------------------------------------------------------
+
+    async def send_again(self, account: AccountId, local_type: str, local_id: str) -> str:
+        """Create anew an estimate that was deleted there. Returns "" or why it was not done."""
+        return await self._remedy(account, local_type, local_id, remedies.send_again)
+
+    async def accept_theirs(self, account: AccountId, local_type: str, local_id: str) -> str:
+        """Take an estimate as the office left it. Returns "" or why it was not done."""
+        return await self._remedy(account, local_type, local_id, remedies.accept_theirs)
+
+    async def send_ours(self, account: AccountId, local_type: str, local_id: str) -> str:
+        """Put our version over the office's at the next run. Returns "" or why it was not done."""
+        return await self._remedy(account, local_type, local_id, remedies.send_ours)
+
+    async def _remedy(
+        self,
+        account: AccountId,
+        local_type: str,
+        local_id: str,
+        act: Callable[[Session, Key, Ledger], Awaitable[str]],
+    ) -> str:
+        if self._runner is None:
+            return "no QuickBooks is configured"
+        key = Key(Entity.ESTIMATE, local_type, local_id)
+        return await self._runner.remedy(account, key, act)
 
     # Connecting ----------------------------------------------------------------------------------
 

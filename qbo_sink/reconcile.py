@@ -19,6 +19,9 @@ from qbo_sink.session import Session
 from qbo_sink.wire import as_json, decode_body
 from replica.sink import Comparison
 
+ACCEPTED = "accepted"
+"""The drift of an entity that somebody took as the office left it."""
+
 
 async def fetch_estimates(session: Session) -> dict[str, JsonObject]:
     """Every estimate there by id. Raises ``Unanswered``; costs a metered read per 1,000 rows."""
@@ -42,15 +45,16 @@ async def compare_all(session: Session, ledger: Ledger) -> Comparison:
         sale = decode_wanted(key.entity, contents[key])
         if not isinstance(sale, Sale):
             continue
-        state = _state(sale, mapped.get(key), theirs)
+        mapping = mapped.get(key)
+        state = _state(sale, mapping, theirs)
         if state is None:
             continue
         if state in found:
             found[state].append(key.local_id)
         else:
             equal += 1
-        mapping = mapped.get(key)
-        if mapping is not None and state != mapping.drift:
+        was = "" if mapping is None or mapping.drift == ACCEPTED else mapping.drift
+        if mapping is not None and state != was:
             await asyncio.to_thread(ledger.drifted, session.account, key, state)
     return Comparison(equal=equal, **found)
 
@@ -65,7 +69,8 @@ def _state(sale: Sale, mapping: Mapping | None, theirs: dict[str, JsonObject]) -
     snapshot = decode_body(mapping.snapshot.encode()) if mapping.snapshot else {}
     sent = mapping.hash == content_hash(encode_wanted(sale))
     # An amendment that is still on its way differs from what stands there, and rightly so.
-    meant = meant_total(sale) if sent and not sale.cancelled else _decimal(mapping.total)
+    ours = sent and not sale.cancelled and mapping.drift != ACCEPTED
+    meant = meant_total(sale) if ours else _decimal(mapping.total)
     return compare.drift(row, snapshot, meant)
 
 

@@ -9,7 +9,7 @@ by completing what was left open.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import httpx2 as httpx
@@ -21,6 +21,7 @@ from qbo_sink.config import LOCAL_SANDBOX, Config
 from qbo_sink.connections import CONNECTED, Connections, Link
 from qbo_sink.feed import read_page
 from qbo_sink.ledger import Ledger
+from qbo_sink.model import Key
 from qbo_sink.pace import Pace, Sleep
 from qbo_sink.pull import Pull
 from qbo_sink.push import Push, Submit, Tally
@@ -101,6 +102,28 @@ class Runner:
             return await compare_all(session, self._parts.ledger)
         except Unanswered as error:
             raise TokenUnavailable(f"the comparison got no answer: {error}") from error
+        finally:
+            await self._count(session)
+
+    async def remedy(
+        self, account: bytes, key: Key, act: Callable[[Session, Key, Ledger], Awaitable[str]]
+    ) -> str:
+        """Carry out one remedy of :mod:`qbo_sink.remedies`; what is wrong with it, or ""."""
+        session = await self._session(account)
+        if session is None or not await session.open():
+            return "no QuickBooks company is connected" if session is None else session.halted
+        try:
+            return await act(session, key, self._parts.ledger)
+        except Unanswered as error:
+            return f"QuickBooks gave no answer: {error}"
+        finally:
+            await self._count(session)
+
+    async def _count(self, session: Session) -> None:
+        connections = self._parts.connections
+        await asyncio.to_thread(
+            connections.count_reads, session.account, session.reads, self._parts.now_ms()
+        )
 
     async def _cycle(self, account: bytes, only: frozenset[int] | None) -> RunReport:
         parts = self._parts
@@ -125,6 +148,9 @@ class Runner:
         tally = push.tally
         await push.answer()
         if await session.open():
+            if session.preferences != session.link.preferences:
+                # What the company allows has changed: what was parked for it may go now.
+                await asyncio.to_thread(parts.ledger.wake, account)
             await asyncio.to_thread(parts.ledger.begin_cycle, account)
             try:
                 await self._adopt(session, marker_keys)
@@ -142,6 +168,7 @@ class Runner:
             last_run_ms=now_ms,
             last_failed=int(bool(tally.failed or session.halted)),
         )
+        await self._count(session)
         return await self._left(account, tally)
 
     async def _adopt(self, session: Session, marker_keys: list[bytes]) -> None:

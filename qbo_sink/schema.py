@@ -59,9 +59,8 @@ connections = Table(
     _text("changes_since"),  # server time of the last change data capture
     _number("last_run_ms"),
     _number("last_failed"),
-    _number("reads"),  # metered calls since the first of ``reads_month``
-    _text("reads_month"),
-    _text("next_due"),
+    _number("reads"),  # metered calls in ``reads_month``
+    _text("reads_month"),  # YYYY-MM
 )
 authorisations = Table(
     "qbo_authorisations",
@@ -155,7 +154,9 @@ mappings = Table(
     _text("number"),
     _text("hash"),  # of the content that was acknowledged
     _text("total"),  # TotalAmt less tax, as acknowledged
-    _text("drift"),  # empty: as we left it; else changed, deleted, inactive, invoiced, differs
+    # Empty: as we left it; else changed, deleted, inactive, invoiced, differs, or accepted: theirs
+    # was taken as it is.
+    _text("drift"),
     _text("snapshot"),  # JSON, the row there as acknowledged
     _number("updated_ms"),
     UniqueConstraint("realm", "entity", "external_id"),

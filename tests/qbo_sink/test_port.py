@@ -12,12 +12,14 @@ from typing import Any, TypeVar
 
 import httpx2
 import pytest
+from sqlalchemy import select
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from qbo_sink.port import QuickBooksSink
 from qbo_sink.sandbox import InProcessTransport, Switches
 from qbo_sink.sandbox.injection import FaultRule
+from qbo_sink.schema import connections
 from qbo_sink.webhooks import realms_of
 from replica.errors import Forbidden, WorldError
 from replica.events.event import AccountId
@@ -274,6 +276,61 @@ def test_the_schedule_runs_by_itself_and_never_does_not(tmp_path: Path) -> None:
             assert world.per_marker() == expected
         finally:
             world.close()
+
+
+def test_what_was_deleted_there_is_sent_again_only_on_demand(world: World) -> None:
+    """A deleted estimate stays away until somebody asks for it; then there is one again (§2.5)."""
+    basics(world)
+    world.put(order("o-1"))
+    run(world)
+    refused = with_sink(world, lambda sink: sink.send_again(ACCOUNT, "order", "o-1"))
+    assert "second document" in refused
+    do(world, "delete", {"entity": "Estimate", "id": external(world, "o-1")})
+    run(world)
+    assert world.per_marker() == {}
+    assert with_sink(world, lambda sink: sink.send_again(ACCOUNT, "order", "o-1")) == ""
+    run(world)
+    assert world.per_marker() == {"o:o-1": 1}
+    assert with_sink(world, lambda sink: sink.compare(ACCOUNT)).equal == 1
+
+
+@pytest.mark.parametrize("keep", ["theirs", "ours"])
+def test_a_change_there_is_taken_or_put_back_by_decision(world: World, keep: str) -> None:
+    """Either version can be chosen, and afterwards the comparison is equal (§2.5)."""
+    basics(world)
+    world.put(order("o-1"))
+    run(world)
+    changes = {"TxnDate": "2026-11-01"}
+    edit = {"entity": "Estimate", "id": external(world, "o-1"), "changes": changes}
+    do(world, "edit", edit)
+    assert with_sink(world, lambda sink: sink.compare(ACCOUNT)).changed == ["o-1"]
+
+    async def choose(sink: QuickBooksSink) -> str:
+        act = sink.accept_theirs if keep == "theirs" else sink.send_ours
+        return await act(ACCOUNT, "order", "o-1")
+
+    assert with_sink(world, choose) == ""
+    run(world)
+    found = with_sink(world, lambda sink: sink.compare(ACCOUNT))
+    assert (found.equal, found.changed) == (1, [])
+    (row,) = [row for row in world.rows("Estimate") if row["Id"] == external(world, "o-1")]
+    assert row["TxnDate"] == ("2026-11-01" if keep == "theirs" else "2026-11-20")
+
+
+def test_metered_reads_are_counted(world: World) -> None:
+    """Reads of a run are added up for the operator; writes are not (§0.5)."""
+    basics(world)
+    world.put(order("o-1"))
+
+    async def act(sink: QuickBooksSink) -> int:
+        await sink.run(ACCOUNT, "test")
+        with world.ledger.reading() as connection:
+            return int(connection.execute(select(connections.c.reads)).scalar_one())
+
+    watches = watch(world)
+    counted = with_sink(world, act)
+    gets = [r for r in watches[0].sent if r.method == "GET" and "/v3/" in r.url.path]
+    assert counted == len(gets) > 0
 
 
 # Routes ------------------------------------------------------------------------------------------
