@@ -88,6 +88,9 @@ CLOCK_AHEAD_MS_MAX = 300_000
 CLOCK_OFFSET_NOISE_MS = 2_000
 STAMP_COUNTER_MAX = 0xFFFF
 STAMP_MS_MAX = (1 << 48) - 1
+# The last moment a clock is believed to show, the end of the year 9999: above it there is room for
+# counters to overflow into, so stamps go on increasing whatever a clock says.
+CLOCK_MS_MAX = 253_402_300_799_999
 
 # Connections -----------------------------------------------------------------------------------
 FIRST_FRAME_TIMEOUT_MS = 10_000
@@ -148,6 +151,7 @@ assert PUSH_BYTES_TARGET <= FRAME_BYTES_MAX // 2
 assert EVENT_BYTES_MAX + 16_384 <= FRAME_BYTES_MAX, "an event always fits in a frame of its own"
 assert UNCONFIRMED_BYTES_MAX >= 2 * FRAME_BYTES_MAX, "two frames may be on the way"
 assert COMMIT_BYTES_MAX >= FRAME_BYTES_MAX
+assert CLOCK_MS_MAX < STAMP_MS_MAX
 # 97 bytes is the smallest event, 25 the most a record adds to it, 256 covers all headers.
 assert PUSH_BYTES_MAX + 25 * (PUSH_BYTES_MAX // 97) + 256 <= FRAME_BYTES_MAX
 assert PUSH_EVENTS_MAX * (DETAIL_BYTES_MAX + 64) <= FRAME_BYTES_MAX

@@ -15,6 +15,7 @@ from typing import NamedTuple, NewType
 from replica.errors import MisuseError
 from replica.limits import (
     CLOCK_AHEAD_MS_MAX,
+    CLOCK_MS_MAX,
     CLOCK_OFFSET_NOISE_MS,
     STAMP_COUNTER_MAX,
     STAMP_MS_MAX,
@@ -56,8 +57,9 @@ def after(last: Stamp, ms: int, node: bytes) -> Stamp:
     lock a device out (pitfalls P11, reliability D7).
     """
     last_ms = stamp_ms(last)
-    if ms > last_ms:
-        return make_stamp(ms, 0, node)
+    shown_ms = min(ms, CLOCK_MS_MAX)
+    if shown_ms > last_ms:
+        return make_stamp(shown_ms, 0, node)
     counter = stamp_counter(last) + 1
     if counter > STAMP_COUNTER_MAX:
         return make_stamp(last_ms + 1, 0, node)
