@@ -93,35 +93,14 @@ class Runtime:
         self.devices = Devices(
             stores.control, self.door, self.connections, head=self.head, now_ms=now_ms
         )
-        self.sync_now = SyncNow(
-            connections=self.connections,
-            devices=self.devices,
-            projecting=self.projecting,
-            sinks=self.sinks,
-            door=self.door,
-            live=self.live,
-            head=self.head,
-            now_ms=now_ms,
-            metrics=self.metrics,
-            logger=self.logger,
-        )
+        self.sync_now = self._sync_now()
         self.auth = Auth(
             stores.control,
             now_ms=now_ms,
             secure_cookies=config.secure_cookies,
             operator_token=self.operator_token,
         )
-        self.sync_endpoint = SyncEndpoint(
-            door=self.door,
-            log=stores.log,
-            control=stores.control,
-            projecting=self.projecting,
-            connections=self.connections,
-            origins=config.browser_origins,
-            now_ms=now_ms,
-            metrics=self.metrics,
-            logger=self.logger,
-        )
+        self.sync_endpoint = self._sync_endpoint()
 
     def head(self, account: AccountId) -> Position:
         """The position of an account's log. Blocking."""
@@ -162,6 +141,33 @@ class Runtime:
         await self._touch()
         await self.commits.stop()
         self.logger.info("stopped")
+
+    def _sync_now(self) -> SyncNow:
+        return SyncNow(
+            connections=self.connections,
+            devices=self.devices,
+            projecting=self.projecting,
+            sinks=self.sinks,
+            door=self.door,
+            live=self.live,
+            head=self.head,
+            now_ms=self.now_ms,
+            metrics=self.metrics,
+            logger=self.logger,
+        )
+
+    def _sync_endpoint(self) -> SyncEndpoint:
+        return SyncEndpoint(
+            door=self.door,
+            log=self.stores.log,
+            control=self.stores.control,
+            projecting=self.projecting,
+            connections=self.connections,
+            origins=self.config.browser_origins,
+            now_ms=self.now_ms,
+            metrics=self.metrics,
+            logger=self.logger,
+        )
 
     def _host(self, plugins: Sequence[SinkPlugin], environ: Mapping[str, str]) -> Sinks:
         hosted = []
