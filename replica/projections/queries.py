@@ -185,16 +185,16 @@ def products_page(
     return _page(connection, query, (c.name, c.id), after, limit)
 
 
-def product_names(
-    connection: Connection, account: AccountId, products: Sequence[str]
+def names(
+    connection: Connection, account: AccountId, kind: str, ids: Sequence[str]
 ) -> dict[str, str]:
-    """Names of some products by id, for the lines of a document; unknown ones are left out."""
-    c = t.products.c
-    names: dict[str, str] = {}
-    for ids in chunked(sorted(set(products))):
-        query = select(c.id, c.name).where(c.account == account, c.id.in_(ids))
-        names.update((row.id, row.name) for row in connection.execute(query))
-    return names
+    """Names of some customers or products (``kind``) by id; unknown ones are left out."""
+    c = {"customer": t.customers, "product": t.products}[kind].c
+    found: dict[str, str] = {}
+    for part in chunked(sorted(set(ids))):
+        query = select(c.id, c.name).where(c.account == account, c.id.in_(part))
+        found.update((row.id, row.name) for row in connection.execute(query))
+    return found
 
 
 def on_hand_e3(connection: Connection, account: AccountId, product: str) -> int:

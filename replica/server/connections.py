@@ -21,6 +21,10 @@ from replica.server.metrics import Metrics
 from replica.sync.effects import Offer, make_offer
 
 
+Life = tuple[DeviceId, int]
+"""A device in one epoch: two live copies of a device that forked are two lives (§6)."""
+
+
 class Connections:
     """The connections by account and device. Lives on the event loop."""
 
@@ -28,7 +32,7 @@ class Connections:
         self._hub = hub
         self._metrics = metrics
         self._logger = logger
-        self._by_account: dict[AccountId, dict[DeviceId, Connection]] = {}
+        self._by_account: dict[AccountId, dict[Life, Connection]] = {}
         self._unsubscribe: dict[AccountId, Callable[[], None]] = {}
         self._revoked: set[tuple[AccountId, DeviceId]] = set()
         self._emptied = asyncio.Event()
@@ -44,19 +48,24 @@ class Connections:
         """Connections of one account."""
         return list(self._by_account.get(account, {}).values())
 
+    def lives(self, account: AccountId, device: DeviceId) -> list[Connection]:
+        """Connections of one device: more than one only when copies of it are at work."""
+        return [one for one in self.of(account) if one.device == device]
+
     def find(self, account: AccountId, device: DeviceId) -> Connection | None:
-        return self._by_account.get(account, {}).get(device)
+        """The connection of a device's newest epoch."""
+        return max(self.lives(account, device), key=lambda one: one.hello.epoch, default=None)
 
     def enter(self, connection: Connection) -> None:
         """Tell ``connection`` of commits from now on. Raises ``Revoked`` for a device that was
         revoked while it was on its way in."""
-        account, device = connection.account, connection.device
-        if (account, device) in self._revoked:
+        account, life = connection.account, _life(connection)
+        if (account, connection.device) in self._revoked:
             raise Revoked("the device was revoked")
-        older = self.find(account, device)
+        older = self._by_account.get(account, {}).get(life)
         if account not in self._by_account:
             self._unsubscribe[account] = self._hub.subscribe(account, self._hear)
-        self._by_account.setdefault(account, {})[device] = connection
+        self._by_account.setdefault(account, {})[life] = connection
         if older is not None:
             older.close("taken_over", "the device connected anew")
         self._metrics.connections.set(len(self))
@@ -64,8 +73,8 @@ class Connections:
     def leave(self, connection: Connection) -> None:
         """Forget ``connection``; its successor stays."""
         group = self._by_account.get(connection.account, {})
-        if group.get(connection.device) is connection:
-            del group[connection.device]
+        if group.get(_life(connection)) is connection:
+            del group[_life(connection)]
             if not group:
                 del self._by_account[connection.account]
                 self._unsubscribe.pop(connection.account)()
@@ -74,10 +83,9 @@ class Connections:
             self._emptied.set()
 
     def revoke(self, account: AccountId, device: DeviceId) -> None:
-        """End the device's connection and let no other in. Call once the store knows of it."""
+        """End the device's connections and let no other in. Call once the store knows of it."""
         self._revoked.add((account, device))
-        connection = self.find(account, device)
-        if connection is not None:
+        for connection in self.lives(account, device):
             connection.close("revoked", "the device was revoked")
 
     async def drain(self, grace_s: float) -> None:
@@ -111,6 +119,10 @@ class Connections:
             # A bug that one connection trips over must not keep the news from the others.
             self._logger.exception("connection broke", device=connection.device)
             connection.abort("internal")
+
+
+def _life(connection: Connection) -> Life:
+    return connection.device, connection.hello.epoch
 
 
 def offers(segments: Sequence[Segment]) -> Iterator[Offer]:

@@ -278,9 +278,8 @@ class Pages:
         row = await self._read(queries.sealed_one, who.account, "order", identity)
         if row is None:
             raise NotFound("There is no such order.")
-        products = await self._read(
-            queries.product_names, who.account, [line["product"] for line in row["lines"]]
-        )
+        in_lines = [line["product"] for line in row["lines"]]
+        products = await self._read(queries.names, who.account, "product", in_lines)
         order = views.order_page(
             row,
             products=products,
@@ -363,6 +362,15 @@ class Pages:
             limit=LIST_ROWS_MAX,
         )
         names = await self._device_names(who.account)
+        records = {
+            kind: await self._read(
+                queries.names,
+                who.account,
+                kind,
+                [row["id"] for row in page.rows if row["type"] == kind],
+            )
+            for kind in ("customer", "product")
+        }
         kept = await asyncio.to_thread(
             aside.kept, self._runtime.stores.database, who.account, LIST_ROWS_MAX
         )
@@ -371,7 +379,7 @@ class Pages:
             request,
             who,
             "conflicts.html",
-            rows=[views.conflict_row(row, nodes) for row in page.rows],
+            rows=[views.conflict_row(row, nodes, records) for row in page.rows],
             kept=[views.kept_row(row, names) for row in kept],
             page=links("/conflicts", {}, after, encode_key(page.after)),
         )

@@ -323,20 +323,26 @@ def product_row(row: Row) -> dict[str, Any]:
     }
 
 
-def conflict_row(row: Row, names: Mapping[str, str]) -> dict[str, Any]:
-    """One value that did not count: what it was, what counts, why, whose it was."""
+def conflict_row(
+    row: Row, writers: Mapping[str, str], records: Mapping[str, Mapping[str, str]]
+) -> dict[str, Any]:
+    """One value that did not count: what it was, what counts, why, whose it was.
+
+    ``writers`` are names by node in hex, ``records`` names by type and id.
+    """
+    name = records.get(row["type"], {}).get(row["id"]) or row["id"]
     paths = {"order": "/orders/", "customer": "/customers/"}
     path = paths.get(row["type"])
     node = row["by_tag"][16:32]
     return {
         "at_ms": row["by_ms"],
-        "record": f"{row['type'].capitalize()} {row['id']}",
+        "record": f"{row['type'].capitalize()} {name}",
         "href": path + quote(row["id"], safe="") if path else "",
         "field": field_name(row["field"]) + (f", line {row['line']}" if row["line"] else ""),
         "was": shorten(_value(row["value"])),
         "now": shorten(_value(row["kept"])) or "\N{EN DASH}",
         "rule": "waits for review" if row["review"] else row["rule"],
-        "loser": names.get(node, f"writer {node[:8]}"),
+        "loser": writers.get(node, f"writer {node[:8]}"),
     }
 
 
