@@ -20,7 +20,6 @@ from replica.server.logs import Logger
 from replica.server.metrics import Metrics
 from replica.sync.effects import Offer, make_offer
 
-
 Life = tuple[DeviceId, int]
 """A device in one epoch: two live copies of a device that forked are two lives (§6)."""
 

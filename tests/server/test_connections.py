@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -69,6 +71,21 @@ def test_a_device_that_was_away_gets_what_it_missed(world: World, company: Compa
     assert names(reader.events_until(last)) == [str(n) for n in range(2, 30)]
     author.close()
     reader.close()
+
+
+def test_two_live_copies_of_a_device_do_not_end_each_other(world: World, company: Company) -> None:
+    """Copies that forked into two epochs are connected side by side and hear of each other's work
+    (I-5, wire-protocol §6)."""
+    first = RawDevice.enrol(world, company)
+    second = replace(first, epoch=2, inbox=[], _stack=ExitStack())
+    for copy in (first, second):
+        copy.meet()
+    result = first.write(customer(1))
+    assert names(second.events_until(result.verdicts[0].first_position)) == ["1"]
+    result = second.write(customer(2))
+    assert names(first.events_until(result.verdicts[0].first_position)) == ["2"]
+    for copy in (first, second):
+        copy.close()
 
 
 def test_a_slow_reader_is_bounded_and_loses_nothing(world: World, company: Company) -> None:
