@@ -1,6 +1,8 @@
 """The QuickBooks Online sink: committed work becomes estimates, exactly once.
 
 Pure: ``model``, ``estimate``, ``party``, ``marker``, ``requestid``, ``wire``, ``catalogue``,
-``faults``, ``plan``, ``doubt``, ``compare``, ``schedule``. Edges: ``client``, ``pace``, ``tokens``,
-``vault``, ``ledger``, ``feed``, ``push``, ``runner``, ``port``, ``web``, ``cli``.
+``faults``, ``plan``, ``doubt``, ``compare``, ``corrections``, ``answers``, ``schedule``,
+``webhooks``. Edges: ``client``, ``pace``, ``tokens``, ``vault``, ``connections``, ``ledger``,
+``feed``, ``session``, ``bodies``, ``look``, ``push``, ``pull``, ``reconcile``, ``remedies``,
+``runner``, ``port``, ``web``, ``cli``.
 """

@@ -10,6 +10,7 @@ All methods block; the runner calls them off the event loop.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from typing import Any
 
@@ -17,6 +18,7 @@ from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, u
 
 from qbo_sink import schema
 from qbo_sink.model import UNKNOWN_OUTCOME, Entity, Key, State, content_hash
+from qbo_sink.opening import lease
 from qbo_sink.plan import Change, Decision, Intent, decide
 from qbo_sink.rows import (
     CLEAR,
@@ -48,27 +50,15 @@ from replica.limits import QBO_ANSWERS_AT_ONCE
 _wanted, _intents, _mappings = schema.wanted, schema.intents, schema.mappings
 
 
-def open_ledger(engine: Engine) -> None:
-    """Make the tables that are missing. The engine commits durably; who opened it saw to that."""
-    schema.metadata.create_all(engine)
-
-
-def tidy(engine: Engine) -> None:
-    """Copy SQLite's write-ahead log back into the file; nothing on a server."""
-    if engine.dialect.name != "sqlite":
-        return
-    raw = engine.raw_connection()
-    try:
-        raw.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
-    finally:
-        raw.close()
-
-
 class Ledger:
     """Intents, mappings and answers of all accounts in one database."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    def lease(self, account: bytes) -> AbstractContextManager[bool]:
+        """Whether this process alone runs the cycle of ``account`` (:mod:`qbo_sink.opening`)."""
+        return lease(self._engine, account)
 
     # The feed ------------------------------------------------------------------------------------
 

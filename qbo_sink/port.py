@@ -20,8 +20,9 @@ from qbo_sink.catalogue import PREFLIGHT
 from qbo_sink.client import http_client
 from qbo_sink.config import LOCAL_SANDBOX, Config
 from qbo_sink.connections import CONNECTED, RECONNECT, Connections, Link
-from qbo_sink.ledger import Ledger, open_ledger, tidy
+from qbo_sink.ledger import Ledger
 from qbo_sink.model import Entity, Key, Party, Product, Sale, State, decode_wanted, sale_needs
+from qbo_sink.opening import open_ledger, tidy
 from qbo_sink.pace import Sleep
 from qbo_sink.plan import Intent, Step, plan
 from qbo_sink.push import Submit

@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ParamSpec, TypeVar
+
+import structlog
 
 from qbo_sink import answers, compare, corrections, doubt, faults
 from qbo_sink.bodies import Bodies
@@ -32,8 +33,7 @@ from qbo_sink.wire import Fault, Lost, Reply, as_json, decode_body, encode_body
 from replica.errors import ReplicaError
 from replica.limits import QBO_CYCLES_MAX, QBO_GENERATIONS_MAX, QBO_RUN_LINGER_MS
 
-P = ParamSpec("P")
-R = TypeVar("R")
+_log = structlog.get_logger()
 Submit = Callable[[bytes, str, Sequence[tuple[str, bytes]]], Awaitable[None]]
 
 _ADOPT_FIRST = ("600", "630", "6140", "6240")
@@ -175,6 +175,16 @@ class Push:
         entity = intent.key.entity
         reply = await self._session.write(entity.path, body, request)
         outcome = faults.classify(reply, entity)
+        _log.info(
+            "sink step",
+            sink=self._name,
+            account=self._account.hex(),
+            document=f"{sent.key.local_type}:{sent.key.local_id}",
+            op=sent.op,
+            outcome=type(outcome).__name__.lower(),
+            requestid=request,
+            tid="" if isinstance(reply, Lost) else reply.tid,
+        )
         await self._settle(sent, outcome, self._attempt(sent, reply, outcome))
 
     async def _settle(self, sent: Intent, outcome: Outcome, attempt: Attempt) -> None:

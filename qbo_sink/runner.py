@@ -126,6 +126,17 @@ class Runner:
         )
 
     async def _cycle(self, account: bytes, only: frozenset[int] | None) -> RunReport:
+        lease = self._parts.ledger.lease(account)
+        mine = await asyncio.to_thread(lease.__enter__)
+        try:
+            if not mine:
+                busy = "another server process sends for this account now"
+                return await self._left(account, Tally(errors=[busy]))
+            return await self._leased(account, only)
+        finally:
+            await asyncio.to_thread(lease.__exit__, None, None, None)
+
+    async def _leased(self, account: bytes, only: frozenset[int] | None) -> RunReport:
         parts = self._parts
         try:
             session = await self._session(account)

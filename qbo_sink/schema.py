@@ -13,7 +13,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
+    true,
 )
 
 from qbo_sink.model import OPEN
@@ -83,7 +85,7 @@ wanted = Table(
     _number("position"),
     _text("hash"),
     Column("content", LargeBinary, nullable=False),
-    Column("cancelled", Boolean, nullable=False, server_default=text("0")),
+    Column("cancelled", Boolean, nullable=False, server_default=false()),
 )
 intents = Table(
     "qbo_intents",
@@ -111,7 +113,7 @@ intents = Table(
     _text("cause"),
     _text("fix"),
     _text("detail"),
-    Column("told", Boolean, nullable=False, server_default=text("0")),
+    Column("told", Boolean, nullable=False, server_default=false()),
     Index("ix_qbo_intents_account", "account", "state"),
 )
 # One open intent per document: what lets a restart find its place without guessing.
@@ -169,7 +171,7 @@ answers = Table(
     _account(),
     _text("kind"),
     Column("payload", LargeBinary, nullable=False),
-    Column("pending", Boolean, nullable=False, server_default=text("1")),
+    Column("pending", Boolean, nullable=False, server_default=true()),
 )
 Index("ix_qbo_answers_pending", answers.c.account, answers.c.pending)
 corrections = Table(

@@ -13,7 +13,7 @@ import pytest
 from qbo_sink.client import http_client
 from qbo_sink.config import from_env
 from qbo_sink.connections import RECONNECT, STOPPED, Connections, Tokens
-from qbo_sink.ledger import open_ledger
+from qbo_sink.opening import open_ledger
 from qbo_sink.tokens import Disconnected, TokenKeeper, TokenUnavailable
 from qbo_sink.vault import Vault, load_vault
 from replica.errors import CorruptionError, Forbidden, MisuseError

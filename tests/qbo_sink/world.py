@@ -44,7 +44,7 @@ from replica.events.payloads import (
 from replica.events.record import Origin, Record
 from replica.projections import tables
 from replica.sink import SinkContext
-from replica.store.engine import open_sqlite
+from replica.store.engine import open_postgres, open_sqlite
 
 ACCOUNT = AccountId(b"account-0123456\0"[:16])
 START_MS = 1_795_000_000_000
@@ -91,6 +91,7 @@ class World:
     clock: Clock = field(default_factory=Clock)
     wrap: Callable[[httpx2.AsyncBaseTransport], httpx2.AsyncBaseTransport] | None = None
     country: str = "US"
+    ledger_url: str = ""  # a PostgreSQL database instead of a file
     app: Any = None  # another world's sandbox, to share it
 
     def __post_init__(self) -> None:
@@ -98,7 +99,10 @@ class World:
         self.views = open_sqlite(self.path / "views.db", profile="rebuildable")
         tables.open_views(self.views.write)
         # What is tested is the order of commits; how the disk keeps them is the store's test.
-        self.ledger = open_sqlite(self.path / "ledger.db", profile="rebuildable")
+        if self.ledger_url:
+            self.ledger = open_postgres(self.ledger_url)
+        else:
+            self.ledger = open_sqlite(self.path / "ledger.db", profile="rebuildable")
         self.documents: dict[DocKey, Document] = {}
         self.positions: dict[DocKey, int] = {}
         self.position = 0
