@@ -126,6 +126,11 @@ def superseded(document: Document) -> Iterator[dict[str, Any]]:
             yield loss("content", content, fact, NEWER_WINS, kept_by=newest)
 
 
+def same(value: Any, sealed: Any) -> bool:
+    """Whether plain values of a field say the same; a content has no unset fields, only empty."""
+    return bool(value == sealed or (value in _EMPTY and sealed in _EMPTY))
+
+
 class _Found(NamedTuple):
     fact: Fact
     item: dict[str, Any]
@@ -172,8 +177,7 @@ def _different_fields(
     for name, writes in sorted(edited.items()):
         write, sealed = writes[0], content.get(name)
         value = plain(write.value)
-        same = value == sealed or (value in _EMPTY and sealed in _EMPTY)
-        if not same:
+        if not same(value, sealed):
             yield _found(write.kind, write.fact, name, value, sealed, counts, line=line)
 
 

@@ -25,6 +25,7 @@ from replica.crdt.registers import (
     SEALED_FIRST,
     UNREADABLE,
     Registers,
+    Write,
     content_dict,
     losers,
     loss,
@@ -61,15 +62,16 @@ def exists(document: Document) -> bool:
     the newest of all creations, edits, deletes and restores decides. A document that only a sink
     has answered for is not there yet.
     """
-    return _deleted_by(document) is None and document.newest(*_asserting(document)) is not None
+    return deleted_by(document) is None and document.newest(*asserting(document)) is not None
 
 
-def _asserting(document: Document) -> tuple[str, str, str]:
+def asserting(document: Document) -> tuple[str, str, str]:
+    """Kinds that say that a customer or product is there."""
     kind = document.key.type
     return f"{kind}.created", f"{kind}.changed", f"{kind}.restored"
 
 
-def _deleted_by(document: Document) -> Fact | None:
+def deleted_by(document: Document) -> Fact | None:
     """The delete that counts, if one does."""
     kind = document.key.type
     gates = document.of(f"{kind}.deleted", f"{kind}.restored")
@@ -79,7 +81,7 @@ def _deleted_by(document: Document) -> Fact | None:
     if not gates or gates[-1][0] != f"{kind}.deleted":
         return None
     deleted = gates[-1][1]
-    newest = document.newest(*_asserting(document))
+    newest = document.newest(*asserting(document))
     return deleted if newest is None or deleted.tag > newest.tag else None
 
 
@@ -91,7 +93,7 @@ def _catalogue(fields: type[p.CustomerFields] | type[p.ProductFields]) -> Callab
             (name, fact, edit.fields)
             for name, fact, edit in read(document, f"{kind}.created", f"{kind}.changed")
         )
-        deleted = _deleted_by(document)
+        deleted = deleted_by(document)
         links = read(document, f"{kind}.linked")
         side = None if deleted is None else ("office" if deleted.origin == Origin.WEB else "device")
         return {
@@ -105,14 +107,19 @@ def _catalogue(fields: type[p.CustomerFields] | type[p.ProductFields]) -> Callab
     return look
 
 
+def lost_to_delete(found: Registers, deleted: Fact) -> Iterator[tuple[str, Write]]:
+    """Edits by others that a delete took with it, older and newer ones, by field (CON-05)."""
+    for name, (write, *_) in sorted(found.items()):
+        if write.kind.endswith(".changed") and tag_node(write.fact.tag) != tag_node(deleted.tag):
+            yield name, write
+
+
 def _lost_to_delete(found: Registers, deleted: Fact | None) -> Iterator[View]:
-    """Edits by devices that a delete took with it, older and newer ones (CON-05)."""
     if deleted is None:
         return
     rule = DELETED_BY_OFFICE if deleted.origin == Origin.WEB else DELETED_LATER
-    for name, (write, *_) in sorted(found.items()):
-        if write.kind.endswith(".changed") and tag_node(write.fact.tag) != tag_node(deleted.tag):
-            yield loss(name, write.value, write.fact, rule, kept_by=deleted)
+    for name, write in lost_to_delete(found, deleted):
+        yield loss(name, write.value, write.fact, rule, kept_by=deleted)
 
 
 def _stock(document: Document) -> View:
