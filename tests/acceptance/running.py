@@ -1,4 +1,4 @@
-"""A server process for the tests of this folder, started as an operator starts it."""
+"""Processes for the tests of this folder, started as an operator starts them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 READY_SECONDS = 60
+STOP_SECONDS = 60
 
 
 def free_port() -> int:
@@ -23,59 +24,86 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Server:
-    """A server on a free port and on data below `folder`; `output` is what it wrote."""
+def ask(
+    port: int, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """Status and text of one HTTP request to this machine. Raises OSError when nobody listens."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        sent = {"content-type": "application/json", **(headers or {})}
+        connection.request(method, path, None if body is None else json.dumps(body), sent)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
 
-    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
-        self.port = free_port()
-        self.data, self.output = folder / "data", folder / "server.log"
-        self.environment = {
-            **os.environ,
-            "REPLICA_DATA": str(self.data),
-            "REPLICA_PORT": str(self.port),
-            "REPLICA_ADMIN_PASSWORD": "a-long-password-for-this-test",
-            **(environment or {}),
-        }
 
-    def start(self) -> None:
-        """Starts the process and waits for /readyz and for the operator's file."""
-        with self.output.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "replica", "serve"],
-                env=self.environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        deadline = time.monotonic() + READY_SECONDS
-        while not (self._ready() and (self.data / "operator.json").exists()):
-            assert self.process.poll() is None, self.output.read_text()
-            assert time.monotonic() < deadline, self.output.read_text()
-            time.sleep(0.05)
+class Program:
+    """`python -m replica …` with its output in a file; ready when `ready_path` answers 200."""
 
-    def stop(self) -> None:
-        """SIGTERM, and the end of the process."""
-        self.process.terminate()
-        self.process.wait(timeout=60)
+    ready_path = "/readyz"
+
+    def __init__(
+        self, arguments: list[str], port: int, output: Path, environment: Mapping[str, str]
+    ) -> None:
+        self.arguments, self.port, self.output = arguments, port, output
+        own = ("REPLICA_", "QBO_")
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(own)}
+        self.environment = {**inherited, **environment}
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    @property
-    def token(self) -> str:
-        return str(json.loads((self.data / "operator.json").read_text())["token"])
+    def start(self) -> None:
+        """Starts the process and waits until it is ready."""
+        with self.output.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "replica", *self.arguments],
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        deadline = time.monotonic() + READY_SECONDS
+        while not self.ready():
+            assert self.process.poll() is None, self.output.read_text()
+            assert time.monotonic() < deadline, self.output.read_text()
+            time.sleep(0.05)
+
+    def ready(self) -> bool:
+        with suppress(OSError):
+            return ask(self.port, "GET", self.ready_path)[0] == 200
+        return False
+
+    def stop(self) -> None:
+        """SIGTERM, and the end of the process."""
+        self.process.terminate()
+        self.process.wait(timeout=STOP_SECONDS)
+
+
+class Server(Program):
+    """`replica serve` on data below `folder`."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        port, self.data = free_port(), folder / "data"
+        settings = {
+            "REPLICA_DATA": str(self.data),
+            "REPLICA_PORT": str(port),
+            "REPLICA_ADMIN_PASSWORD": "a-long-password-for-this-test",
+        }
+        super().__init__(
+            ["serve"], port, folder / "server.log", {**settings, **(environment or {})}
+        )
+
+    def ready(self) -> bool:
+        return super().ready() and (self.data / "operator.json").exists()
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer's JSON; any status but 2xx fails the test."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        try:
-            headers = {"authorization": f"Bearer {self.token}", "content-type": "application/json"}
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
-            response = connection.getresponse()
-            text = response.read().decode()
-        finally:
-            connection.close()
-        assert response.status // 100 == 2, f"{method} {path}: {response.status} {text}"
+        """The JSON answer to the operator; any status but 2xx fails the test."""
+        token = json.loads((self.data / "operator.json").read_text())["token"]
+        headers = {"authorization": f"Bearer {token}"}
+        status, text = ask(self.port, method, path, body, headers)
+        assert status // 100 == 2, f"{method} {path}: {status} {text}"
         return json.loads(text)
 
     def code(self, name: str) -> str:
@@ -83,30 +111,30 @@ class Server:
         return str(self.call("POST", "/api/v1/devices/codes", {"name": name})["code"])
 
     def lines(self) -> list[dict[str, Any]]:
-        """The JSON log lines written so far; the output also holds two lines for people."""
+        """The JSON log lines written so far; the output also has two lines for people."""
         found = []
         for line in self.output.read_text().splitlines():
             with suppress(ValueError):
                 found.append(json.loads(line))
         return found
 
-    def _ready(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        with suppress(OSError):
-            try:
-                connection.request("GET", "/readyz")
-                return connection.getresponse().status == 200
-            finally:
-                connection.close()
-        return False
+
+class Sandbox(Program):
+    """`replica qbo sandbox` with its books below `folder`."""
+
+    ready_path = "/sandbox/state"
+
+    def __init__(self, folder: Path) -> None:
+        port = free_port()
+        arguments = ["qbo", "sandbox", "--books", str(folder / "books.db"), "--port", str(port)]
+        super().__init__(arguments, port, folder / "sandbox.log", {})
 
 
 @contextmanager
-def serving(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """A running server, stopped afterwards."""
-    server = Server(folder, environment)
+def running(program: Program) -> Iterator[None]:
+    """Starts a program and stops it afterwards."""
     try:
-        server.start()
-        yield server
+        program.start()
+        yield
     finally:
-        server.stop()
+        program.stop()

@@ -16,7 +16,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.acceptance import wire_format as page
-from tests.acceptance.running import Server, serving
+from tests.acceptance.running import Server, running
 from tests.acceptance.wire_client import Goodbye, Notebook, NotEnrolled, Wire, enrol, exchange
 from tests.acceptance.wire_format import ACCEPTED, DUPLICATE, QUARANTINED, REFUSED
 
@@ -50,8 +50,9 @@ def clock_ahead() -> int:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("server")) as running:
-        yield running
+    one = Server(tmp_path_factory.mktemp("server"))
+    with running(one):
+        yield one
 
 
 def new_device(server: Server, name: str) -> Notebook:
@@ -114,6 +115,9 @@ def test_events_payloads_and_records_are_as_the_page_says() -> None:
         assert (merge is None, flags) == (name == "raw_stamp_stands", int(name == "disputed"))
     stamp = page.decode_event(written)["stamp"]
     assert page.Record(written, stamp, page.DEVICE_ORIGIN).tag.hex() == known["tag"]
+    ids = [bytes.fromhex(one["id"]) for one in vectors("event")[:2]]
+    chains = [page.chain_after(page.NO_HASH, ids[:count]).hex() for count in range(3)]
+    assert chains == known["chains"]
 
 
 def test_stamps_and_totals_are_as_the_page_says() -> None:

@@ -12,6 +12,7 @@ import msgpack
 
 NO_HASH = bytes(32)
 DEVICE_ORIGIN = 1
+CLOCK_MS_MAX = 253_402_300_799_999  # the end of the year 9999
 ACCEPTED, DUPLICATE, QUARANTINED, REFUSED = 1, 2, 3, 4
 
 # §2.1 and §4: names of elements in order; a pair is a name and its default.
@@ -135,6 +136,7 @@ def stamp_of(ms: int, counter: int, node: bytes) -> bytes:
 def next_stamp(last: bytes, now_ms: int, node: bytes) -> bytes:
     """§3.1."""
     ms, counter = int.from_bytes(last[:6], "big"), int.from_bytes(last[6:8], "big")
+    now_ms = min(now_ms, CLOCK_MS_MAX)
     if now_ms > ms:
         return stamp_of(now_ms, 0, node)
     return stamp_of(ms, counter + 1, node) if counter < 65_535 else stamp_of(ms + 1, 0, node)
@@ -146,7 +148,8 @@ def merge_stamp(raw: bytes, offset_ms: int, received_ms: int, last: bytes) -> tu
     wanted = int.from_bytes(raw[:6], "big") - offset
     if wanted > received_ms + 300_000:
         return next_stamp(last, received_ms, raw[8:]), True
-    moved = stamp_of(wanted, int.from_bytes(raw[6:8], "big"), raw[8:]) if offset else raw
+    shown = min(max(wanted, 0), 2**48 - 1)
+    moved = stamp_of(shown, int.from_bytes(raw[6:8], "big"), raw[8:]) if offset else raw
     return (moved if moved > last else next_stamp(last, wanted, raw[8:])), False
 
 
@@ -237,8 +240,10 @@ KEEP: list[tuple[str, Callable[[list[Fact]], list[Fact]]]] = [
     ("product.deleted product.restored", _existence),
     ("customer.linked", _per_system),
     ("product.linked", _per_system),
-    ("order.estimated order.parked", _per_system),
-    ("quote.estimated quote.parked", _per_system),
+    ("order.estimated", _per_system),
+    ("order.parked", _per_system),
+    ("quote.estimated", _per_system),
+    ("quote.parked", _per_system),
     ("stock.counted stock.moved", _stock),
     ("order.line_put order.line_removed", _ends(20_000, 0)),
     ("order.committed", _ends(4, 0)),
