@@ -1,0 +1,116 @@
+"""Disks of the simulation: what is committed is durable, everything else is gone after a crash."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from functools import cache
+from pathlib import Path
+
+from replica.device.holding import Holding
+from replica.device.journal import Identity, Journal
+from replica.events.event import AccountId
+from replica.events.ports import Aside, LogHead
+from replica.store.memory import MemoryLog, _Account
+
+ACCOUNT = bytes(range(16))
+LOG_ID = b"the-log-of-tests"
+
+
+class PowerCut(BaseException):
+    """The machine stopped here."""
+
+
+class Fuse:
+    """Stops a device at its n-th commit from now: an odd number before it, an even one after."""
+
+    def __init__(self) -> None:
+        self.left = 0
+
+    def burn(self) -> None:
+        if self.left:
+            self.left -= 1
+            if not self.left:
+                raise PowerCut
+
+
+class MemoryJournal(Journal):
+    """The product's journal with its database in memory; ``image`` is the disk."""
+
+    def __init__(self, image: bytes, fuse: Fuse | None = None) -> None:
+        self.path = Path("journal")
+        self._failure = None
+        self._fuse = fuse or Fuse()
+        self._sql = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        if image:
+            self._sql.deserialize(image)
+        else:
+            self._sql.execute("PRAGMA page_size = 1024")
+            self._prepare()
+        self._load()
+
+    @contextmanager
+    def commit(self) -> Iterator[None]:
+        with super().commit():
+            yield
+            self._fuse.burn()
+        self._fuse.burn()
+
+    def image(self) -> bytes:
+        """Everything committed, as a power cut would leave it."""
+        if self._sql.in_transaction:
+            self._sql.execute("ROLLBACK")
+        return self._sql.serialize()
+
+
+@cache
+def enrolled(device: bytes) -> bytes:
+    """The disk of a device that has just been enrolled."""
+    holding = Holding(MemoryJournal(b""))
+    holding.enrol(Identity(ACCOUNT, device, f"token-{device[0]}", f"phone {device[0]}", "sim://"))
+    journal = holding.journal
+    assert isinstance(journal, MemoryJournal)
+    image = journal.image()
+    holding.close()
+    return image
+
+
+class DiskLog(MemoryLog):
+    """The log of an account, with backups. Each append is durable as a whole or did not happen."""
+
+    def __init__(self) -> None:
+        super().__init__(mint=lambda: LOG_ID)
+        self.generation = 1
+        self.appends = 0
+
+    def head(self, account: AccountId) -> LogHead:
+        return super().head(account)._replace(generation=self.generation)
+
+    @property
+    def state(self) -> _Account:
+        return self._account(ACCOUNT)
+
+    def backup(self) -> _Account:
+        """A copy of everything: segments and heads are immutable, their containers are not."""
+        kept = copy(self.state)
+        kept.segments, kept.heads = list(kept.segments), dict(kept.heads)
+        kept.asides = dict(kept.asides)
+        return kept
+
+    def restore(self, kept: _Account, *, raised: bool) -> None:
+        """Go back to ``kept``; an operator who follows the manual raises the generation."""
+        self._accounts[ACCOUNT] = kept
+        self.generation += raised
+
+    @property
+    def asides(self) -> list[tuple[bytes, int, Aside]]:
+        """(device, epoch, what was kept aside), in no particular order."""
+        return [
+            (device, epoch, aside) for (device, epoch, _, _), aside in self.state.asides.items()
+        ]
+
+    @property
+    def quarantined(self) -> set[bytes]:
+        return {aside.id for _, _, aside in self.asides if aside.event}

@@ -1,0 +1,420 @@
+"""Planted bugs: the product with one guard removed, each for as long as a context lasts.
+
+A simulator that finds nothing proves nothing, so each of these must be found within
+``SEEDS_MAX`` seeds (reliability §2: every guard has a twin that fails without it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import wraps
+from itertools import count
+from typing import Any
+from unittest.mock import patch
+
+from qbo_sink import doubt, estimate, marker
+from qbo_sink import plan as sink_plan
+from replica import ingest
+from replica.crdt import order as orders
+from replica.crdt import retention, stock, view
+from replica.crdt.digest import SectionTotals
+from replica.crdt.documents import Document
+from replica.crdt.registers import read
+from replica.device import holding as device
+from replica.device.holding import Holding
+from replica.device.journal import Journal
+from replica.events import rules
+from replica.events.clock import ZERO_STAMP, Corrected, correct
+from replica.events.event import decode_event
+from replica.events.kinds import decode_payload
+from replica.store import memory
+from replica.sync import device_peer, server_peer
+from replica.sync.downstream import Downstream
+from tests.simulation import server as sim_server
+from tests.simulation import workload
+from tests.simulation.books import Sink
+from tests.simulation.disk import DiskLog
+from tests.simulation.nemesis import Nemesis
+
+SEEDS_MAX = 2_000
+
+Mutant = Callable[[], AbstractContextManager[None]]
+MUTANTS: dict[str, Mutant] = {}
+
+
+def _plant(name: str, *patches: Callable[[], Any]) -> None:
+    """``patches`` make their context managers when the mutant is entered."""
+
+    @contextmanager
+    def mutant() -> Iterator[None]:
+        with ExitStack() as stack:
+            for make in patches:
+                stack.enter_context(make())
+            yield
+
+    MUTANTS[name] = mutant
+
+
+def _instead(target: Any, name: str, make: Callable[[Any], Any]) -> Callable[[], Any]:
+    """A patch of ``target.name`` by ``make(original)``."""
+
+    def planted() -> Any:
+        return patch.object(target, name, make(getattr(target, name)))
+
+    return planted
+
+
+def _same(value: Any) -> Callable[[Any], Any]:
+    return lambda _: value
+
+
+# Log and door -----------------------------------------------------------------------------------
+
+
+def _unsynced(append: Any) -> Any:
+    """Every third commit reaches the disk; a crash takes what came after it."""
+
+    @wraps(append)
+    def planted(self: Any, requests: Any) -> Any:
+        self.appends += 1
+        if self.appends % 3 == 1:
+            self.synced = self.backup()
+        return append(self, requests)
+
+    return planted
+
+
+def _stop_without_sync(stop: Any) -> Any:
+    @wraps(stop)
+    def planted(self: Any, server: Any, dice: Any) -> None:
+        stop(self, server, dice)
+        synced = getattr(self.log, "synced", None)
+        if synced is not None and self.backup is None:
+            self.log.restore(synced, raised=False)
+            self._head = (synced.position, synced.chain)
+            self.log.synced = None
+
+    return planted
+
+
+_plant(
+    "acknowledge before commit",
+    _instead(DiskLog, "append", _unsynced),
+    _instead(Nemesis, "_stop", _stop_without_sync),
+)
+
+
+def _admit_again(admit: Any) -> Any:
+    def planted(context: Any, head: Any, first_seq: int, events: Sequence[bytes]) -> Any:
+        if not 0 < first_seq <= head.seq:
+            return (yield from admit(context, head, first_seq, events))
+        before = head._replace(seq=first_seq - 1, hash=decode_event(events[0]).prev)
+        judged = ingest.judge(context, before, events)
+        request = judged.request
+        assert request is not None
+        result = yield request._replace(before=head)
+        return ingest.Admitted(ingest.settle(judged, result), request.after, result.segment)
+
+    return planted
+
+
+_plant("no dedupe at the door", _instead(sim_server, "admit", _admit_again))
+_plant("two writers of one chain", _instead(memory, "same_end", _same(lambda one, other: True)))
+_plant("bad events get in", _instead(ingest, "decode_payload", _same(lambda event: None)))
+_plant("anybody answers for a sink", _instead(ingest, "ORIGINS", _same({})))
+
+
+def _hold_all(reason: Any) -> Any:
+    return lambda self, event: (
+        ("payload", "something before it is bad") if self._held else reason(self, event)
+    )
+
+
+def _hold_unknown(reason: Any) -> Any:
+    return lambda self, event: (
+        reason(self, event)
+        or (("payload", "unknown kind") if decode_payload(event) is None else None)
+    )
+
+
+def _hold_alone(reason: Any) -> Any:
+    def planted(self: Any, event: Any) -> Any:
+        found = reason(self, event)
+        return None if found and found[0] == ingest.QUARANTINE_WAITS_ON else found
+
+    return planted
+
+
+_plant("quarantine blocks the rest", _instead(ingest._Bench, "_reason_to_hold", _hold_all))
+_plant("unknown kinds are not taken", _instead(ingest._Bench, "_reason_to_hold", _hold_unknown))
+_plant("dependants do not wait", _instead(ingest._Bench, "_reason_to_hold", _hold_alone))
+_plant("kept aside without a reason", _instead(ingest, "bounded", _same(lambda text: "")))
+
+
+# Time -------------------------------------------------------------------------------------------
+
+_plant(
+    "any time is believed",
+    _instead(ingest, "correct", _same(lambda raw, **_: Corrected(raw, disputed=False))),
+)
+_plant(
+    "the clock offset is ignored",
+    _instead(
+        ingest, "correct", lambda _: lambda raw, **said: correct(raw, **{**said, "offset_ms": 0})
+    ),
+)
+_plant(
+    "merge time may go back",
+    _instead(
+        ingest,
+        "correct",
+        lambda _: lambda raw, **said: correct(raw, **{**said, "last": ZERO_STAMP}),
+    ),
+)
+_plant(
+    "decided stamp ignored on the device",
+    _instead(
+        Holding,
+        "_decided",
+        lambda decided: lambda self, n, own, said: decided(self, n, own, said._replace(stamp=None)),
+    ),
+)
+
+# Down -------------------------------------------------------------------------------------------
+
+
+def _page_without_first(serve: Any) -> Any:
+    return lambda self, segments, kept: serve(self, segments, kept[1:] if len(kept) > 1 else kept)
+
+
+def _others_of_any_life(_: Any) -> Any:
+    return lambda self, segments: tuple(one for one in segments if one.device != self._own[0])
+
+
+def _offer_over_gaps(_: Any) -> Any:
+    def planted(self: Any, offer: Any) -> Any:
+        self.head = max(self.head, offer.last)
+        if self.reading or offer.last <= self.passed:
+            return None
+        return self._serve(offer.segments, self._others(offer.segments))
+
+    return planted
+
+
+def _same_log_at_all(_: Any) -> Any:
+    return lambda hello, standing: hello.cursor <= standing.head.position
+
+
+def _same_generation(_: Any) -> Any:
+    return lambda hello, standing: (
+        not hello.log_id
+        or (
+            (hello.log_id, hello.generation) == standing.head[:2]
+            and hello.cursor <= standing.head.position
+        )
+    )
+
+
+_plant("cursor one too far", _instead(Downstream, "_serve", _page_without_first))
+_plant("other lives count as own", _instead(Downstream, "_others", _others_of_any_life))
+_plant("an offer skips a gap", _instead(Downstream, "offer", _offer_over_gaps))
+_plant("the window never opens", _instead(Downstream, "confirm", _same(lambda self, at: None)))
+_plant("generation ignored", _instead(server_peer, "_same_history", _same_log_at_all))
+_plant("chain unchecked", _instead(server_peer, "_same_history", _same_generation))
+
+# The device -------------------------------------------------------------------------------------
+
+
+def _answers_first(settled: Any) -> Any:
+    def planted(self: Any, first_seq: int, answers: Any) -> None:
+        first = self._n_of(first_seq)
+        own = [device._made(row) for row in self.journal.own(first, first + len(answers) - 1)]
+        decided = [self._decided(first + at, own[at], said) for at, said in enumerate(answers)]
+        with self.journal.commit():
+            self.journal.put_answers(decided)
+        settled(self, first_seq, answers)
+
+    return planted
+
+
+def _cursor_first(received: Any) -> Any:
+    def planted(self: Any, segments: Any, through: int, chain_hash: bytes) -> None:
+        place = self.journal.place._replace(cursor=through, chain=chain_hash)
+        with self.journal.commit():
+            self.journal.put_place(place)
+        received(self, segments, through, chain_hash)
+
+    return planted
+
+
+def _fork_in_place(_: Any) -> Any:
+    def planted(self: Any, next_epoch: int) -> None:
+        if next_epoch > self.journal.head.epoch:
+            self._renew(self.journal.identity, next_epoch, self.journal.place)
+
+    return planted
+
+
+_plant("answers stored before their fold", _instead(Holding, "settled", _answers_first))
+_plant("cursor stored before its page", _instead(Holding, "received", _cursor_first))
+_plant("a fork keeps the cursor", _instead(Holding, "fork", _fork_in_place))
+_plant("a fork drops what waits", _instead(device, "remake", _same(lambda *_: [])))
+_plant("a reset keeps the documents", _instead(Journal, "drop_base", _same(lambda self: None)))
+_plant(
+    "a reset keeps the answers", _instead(Journal, "forget_answers", _same(lambda self, n: None))
+)
+_plant(
+    "epochs are used again",
+    _instead(sim_server, "next_epoch", _same(lambda heads, epoch: epoch)),
+    _instead(server_peer, "next_epoch", _same(lambda heads, epoch: epoch)),
+)
+_plant(
+    "a server that forgot is not told again",
+    lambda: patch.object(device_peer, "min", lambda first, *_: first, create=True),
+)
+
+# Merging ----------------------------------------------------------------------------------------
+
+
+def _arrival_order(_: Any) -> Any:
+    def planted(self: Document, kind: str, fact: Any) -> bool:
+        facts = self.facts.setdefault(kind, [])
+        if any(one.tag == fact.tag for one in facts):
+            return False
+        facts.append(fact)
+        return True
+
+    return planted
+
+
+def _twice(insert: Any) -> Any:
+    def planted(self: Document, kind: str, fact: Any) -> bool:
+        if not insert(self, kind, fact):
+            self.facts[kind].append(fact)
+        return True
+
+    return planted
+
+
+def _last_seal(effective: Any) -> Any:
+    def planted(document: Document) -> Any:
+        found = effective(document)
+        if found is None or found.amended is not None:
+            return found
+        seal = document.facts["order.committed"][-1]
+        return found._replace(content=orders.content_of("order.committed", seal), seal=seal)
+
+    return planted
+
+
+def _removed_lines_stay_away(draft: Any) -> Any:
+    def planted(document: Document) -> Any:
+        found = draft(document)
+        gone = {said.line for _, _, said in read(document, "order.line_removed")}
+        lines = {line: fields for line, fields in found.lines.items() if line not in gone}
+        return found._replace(lines=lines)
+
+    return planted
+
+
+def _without_unset(registers: Any) -> Any:
+    def planted(writes: Any) -> Any:
+        found = {
+            name: [write for write in given if write.value is not None]
+            for name, given in registers(writes).items()
+        }
+        return {name: given for name, given in found.items() if given}
+
+    return planted
+
+
+def _dropped(kind: str) -> Any:
+    def drop(document: Document, _: Any) -> None:
+        document.facts.pop(kind, None)
+
+    rule = retention.Rule((kind,), drop)
+    return lambda: patch.dict(retention.RULES, {kind: rule})
+
+
+class _NoOffice:
+    WEB = 99
+
+
+_plant("merge in order of arrival", _instead(Document, "insert", _arrival_order))
+_plant("the fold counts twice", _instead(Document, "insert", _twice))
+_plant("the last seal wins", _instead(orders, "effective", _last_seal))
+_plant("a removed line stays away", _instead(orders, "draft", _removed_lines_stay_away))
+_plant("unset is forgotten", _instead(view, "registers", _without_unset))
+_plant("tombstone dropped", _dropped("customer.deleted"))
+_plant("a delete by the office is like any", _instead(view, "Origin", _same(_NoOffice)))
+_plant(
+    "stock by last write",
+    _instead(stock, "read", lambda read: lambda *said: list(read(*said))[-1:]),
+)
+_plant(
+    "digests never forget",
+    _instead(SectionTotals, "remove", _same(lambda self, key, state: None)),
+)
+
+
+def _in_floats(content: Any) -> int:
+    places = 0 if content.currency == "JPY" else 2
+    total = sum(round(line.qty_e3 * line.price_e4 / 1e7, places) for line in content.lines)
+    charges = content.shipping_minor + content.fees_minor - content.discount_minor
+    return int(total * 10**places) + int(charges)
+
+
+_plant(
+    "money in floats",
+    _instead(rules, "content_total_minor", _same(_in_floats)),
+    _instead(workload, "content_total_minor", _same(_in_floats)),
+)
+
+# The sink ---------------------------------------------------------------------------------------
+
+
+def _random_ids(_: Any) -> Any:
+    numbers = count()
+    return lambda self, intent: f"random-{next(numbers)}"
+
+
+_plant(
+    "request id at random",
+    _instead(Sink, "_request", _random_ids),
+    _instead(doubt, "next_move", lambda _: lambda one, due_ms: doubt.Next(doubt.Move.SEND, due_ms)),
+)
+_plant("what is in doubt is replaced", _instead(sink_plan, "UNKNOWN_OUTCOME", _same(())))
+_plant(
+    "the sink forgets what stands there",
+    _instead(
+        sink_plan,
+        "decide",
+        lambda decide: (
+            lambda digest, **said: decide(
+                digest, **{**said, "acknowledged_hash": None, "cancelled": False}
+            )
+        ),
+    ),
+)
+_plant(
+    "a cancelled order stays accepted",
+    _instead(
+        sink_plan,
+        "_needed",
+        lambda needed: (
+            lambda digest, *, cancelled, acknowledged_hash: needed(
+                digest, cancelled=False, acknowledged_hash=acknowledged_hash
+            )
+        ),
+    ),
+)
+_plant("no marker in the note", _instead(marker, "append", _same(lambda note, mark, limit: note)))
+_plant(
+    "lines are cut off, not rounded",
+    _instead(
+        estimate,
+        "line_total_minor",
+        _same(lambda qty, price, currency: qty * price // 10 ** (5 if currency == "USD" else 7)),
+    ),
+)

@@ -1,0 +1,125 @@
+"""The swarm: which faults a seed has, how often, and the plan of steps that follows from it.
+
+A plan is data. Each step carries randomness of its own, so a shorter plan replays the rest as it
+was; that is how a failing history is made small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+from unittest import mock
+
+from replica.sync import device_peer, downstream, server_peer
+from tests.simulation.dice import Dice
+
+DAY_MS = 86_400_000
+SKEWS_MS = (
+    0,
+    700,
+    -1_500,
+    5_000,
+    -90_000,
+    3_600_000,
+    -DAY_MS,
+    3 * 365 * DAY_MS,
+    -40 * 365 * DAY_MS,
+)
+
+# What people and networks do all the time, with how often among a hundred steps or so.
+ALWAYS = {"save": 30, "office": 8, "connect": 16, "move": 60, "wait": 6}
+FAULTS = {
+    "drop": 6,  # a socket breaks, frames on the way are lost
+    "hang_up": 4,  # the device leaves; what it sent before may still arrive
+    "stall": 5,  # one direction stops, or both
+    "partition": 2,  # everything stalls, nobody can connect
+    "mend": 5,
+    "slow": 3,  # a device reads nothing for long
+    "lose_hint": 6,
+    "crash_phone": 5,  # between steps
+    "cut_phone": 9,  # inside a commit: before or after it
+    "crash_server": 4,
+    "hand_over": 3,  # the other server takes the devices on
+    "clock_phone": 4,
+    "clock_server": 2,
+    "clone": 2,
+    "restore_phone": 3,
+    "restore_raised": 2,
+    "restore_silent": 2,
+    "revoke": 1,
+    "unknown": 4,
+    "broken": 4,
+    "forbidden": 2,
+    "project": 6,
+    "lose_views": 2,
+    "books": 14,
+    "crash_sink": 5,
+}
+BACKUPS = {
+    "restore_phone": "backup_phone",
+    "restore_raised": "backup_server",
+    "restore_silent": "backup_server",
+}
+BACKUP_WEIGHT = 4
+
+
+class Step(NamedTuple):
+    act: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.act}/{self.seed:x}"
+
+
+class Options(NamedTuple):
+    """What one seed's world is like."""
+
+    phones: int
+    servers: int
+    skews_ms: tuple[int, ...]
+    small_pages: bool
+    faults: tuple[str, ...]
+
+
+class Plan(NamedTuple):
+    seed: int
+    options: Options
+    steps: tuple[Step, ...]
+
+
+def plan(seed: int) -> Plan:
+    """The history that ``seed`` stands for."""
+    dice = Dice(seed)
+    faults = tuple(name for name in FAULTS if dice.chance(35))
+    options = Options(
+        phones=2 + dice.below(3),
+        servers=1 + dice.below(2),
+        skews_ms=tuple(dice.pick(SKEWS_MS) if dice.chance(40) else 0 for _ in range(4)),
+        small_pages=dice.chance(40),
+        faults=faults,
+    )
+    weights = {**ALWAYS, **{name: FAULTS[name] for name in faults}}
+    weights |= {BACKUPS[name]: BACKUP_WEIGHT for name in faults if name in BACKUPS}
+    acts = [name for name, weight in weights.items() for _ in range(weight)]
+    steps = tuple(Step(dice.pick(acts), dice.throw()) for _ in range(30 + dice.below(51)))
+    return Plan(seed, options, steps)
+
+
+@contextmanager
+def bounds(options: Options) -> Iterator[None]:
+    """Small frames and windows, so that a small world has many of them."""
+    if not options.small_pages:
+        yield
+        return
+    with ExitStack() as stack:
+        for module, name, value in (
+            (downstream, "EVENTS_BYTES_TARGET", 400),
+            (downstream, "FRAME_BYTES_MAX", 1_200),
+            (downstream, "UNCONFIRMED_BYTES_MAX", 2_400),
+            (device_peer, "PUSH_EVENTS_MAX", 2),
+            (device_peer, "PUSHES_IN_FLIGHT_MAX", 2),
+            (server_peer, "PROBE_SAMPLES", 1),
+        ):
+            stack.enter_context(mock.patch.object(module, name, value))
+        yield

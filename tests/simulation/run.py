@@ -1,0 +1,257 @@
+"""One seed from beginning to end: faults, then peace, then the audit; and making failures small."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+import msgpack
+
+from replica.device.status import Mode
+from replica.sync.table import State as PeerState
+from tests.simulation import auditor
+from tests.simulation.auditor import demand
+from tests.simulation.books import Sink, estimate_total
+from tests.simulation.dice import Dice
+from tests.simulation.model import Model, check_documents
+from tests.simulation.nemesis import Nemesis, outbox
+from tests.simulation.options import Plan, bounds, plan
+from tests.simulation.phone import Phone
+from tests.simulation.server import ID, shuffled
+
+ROUNDS = 125  # of five seconds each: ten simulated minutes (I-15)
+MOVES = 6_000
+
+
+class Result(NamedTuple):
+    """What came of a plan. ``failure`` is empty when everything held."""
+
+    plan: Plan
+    trace: str
+    struck: Counter[str]
+    failure: str
+    story: tuple[str, ...] = ()
+
+
+def run(one: Plan, *, tell: bool = False) -> Result:
+    """Run a plan. Whatever the product raises, and every broken invariant, is a failure."""
+    with bounds(one.options):
+        world = Nemesis(one, tell=tell)
+        failure = ""
+        try:
+            for step in one.steps:
+                world.step(step)
+            settle(world)
+            audit(world)
+        except Exception as error:  # noqa: BLE001 - anything that escapes is a finding
+            failure = f"{type(error).__name__}: {error}" if str(error) else _where(error)
+        finally:
+            for phone in world.phones:
+                phone.journal.close()
+    return Result(one, world.trace, world.struck, failure, tuple(world.story or ()))
+
+
+def _where(error: Exception) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    at = f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace else ""
+    return f"{type(error).__name__} in {at}"
+
+
+# Peace ------------------------------------------------------------------------------------------
+
+
+def settle(world: Nemesis) -> None:
+    """Faults stop. Within ten minutes everything is exchanged and proved (I-15)."""
+    dice = Dice(world.plan.seed ^ 0x5E771E)
+    world.tell("from here on nothing goes wrong")
+    world.do_mend(dice)
+    world.sink.crash_in, world.sink.books.weather = 0, "fair"
+    for server in world.servers:
+        if not server.up:
+            server.start()
+    for phone in world.phones:
+        phone.fuse.left = 0
+        phone.wish_for_proof()
+    for _ in range(ROUNDS):
+        _meet(world, dice)
+        busy = world.run_sink(dice)
+        if not busy and all(_at_rest(world, phone) for phone in world.phones):
+            return
+        world._pass_time(5_000)
+    unequal = [
+        one.name for one in world.phones if one.report.proved and not one.report.proved.equal
+    ]
+    demand(not unequal, f"I-10: the digests of {unequal} stay unequal")
+    waiting = [phone.name for phone in world.phones if not _at_rest(world, phone)]
+    states = [_standing(world, phone) for phone in world.phones]
+    demand(holds=False, text=f"I-15: {waiting or 'the sink'} did not come to rest: {states}")
+
+
+def _meet(world: Nemesis, dice: Dice) -> None:
+    for phone in world.phones:
+        world.connect(phone, dice)
+    for wire in world.wires:
+        if wire.peer.state is PeerState.LIVE:
+            hinted = wire.peer.hint(world.log.head(ID).position, world._server_ms(wire))
+            world._server_says(wire, hinted)
+    for _ in range(MOVES):
+        if not world.move(dice):
+            break
+    else:
+        demand(holds=False, text="I-15: the world does not come to rest")
+    for phone in world.phones:
+        met = world.wire_of(phone)
+        if phone.report.proved is not None and not _at_rest(world, phone):
+            phone.wish_for_proof()
+        if met is not None and phone.report.proof is not None:
+            world._device_says(met, phone.prove)
+    world.wires = [wire for wire in world.wires if not wire.over]
+
+
+def _at_rest(world: Nemesis, phone: Phone) -> bool:
+    if phone.revoked:
+        return phone.report.mode is Mode.REVOKED
+    level = phone.holding.level()
+    proved = phone.report.proved
+    return (
+        level.pending == 0
+        and level.cursor == world.log.head(ID).position
+        and proved is not None
+        and proved.equal
+        and proved.position == level.cursor
+    )
+
+
+def _standing(world: Nemesis, phone: Phone) -> str:
+    level, head = phone.holding.level(), world.log.head(ID).position
+    return (
+        f"{phone.name} {phone.report.mode} cursor {level.cursor} of {head}, pending"
+        f" {level.pending}, reach {level.answered_through}, proved {phone.report.proved}"
+    )
+
+
+# The audit --------------------------------------------------------------------------------------
+
+
+def audit(world: Nemesis) -> None:
+    rows = auditor.read_log(world.log)
+    auditor.check_log(rows, world.log)
+    held: Counter[str] = Counter()
+    for phone in world.phones:
+        if phone.revoked:
+            held.update(auditor.said_key(*said) for said in outbox(phone).values())
+            if world.struck["restore_raised"] or world.struck["restore_silent"]:
+                world.notebook.acked -= outbox(phone).keys()  # cannot be offered again
+    auditor.check_saved(rows, world.log, world.notebook, held)
+    if not (world.restored or world.copied):  # else what they wait for may be forgotten, or renamed
+        auditor.check_dependants(rows, world.notebook)
+    if (
+        not world.struck["clock_forward"]
+        + world.struck["clock_back"]
+        + world.struck["clock_server"]
+    ):
+        auditor.check_moments(rows, world.notebook)
+    model = Model(rows)
+    world.views.catch_up()
+    check_documents(model, world.views.documents)
+    _check_views(world)
+    for phone in world.phones:
+        if not phone.revoked:
+            _check_phone(world, phone, model, rows)
+    _check_sink(world, model, world.sink)
+
+
+def _check_views(world: Nemesis) -> None:
+    """Incremental equals rebuilt, in any order and with repetitions (I-3, I-11)."""
+    segments = [segment for _, _, segment in world.log.state.segments]
+    again = shuffled(segments, Dice(world.plan.seed ^ 0xA6A1))
+    for key, document in world.views.documents.items():
+        demand(again[key].encode() == document.encode(), f"I-11: {key.type} {key.id} differs")
+    rows = world.views.rows
+    world.views.drop()
+    for segment in segments:
+        world.views.take(segment)
+    demand(rows == world.views.rows, "I-11: rows differ from those made at once")
+
+
+def _check_phone(world: Nemesis, phone: Phone, model: Model, rows: Sequence[auditor.Row]) -> None:
+    name = phone.name
+    proved = phone.report.proved
+    demand(proved is not None and proved.equal, f"I-10: the proof of {name} says unequal")
+    for key, document in world.views.documents.items():
+        shown = phone.journal.document(*key)
+        demand(shown == document.encode(), f"I-10: {key.type} {key.id} differs on {name}")
+    sections = list(world.views.totals.sections())
+    demand(list(phone.holding.base.sections()) == sections, f"I-10: the totals of {name} differ")
+    placed = {row.id: row for row in rows}
+    for data, state, position, stamp, code in phone.journal._sql.execute(
+        "SELECT o.event, a.state, a.position, a.stamp, a.code FROM outbox o"
+        " LEFT JOIN answer a ON a.n = o.n"
+    ).fetchall():
+        demand(state is not None, f"I-15: {name} holds an event without a verdict")
+        if state == 1:
+            row = placed.get(sha256(data).digest())
+            demand(row is not None, f"I-1: {name} was told that an event is in the log")
+            assert row is not None
+            demand(row.position == position, f"I-3: {name} was told another position")
+            demand(row.stamp == (stamp or row.raw), f"P18: {name} keeps another time")
+        elif state in (2, 3):
+            demand(code, f"I-19: {name} was not told why")
+    for product in sorted(model.ids("stock", "product")):
+        meant = model.on_hand_e3(product)
+        if not phone.journal.aside():
+            demand(phone.holding.on_hand_e3(product) == meant, f"CON-09: {product} on {name}")
+
+
+def _check_sink(world: Nemesis, model: Model, sink: Sink) -> None:
+    """One document there for each sealed here, with its total; nothing else (I-24)."""
+    marks = Counter(msgpack.packb(auditor.marked(row)) for row in sink.books.rows.values())
+    demand(all(count == 1 for count in marks.values()), "I-24: two estimates for one document")
+    for order in sorted(model.ids("order", "order")):
+        content = model.content(order)
+        rows = sink.books.find("order", order)
+        if content is None or (model.state(order) == "cancelled" and not rows):
+            continue
+        if content["currency"] != "USD":
+            continue
+        demand(len(rows) == 1, f"I-24: {len(rows)} estimates for {order}")
+        rejected = rows[0]["TxnStatus"] == "Rejected"
+        demand(rejected == (model.state(order) == "cancelled"), f"I-24: the state of {order}")
+        if not rejected:
+            cents = estimate_total(rows[0]) * 100
+            demand(cents == content["total_minor"], f"I-24: {order} is {cents} cents there")
+
+
+# Small histories --------------------------------------------------------------------------------
+
+
+def shrink(found: Result) -> Result:
+    """The shortest plan near ``found`` that fails for the same reason: steps left out in halves,
+    then quarters, then one by one."""
+    best = found
+    size = max(len(found.plan.steps) // 2, 1)
+    while True:
+        at, gained = 0, False
+        while at < len(best.plan.steps):
+            steps = best.plan.steps[:at] + best.plan.steps[at + size :]
+            tried = run(best.plan._replace(steps=steps))
+            if _same(tried.failure, found.failure):
+                best, gained = tried, True
+            else:
+                at += size
+        if size == 1 and not gained:
+            return run(best.plan, tell=True)
+        size = max(size // 2, 1)
+
+
+def _same(one: str, other: str) -> bool:
+    """Failures are told apart by their type and the invariant that they name."""
+    return bool(one) and one.split(":")[:2] == other.split(":")[:2]
+
+
+def run_seed(seed: int) -> Result:
+    return run(plan(seed))

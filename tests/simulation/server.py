@@ -1,0 +1,196 @@
+"""A server: connections, the door's edge, writers of its own, and read models over a shared log.
+
+Jobs that wait for the disk are done one by one, in any order, by whoever moves the world. Two
+servers may share one log, each with its own connections; a crash takes what was in memory.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from typing import Any
+
+from replica.crdt.digest import SectionTotals
+from replica.crdt.documents import DocKey, Document
+from replica.crdt.fold import fold, touched
+from replica.errors import Revoked
+from replica.events.event import AccountId, DeviceId, Position
+from replica.events.kinds import encode_payload
+from replica.events.payloads import Payload
+from replica.events.ports import DeviceHead
+from replica.events.record import Origin, Segment, records
+from replica.ingest import Admitted, Context, Fact, admit, through, write
+from replica.projections.rows import Place, rows_of, seal_of
+from replica.projections.tables import SEALED
+from replica.sync import effects as e
+from replica.sync.heads import head_in, next_epoch
+from replica.sync.messages import SectionDigest
+from replica.sync.server_peer import ServerPeer
+from replica.sync.table import State
+from tests.simulation.dice import Dice
+from tests.simulation.disk import ACCOUNT, DiskLog
+from tests.simulation.phone import Phone
+
+ID = AccountId(ACCOUNT)
+Item = bytes | e.Close
+_NOWHERE = Place(0, 0, "")
+
+
+class Wire:
+    """One socket: both directions in order, each with its own delays; it may stall or break."""
+
+    def __init__(self, phone: Phone, server: Server) -> None:
+        self.phone, self.server = phone, server
+        self.session = phone.session  # set by connect()
+        self.peer = ServerPeer()
+        self.up: deque[tuple[int, Item]] = deque()
+        self.down: deque[tuple[int, Item]] = deque()
+        self.jobs: list[e.Effect] = []
+        self.stalled: set[str] = set()
+        self.heads: Sequence[DeviceHead] = ()
+        self.head: DeviceHead | None = None
+        self.pushes: dict[int, list[bytes]] = {}
+
+    @property
+    def device_open(self) -> bool:
+        """Whether the device still holds this socket."""
+        return self.phone.session is self.session and self.phone.online
+
+    @property
+    def server_open(self) -> bool:
+        return self.peer.state is not State.CLOSED
+
+    @property
+    def over(self) -> bool:
+        return not (self.device_open or self.server_open or self.jobs)
+
+
+class Views:
+    """Documents, totals and rows: an incremental fold with its checkpoint."""
+
+    def __init__(self, log: DiskLog) -> None:
+        self._log = log
+        self.drop()
+
+    def drop(self) -> None:
+        self.documents: dict[DocKey, Document] = {}
+        self.rows: dict[DocKey, Any] = {}
+        self.totals = SectionTotals()
+        self.position, self.chain = Position(0), bytes(32)
+
+    def check(self) -> None:
+        """Rows of another history are worth nothing."""
+        if self._log.chain_at(ID, self.position) != self.chain:
+            self.drop()
+
+    def catch_up(self, through_position: int | None = None) -> None:
+        while page := self._log.read(ID, self.position, 2_000):
+            for segment in page:
+                if through_position is not None and segment.last > through_position:
+                    return
+                self.take(segment)
+
+    def take(self, segment: Segment) -> None:
+        changed: dict[DocKey, bytes | None] = {}
+        for _, record in records(segment):
+            before = {key: document.encode() for key, document in self._touched(record.event)}
+            for key in fold(self.documents, record):
+                changed.setdefault(key, before.get(key))
+        for key, state in changed.items():
+            document = self.documents[key]
+            self.totals.replace(key, state, document.encode())
+            seal = seal_of(document) if key.type in SEALED else None
+            self.rows[key] = rows_of(ACCOUNT, document, seal, _NOWHERE)
+        self.position, self.chain = segment.last, segment.chain
+
+    def _touched(self, event: Any) -> Iterable[tuple[DocKey, Document]]:
+        return [(key, self.documents[key]) for key in touched(event) if key in self.documents]
+
+
+class Server:
+    """One server process over ``log``; ``skew_ms`` is how wrong its own clock is."""
+
+    def __init__(self, name: str, log: DiskLog, views: Views) -> None:
+        self.name = name
+        self.log, self.views = log, views
+        self.skew_ms = 0
+        self.up = True
+        self.quarantined = log.quarantined
+
+    def start(self) -> None:
+        self.up = True
+        self.quarantined = self.log.quarantined
+        self.views.check()
+
+    def standing(self, wire: Wire, session: bytes, revoked: bool) -> e.Standing:
+        hello = wire.peer.hello
+        assert hello is not None
+        if revoked:
+            raise Revoked("this device was taken out by the office")
+        wire.heads = self.log.device_heads(ID, DeviceId(hello.device))
+        wire.head = head_in(wire.heads, hello.epoch)
+        return e.Standing(
+            device_heads=wire.heads,
+            head=self.log.head(ID),
+            chain_at_cursor=self.log.chain_at(ID, Position(hello.cursor)),
+            session=session,
+        )
+
+    def admit(self, wire: Wire, effect: e.Append) -> Admitted:
+        """A device's push through the door, as ``replica.server.door`` does it."""
+        hello = wire.peer.hello
+        assert hello is not None
+        assert wire.head is not None
+        context = Context(
+            ID,
+            DeviceId(hello.device),
+            hello.epoch,
+            Origin.DEVICE,
+            next_epoch(wire.heads, hello.epoch),
+            effect.offset_ms,
+            effect.received_ms,
+            self.log.quarantined,
+        )
+        routine = admit(context, wire.head, effect.first_seq, effect.events)
+        admitted = through(self.log, routine)
+        wire.head = admitted.head
+        return admitted
+
+    def write(
+        self, writer: str, origin: Origin, payloads: Sequence[Payload], now_ms: int
+    ) -> Admitted:
+        """Payloads of a writer inside the server, all or none."""
+        facts = [Fact(*encode_payload(payload)) for payload in payloads]
+        return self.write_facts(writer, origin, facts, now_ms)
+
+    def write_facts(
+        self, writer: str, origin: Origin, facts: Sequence[Fact], now_ms: int
+    ) -> Admitted:
+        device = local_device(writer)
+        heads = self.log.device_heads(ID, device)
+        context = Context(
+            ID, device, 1, origin, next_epoch(heads, 1), 0, now_ms, self.log.quarantined
+        )
+        return through(self.log, write(context, head_in(heads, 1), facts))
+
+    def digest(self) -> tuple[int, list[SectionDigest]]:
+        self.views.catch_up()
+        return self.views.position, [SectionDigest(*one) for one in self.views.totals.sections()]
+
+
+def local_device(writer: str) -> DeviceId:
+    return DeviceId(sha256(writer.encode()).digest()[:16])
+
+
+def shuffled(segments: Sequence[Segment], dice: Dice) -> dict[DocKey, Document]:
+    """The documents of ``segments``, folded in any order and some of them twice."""
+    found = [record for segment in segments for _, record in records(segment)]
+    found += [record for record in found if dice.chance(20)]
+    for at in range(len(found) - 1, 0, -1):
+        other = dice.below(at + 1)
+        found[at], found[other] = found[other], found[at]
+    documents: dict[DocKey, Document] = {}
+    for record in found:
+        fold(documents, record)
+    return documents
