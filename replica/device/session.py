@@ -212,6 +212,10 @@ class Session:
                 self._holding.proved(self._wall_ms())
             with self._holding.lock:
                 self._report.proof, self._report.proved = None, found
+            if not found.equal:
+                # Meeting anew shows what is wrong: a copy of this device that writes elsewhere is
+                # found by the ends of the chains (wire-protocol.md §6).
+                self._perform(self._peer.close("closed", "the digests differ; meeting anew"))
 
 
 async def _rings(bell: asyncio.Event, within_s: float) -> bool:
