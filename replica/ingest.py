@@ -43,10 +43,11 @@ from replica.events.event import (
     Event,
     check_event,
     decode_event,
+    decode_events,
     device_node,
     encode_event,
 )
-from replica.events.kinds import CATALOGUE, decode_payload
+from replica.events.kinds import ANYBODY, CATALOGUE, REGISTRY, decode_payload
 from replica.events.ports import (
     Appended,
     AppendRequest,
@@ -256,10 +257,60 @@ def compose(context: Context, head: DeviceHead, facts: Sequence[Fact]) -> list[b
 
 
 def judge(context: Context, head: DeviceHead, events: Sequence[bytes]) -> Judged:
-    """Decide events that come right after ``head``, each decoded and hashed once.
+    """Decide events that come right after ``head``, each hashed once.
 
     Stops where an event does not continue the chain; ``error`` is then set.
     """
+    return judge_together(context, head, events) or judge_each(context, head, events)
+
+
+def judge_together(context: Context, head: DeviceHead, events: Sequence[bytes]) -> Judged | None:
+    """What :func:`judge_each` decides when every event is accepted as it is, which is nearly
+    always so; None when one of them needs a look of its own.
+
+    Passes over all events instead of all questions for one event: two thirds of the time.
+    """
+    if not events:
+        return None
+    try:
+        decoded = decode_events(events)
+        REGISTRY.check_all(decoded)
+    except PeerError:
+        return None
+    me = (context.account, context.device, context.epoch)
+    ids = [sha256(data).digest() for data in events]
+    seq, prev, stamp = head.seq, head.hash, head.stamp
+    for event, identity in zip(decoded, ids, strict=True):
+        seq += 1
+        if event.seq != seq or event.prev != prev or event.stamp <= stamp:
+            return None
+        if (event.account, event.device, event.epoch) != me:
+            return None
+        if event.deps and any(dep in context.quarantined for dep in event.deps):
+            return None
+        prev, stamp = identity, event.stamp
+    if stamp > standing_until(offset_ms=context.offset_ms, received_ms=context.received_ms):
+        return None
+    if any(context.origin not in ORIGINS.get(name, ANYBODY) for name in {e.kind for e in decoded}):
+        return None
+    request = AppendRequest(
+        account=context.account,
+        device=context.device,
+        epoch=context.epoch,
+        origin=context.origin,
+        received_ms=context.received_ms,
+        before=head,
+        after=DeviceHead(context.epoch, seq, prev, stamp),
+        ids=tuple(ids),
+        first_seq=head.seq + 1,
+        last_seq=seq,
+        records=b"".join([encode_record(data, None, 0) for data in events]),
+    )
+    return Judged(request, (Run(Outcome.ACCEPTED, len(events), "", ""),), (), None)
+
+
+def judge_each(context: Context, head: DeviceHead, events: Sequence[bytes]) -> Judged:
+    """Decide one event after the other, whatever they are."""
     bench = _Bench(context, head)
     error = None
     for data in events:

@@ -40,6 +40,8 @@ from replica.ingest import (
     admit,
     compose,
     judge,
+    judge_each,
+    judge_together,
     recall,
     through,
     write,
@@ -236,6 +238,51 @@ def test_each_origin_may_write_its_own_kinds() -> None:
     log, sink = MemoryLog(), CONTEXT._replace(origin=Origin.SINK)
     events = chained(fact(OrderEstimated("o", "qbo", "1", "1", 5)))
     assert outcomes(take(log, events, context=sink)) == [Outcome.ACCEPTED]
+
+
+# Together
+
+
+PARTS: tuple[Fact | bytes, ...] = (
+    GOOD_ORDER,
+    deleted("a"),
+    deleted("b", b"\x01" * 32),
+    Fact("order.teleported", 1, b"\xc1"),
+    WRONG_TOTAL,
+    Fact("customer.deleted", 1, b"\xc1"),
+    fact(OrderEstimated("o", "qbo", "1", "1", 5)),
+    b"no event",
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    parts=st.lists(st.sampled_from(PARTS), min_size=1, max_size=6),
+    ahead_ms=st.sampled_from([0, -YEAR_MS, 2 * CLOCK_AHEAD_MS_MAX]),
+    offset_ms=st.sampled_from([0, 1_999, 5_000]),
+    held=st.booleans(),
+    torn=st.integers(0, 8),
+)
+def test_deciding_together_decides_the_same(
+    *, parts: list[Fact | bytes], ahead_ms: int, offset_ms: int, held: bool, torn: int
+) -> None:
+    """Events taken in passes over all get what they get one by one, or are left to that."""
+    events = chained(*parts, context=CONTEXT._replace(received_ms=NOW + ahead_ms))
+    if torn < len(events):
+        del events[torn]
+    held_ids = {b"\x01" * 32} if held else frozenset()
+    context = CONTEXT._replace(offset_ms=offset_ms, quarantined=held_ids)
+    together, each = judge(context, START, events), judge_each(context, START, events)
+    assert together._replace(error=None) == each._replace(error=None)
+    assert str(together.error) == str(each.error)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from(PARTS[:4]), min_size=1, max_size=6))
+def test_sound_events_are_decided_together(parts: list[Fact | bytes]) -> None:
+    """The usual case takes the quick way, unknown kinds and dependencies included."""
+    events = chained(*parts)
+    assert judge_together(CONTEXT, START, events) == judge_each(CONTEXT, START, events)
 
 
 # Time

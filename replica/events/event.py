@@ -12,6 +12,7 @@ for bit (reliability I-13).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Annotated, Final, Literal, NewType
 
@@ -89,18 +90,41 @@ def decode_event(data: bytes) -> Event:
         event = _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Malformed(f"not an event: {error}") from error
-    if event.stamp[8:] != event.device[8:]:
-        raise Malformed("the stamp's node is not the last eight bytes of the device id")
-    if not event.kind.isascii():
-        raise Malformed("kind is ASCII")
+    _check_between(event)
     if _encoder.encode(event) != data:
         raise Malformed("event bytes are not canonical")
     return event
 
 
+def decode_events(data: Sequence[bytes]) -> list[Event]:
+    """:func:`decode_event` of every one, in passes over all of them: half the time of one by one.
+
+    Raises when any of them does not pass, without saying which.
+    """
+    if any(len(one) > EVENT_BYTES_MAX for one in data):
+        raise TooLarge("event bytes", limit=EVENT_BYTES_MAX, actual=max(map(len, data)))
+    try:
+        events = list(map(_decoder.decode, data))
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise Malformed(f"not an event: {error}") from error
+    for event in events:
+        _check_between(event)
+    if list(map(_encoder.encode, events)) != list(data):
+        raise Malformed("event bytes are not canonical")
+    return events
+
+
 def check_event(event: Event) -> None:
     """Raise unless every envelope field has its documented shape (§2); for authors."""
     decode_event(encode_event(event))
+
+
+def _check_between(event: Event) -> None:
+    """What the types of the fields do not say."""
+    if event.stamp[8:] != event.device[8:]:
+        raise Malformed("the stamp's node is not the last eight bytes of the device id")
+    if not event.kind.isascii():
+        raise Malformed("kind is ASCII")
 
 
 def event_stamp(event: Event) -> Stamp:

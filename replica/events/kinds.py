@@ -51,6 +51,18 @@ class Kind:
     def decoder(self) -> msgspec.msgpack.Decoder[Payload]:
         return msgspec.msgpack.Decoder(self.struct)
 
+    def check_bodies(self, bodies: list[bytes]) -> None:
+        """Raise ``Malformed`` unless every one of ``bodies`` is canonical and keeps the rules."""
+        try:
+            payloads = list(map(self.decoder.decode, bodies))
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            raise Malformed(f"{self.name}: {error}") from error
+        # Equal bytes prove sorted unique keys, shortest integers, absent defaults, no floats.
+        if list(map(_encoder.encode, payloads)) != bodies:
+            raise Malformed(f"{self.name}: the payload is not in canonical form")
+        for payload in payloads:
+            self.check(payload)
+
 
 _encoder = msgspec.msgpack.Encoder(order="sorted")
 
@@ -99,6 +111,18 @@ class Registry:
             raise Malformed(f"{kind.name}: the payload is not in canonical form")
         kind.check(payload)
         return payload if kind is self.newest[kind.name] else self._upcast(kind, payload)
+
+    def check_all(self, events: Iterable[Event]) -> None:
+        """:meth:`decode` of every one, kind by kind in passes over all, with nothing given back.
+
+        Raises when any of them does not pass, without saying which.
+        """
+        payloads: dict[tuple[str, int], list[bytes]] = {}
+        for event in events:
+            payloads.setdefault((event.kind, event.version), []).append(event.payload)
+        for key, bodies in payloads.items():
+            if (kind := self.kinds.get(key)) is not None:
+                kind.check_bodies(bodies)
 
     def read(self, name: str, body: bytes) -> Any:
         """The newest struct of kind ``name`` from bytes that were checked before."""

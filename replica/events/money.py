@@ -19,6 +19,10 @@ _DIGITS = {
 }
 # A quantity counts thousandths and a price ten-thousandths: together 10**7 per major unit.
 _SCALE_DIGITS = 7
+_DIVISORS: dict[str, int] = {
+    currency: 10 ** (_SCALE_DIGITS - digits) for currency, digits in _DIGITS.items()
+}
+_DIVISOR_DEFAULT: int = 10 ** (_SCALE_DIGITS - _DIGITS_DEFAULT)
 
 
 def minor_digits(currency: str) -> int:
@@ -27,6 +31,11 @@ def minor_digits(currency: str) -> int:
     A code this table does not know counts as two places, so a new currency never stops an order.
     """
     return _DIGITS.get(currency, _DIGITS_DEFAULT)
+
+
+def _divisor(currency: str) -> int:
+    """What a quantity in thousandths times a price in ten-thousandths is of one minor unit."""
+    return _DIVISORS.get(currency, _DIVISOR_DEFAULT)
 
 
 def divide_rounding(numerator: int, divisor: int) -> int:
@@ -38,12 +47,12 @@ def divide_rounding(numerator: int, divisor: int) -> int:
 
 def line_total_minor(qty_e3: int, price_e4: int, currency: str) -> int:
     """One line's amount in minor units: thousandths times ten-thousandths, rounded once."""
-    return divide_rounding(qty_e3 * price_e4, 10 ** (_SCALE_DIGITS - minor_digits(currency)))
+    return divide_rounding(qty_e3 * price_e4, _divisor(currency))
 
 
 def content_total_minor(content: Content) -> int:
     """The total before tax: rounded lines plus shipping and fees, less the discount (OFF-25)."""
-    divisor = 10 ** (_SCALE_DIGITS - minor_digits(content.currency))
+    divisor = _divisor(content.currency)
     total_minor = content.shipping_minor + content.fees_minor - content.discount_minor
     for line in content.lines:
         total_minor += divide_rounding(line.qty_e3 * line.price_e4, divisor)

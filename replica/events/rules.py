@@ -15,7 +15,6 @@ from operator import attrgetter
 from string import ascii_letters, digits
 
 from msgspec import UNSET
-from msgspec.structs import astuple
 
 from replica.errors import Malformed
 from replica.events.money import content_total_minor
@@ -98,7 +97,7 @@ def _is_day(text: str) -> bool:
         return False
 
 
-def _check_content(content: Content) -> tuple[int, ...]:
+def _check_content(content: Content) -> list[int]:
     """What holds for every sealed document; gives the quantities of its lines in thousandths."""
     if not _is_day(content.date):
         raise Malformed(f"content.date: {content.date} is not a day of the calendar")
@@ -107,29 +106,41 @@ def _check_content(content: Content) -> tuple[int, ...]:
     currency = content.currency
     if not (currency.isascii() and currency.isalpha() and currency.isupper()):
         raise Malformed("content.currency: three letters A-Z")
-    # All lines at once, column by column: a loop over them would cost more than decoding them.
-    ids, products, quantities_e3, _, texts = zip(*map(astuple, content.lines), strict=True)
-    _check_characters(content, (*ids, *products, content.customer), texts)
-    if len(set(ids)) != len(ids):
+    ids, texts = [content.customer], [content.memo, content.note]
+    line_ids: set[str] = set()
+    quantities_e3: list[int] = []
+    for line in content.lines:
+        line_ids.add(line.id)
+        ids += (line.id, line.product)
+        texts.append(line.text)
+        quantities_e3.append(line.qty_e3)
+    if len(line_ids) != len(content.lines):
         raise Malformed("content.lines: two lines have the same id")
+    _check_ids(ids)
+    _check_names(content)
+    if "\0" in "".join(texts):
+        raise Malformed("content.memo, content.note, content.lines: a text holds NUL")
     total_minor = content_total_minor(content)
     if content.total_minor != total_minor:
         raise Malformed(f"content.total_minor: the lines give {total_minor} (reliability I-27)")
     return quantities_e3
 
 
-def _check_characters(content: Content, ids: Sequence[str], texts: Sequence[str]) -> None:
-    """What the patterns of other types check value by value, at once for all values of a kind."""
+def _check_ids(ids: Sequence[str]) -> None:
+    """What the pattern of an id says, for the customer and all lines at once."""
     joined = "\n".join(ids)
     if joined.count("\n") != len(ids) - 1 or joined.encode().translate(None, _ID_CHARS):
         raise Malformed(
             "content.customer, content.lines: an id has a character outside A-Z a-z 0-9 . _ : -"
         )
+
+
+def _check_names(content: Content) -> None:
+    """What the pattern of a name says. Printable text holds no control character, so only other
+    text is worth a closer look."""
     names = _names_of(content)
-    # Printable texts hold no control character; only others are worth a closer look.
-    if not "".join(names).isprintable():
-        for name, value in zip(_NAMES, names, strict=True):
-            if _control(value):
-                raise Malformed(f"content.{name.rstrip('_')}: no line breaks or control characters")
-    if "\0" in "".join((content.memo, content.note, *texts)):
-        raise Malformed("content.memo, content.note, content.lines: a text holds NUL")
+    if "".join(names).isprintable():
+        return
+    for name, value in zip(_NAMES, names, strict=True):
+        if _control(value):
+            raise Malformed(f"content.{name.rstrip('_')}: no line breaks or control characters")
