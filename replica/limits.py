@@ -235,6 +235,8 @@ PROJECTION_STEP_BYTES_MAX = 2_097_152
 PROJECTION_KEYS_MAX = 5_000
 # Characters kept of an error that a poison record raised.
 PROJECTION_ERROR_CHARS_MAX = 500
+# Events of one explanation whose times are looked up in the log, a few reads each.
+WHY_EVENTS_MAX = 200
 PAGE_ROWS_MAX = 200
 
 # History ---------------------------------------------------------------------------------------
