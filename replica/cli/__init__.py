@@ -26,6 +26,7 @@ VERBS = {
     "queue": "What waits to be sent, in sending order",
     "serve": "Run the server",
     "user": "Add users of the main app",
+    "why": "Explain why a field has its value",
 }
 
 

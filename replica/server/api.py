@@ -45,6 +45,7 @@ from replica.server.door import WEB
 from replica.server.runs import Run
 from replica.server.runtime import Runtime
 from replica.server.stores import PASSWORD_BYTES, new_user
+from replica.server.why import why
 from replica.store.access import Role
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
@@ -102,6 +103,7 @@ class Api:
             ("GET", "/customers/{id}", self.customer, see),
             ("GET", "/products", self.products, see),
             ("GET", "/conflicts", self.conflicts, see),
+            ("GET", "/why/{type}/{id}", self.why, see),
             ("GET", "/quarantine", self.quarantine, see),
             ("GET", "/sections", self.sections, see),
             ("GET", "/queue", self.queue, see),
@@ -203,6 +205,11 @@ class Api:
 
     async def conflicts(self, request: Request, who: Principal) -> Any:
         return await self._page(request, (str, str, int), queries.conflicts_page, who.account)
+
+    async def why(self, request: Request, who: Principal) -> Any:
+        asked = request.path_params
+        key = DocKey(asked["type"], asked["id"])
+        return await why(self._runtime, who.account, key, request.query_params.get("field", ""))
 
     async def quarantine(self, _: Request, who: Principal) -> Any:
         database = self._runtime.stores.database

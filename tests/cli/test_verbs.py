@@ -188,3 +188,25 @@ def _failed(cli: Cli, *arguments: str, code: int = 1) -> str:
     """The message of a verb that must fail."""
     assert cli(*arguments, code=code) == ""
     return cli.said
+
+
+def test_why_explains_a_field(cli: Cli, data: Path) -> None:
+    """Winner and loser with the rule and all times, as JSON and as a table, without a server;
+    what is no record or is unknown is told (CON-10)."""
+    world = World(data)
+    company = world.company()
+    world.write(company, customer(1, "Acme"), customer(1, "Acme Ltd"))
+    world.stop()
+    (name,) = cli.json("why", "customer/c-1", "name")["fields"]
+    assert (name["value"], name["rule"]) == ("Acme Ltd", "newer value wins")
+    assert [said["value"] for said in name["losers"]] == ["Acme"]
+    assert all(said["received_ms"] for said in name["winners"] + name["losers"])
+    header, winner, _ = cli("why", "customer/c-1", "name").splitlines()
+    assert "merge time" in header
+    assert "Acme Ltd" in winner
+    assert cli.said == "name: newer value wins\n"
+    assert "exists" in cli("why", "customer/c-1")
+    cli("why", "c-1", code=2)
+    assert "type/id" in cli.said
+    cli("why", "customer/nobody", code=1)
+    assert "nobody" in cli.said

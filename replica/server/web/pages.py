@@ -45,6 +45,8 @@ from replica.server.web import run_views, views
 from replica.server.web.forms import customer_change
 from replica.server.web.frame import Entry, Files, Frame, Shell, address, links, sync_mark
 from replica.server.web.marks import ORDER_MARKS
+from replica.server.web.why_views import why_page
+from replica.server.why import why
 from replica.sink import QueueRow
 
 QUEUE_ROWS_SHOWN = 200
@@ -72,6 +74,7 @@ class Pages:
             ("/customers/{id}", self.customer),
             ("/products", self.products),
             ("/conflicts", self.conflicts),
+            ("/why/{type}/{id}", self.why),
             ("/sync", self.sync),
             ("/live", self.live),
         )
@@ -383,6 +386,11 @@ class Pages:
             kept=[views.kept_row(row, names) for row in kept],
             page=links("/conflicts", {}, after, encode_key(page.after)),
         )
+
+    async def why(self, request: Request, who: Principal) -> Response:
+        asked, field = request.path_params, request.query_params.get("field", "")
+        found = await why(self._runtime, who.account, DocKey(asked["type"], asked["id"]), field)
+        return await self._page(request, who, "why.html", why=why_page(found, field))
 
     async def sync(self, request: Request, who: Principal) -> Response:
         run = self._runtime.sync_now.current(who.account)
