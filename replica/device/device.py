@@ -6,6 +6,7 @@ and visible to the next read. Syncing happens beside it and never in the way of 
 
 from __future__ import annotations
 
+import builtins
 import os
 import threading
 import time
@@ -19,6 +20,7 @@ from replica.crdt.digest import SectionTotal
 from replica.crdt.documents import DocKey
 from replica.crdt.fold import touched
 from replica.crdt.view import view
+from replica.crdt.why import explain, why_values
 from replica.device.drafts import Draft, SaleType, Sealed, document_number, sale_payload
 from replica.device.enrolment import enrol
 from replica.device.holding import FIRST_EPOCH, Holding
@@ -220,6 +222,12 @@ class Device:
             found = view(document)
             if found.get("exists", True):
                 yield found
+
+    def why(self, type: str, id: str, field: str = "") -> builtins.list[dict[str, Any]]:  # noqa: A002
+        """Why a field has its value (:mod:`replica.crdt.why`): winners, losers, the rule; every
+        field when ``field`` is empty. Times of receipt are in the server's log."""
+        document = self._holding.document(DocKey(type, id))
+        return [] if document is None else [why_values(one) for one in explain(document, field)]
 
     def on_hand(self, product: str) -> int:
         """Stock in thousandths as this device knows it, its own unsent sales taken off (OFF-13)."""

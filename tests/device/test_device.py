@@ -86,6 +86,18 @@ def test_lists_leave_out_what_was_deleted(tmp_path: Path) -> None:
         assert device.get("customer", "c-9") is None
 
 
+def test_a_device_explains_what_it_shows(tmp_path: Path) -> None:
+    """Why a field is so, unsent work included: winner, loser and rule (CON-10)."""
+    with opened(tmp_path) as device:
+        first, second = device.append(customer(1, "Ana"), customer(1, "Anna"))
+        (name,) = device.why("customer", "c-1", "name")
+        assert (name["value"], name["rule"]) == ("Anna", "newer value wins")
+        assert [said["event"] for said in name["winners"]] == [second.hex()]
+        assert [said["event"] for said in name["losers"]] == [first.hex()]
+        assert len(device.why("customer", "c-1")) > 1
+        assert device.why("customer", "c-9") == []
+
+
 def test_list_goes_on_over_pages_while_work_is_done(tmp_path: Path) -> None:
     """A long list is read in pages and appending meanwhile is no obstacle (SYN-28)."""
     with opened(tmp_path) as device:
