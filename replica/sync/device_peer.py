@@ -159,6 +159,12 @@ class DevicePeer(Peer):
         if place.log_id and not (known and welcome.resume_after == place.cursor):
             self._answered_through = 0
             self._emit(Reset(welcome.log_id, welcome.generation, welcome.device_seq))
+        elif place.log_id and welcome.device_seq < place.answered_seq:
+            # The log went back and our cursor lies in what is left. It will decide again on what
+            # it forgot, so the first decisions have to go, and with them the documents (§6).
+            self._emit(Reset(welcome.log_id, welcome.generation, welcome.device_seq))
+            self._say_goodbye("closed", "the log went back; fetching it from the beginning")
+            return
         self._emit(Welcomed(welcome))
         self._received_through = self._applied = welcome.resume_after
         # A server that forgot is told again; one that answered in vain answers again (§6).

@@ -57,3 +57,29 @@ def test_a_copy_at_another_server_is_found_by_its_proof() -> None:
     settle(world)
     audit(world)
     assert copy.journal.head.epoch == 2
+
+
+def test_a_server_that_forgot_silently_decides_anew() -> None:
+    """The log went back below an answered event without saying so, and the device's cursor lies in
+    what is left: it lets go of the first answer before it offers the event again, so that the time
+    decided first does not stay beside the second (I-10, pitfalls P18, P35)."""
+    world = world_of(phones=2)
+    phone, other = world.phones
+    phone.skew_ms = -90_000
+    connect(world, other)
+    save(world, other, "w1")
+    world.do_backup_server(Dice(0))
+    connect(world, phone)
+    payload_of = StockMoved("p-1", 2_000, "w2")
+    phone.save(payload_of)
+    kind, _, body = encode_payload(payload_of)
+    world.notebook.note(kind, body, sure=True)
+    world._ring(phone)
+    while phone.journal.pending_count:
+        assert world.move(Dice(world.now_ms))
+    phone.hang_up()
+    assert phone.journal.place.cursor == 1
+    world.do_restore_silent(Dice(0))
+    phone.skew_ms += 5_000
+    settle(world)
+    audit(world)

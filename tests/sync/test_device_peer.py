@@ -148,6 +148,18 @@ def test_the_outbox_is_read_from_where_both_agree(
     assert effects[-1] == e.ReadOutbox(after, PUSH_BYTES_TARGET, PUSH_EVENTS_MAX)
 
 
+def test_a_server_that_forgot_answers_is_met_anew() -> None:
+    """Answers that the log no longer knows are let go before they are asked for again, since the
+    log may decide otherwise now (I-10, pitfalls P18, P35)."""
+    welcome = a_welcome(device_seq=3)
+    place = PLACE._replace(
+        answered_seq=5, head_seq=9, log_id=welcome.log_id, generation=welcome.generation
+    )
+    effects = others(say(device(State.AWAIT_WELCOME, place=place), welcome))
+    assert [type(effect) for effect in effects] == [e.Reset, e.Close]
+    assert effects[0] == e.Reset(place.log_id, place.generation, 3)
+
+
 def test_pages_become_pushes_and_pushes_are_bounded() -> None:
     """The device keeps the server's bound on unanswered pushes and goes on with each answer."""
     peer = device(page=None, welcome=a_welcome(limits={"pushes_in_flight": 2}))
