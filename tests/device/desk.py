@@ -10,6 +10,7 @@ from replica.device.journal import Journal
 from replica.events.event import AccountId, DeviceId, Position
 from replica.events.kinds import encode_payload
 from replica.events.payloads import Content, OrderCommitted, Payload, SealedLine
+from replica.events.ports import Log
 from replica.events.record import Origin, Record, records
 from replica.ingest import Context, Fact, admit, through, write
 from replica.store.memory import MemoryLog
@@ -45,10 +46,10 @@ def order(number: int, qty_e3: int = 1_000, product: str = "p-1") -> OrderCommit
 
 
 class Office:
-    """The other side: a log in memory behind the one door."""
+    """The other side: a log, in memory unless another is given, behind the one door."""
 
-    def __init__(self) -> None:
-        self.log = MemoryLog()
+    def __init__(self, log: Log | None = None) -> None:
+        self.log: Log = log or MemoryLog()
         self.quarantined: set[bytes] = set()
         self.now_ms = NOW_MS
 
