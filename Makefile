@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo serve test check format clean browser simulate
+.PHONY: help setup demo serve test check format clean browser simulate bench
 
 help:  ## Show the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,9 @@ browser: setup  ## Install Chromium for the browser tests where that is possible
 
 test: setup browser check  ## Lint, types, import contracts, tests
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+bench: setup  ## Measure against the floor in the same run (SHORT=1 for fewer rounds)
+	@$(BIN)/python -m benchmarks $(if $(SHORT),--short,)
 
 simulate: setup  ## Break it on purpose: SEEDS=1000, SEED=7 to replay one, MUTANTS=1 for planted bugs
 	@$(BIN)/python -m tests.simulation.report --seeds $(or $(SEEDS),1000) $(if $(SEED),--seed $(SEED),) $(if $(MUTANTS),--mutants,)
