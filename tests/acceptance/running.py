@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-READY_SECONDS = 60
-STOP_SECONDS = 60
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from replica.demo.processes import Process, free_port
 
 
 def ask(
@@ -47,9 +35,7 @@ class Program:
         self, arguments: list[str], port: int, output: Path, environment: Mapping[str, str]
     ) -> None:
         self.arguments, self.port, self.output = arguments, port, output
-        own = ("REPLICA_", "QBO_")
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(own)}
-        self.environment = {**inherited, **environment}
+        self.environment = environment
 
     @property
     def url(self) -> str:
@@ -57,28 +43,13 @@ class Program:
 
     def start(self) -> None:
         """Starts the process and waits until it is ready."""
-        with self.output.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "replica", *self.arguments],
-                env=self.environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        deadline = time.monotonic() + READY_SECONDS
-        while not self.ready():
-            assert self.process.poll() is None, self.output.read_text()
-            assert time.monotonic() < deadline, self.output.read_text()
-            time.sleep(0.05)
-
-    def ready(self) -> bool:
-        with suppress(OSError):
-            return ask(self.port, "GET", self.ready_path)[0] == 200
-        return False
+        arguments = ["replica", *self.arguments]
+        self.process = Process("program", arguments, log=self.output, environ=self.environment)
+        self.process.wait_http(self.port, self.ready_path)
 
     def stop(self) -> None:
         """SIGTERM, and the end of the process."""
-        self.process.terminate()
-        self.process.wait(timeout=STOP_SECONDS)
+        self.process.stop()
 
 
 class Server(Program):
@@ -94,9 +65,6 @@ class Server(Program):
         super().__init__(
             ["serve"], port, folder / "server.log", {**settings, **(environment or {})}
         )
-
-    def ready(self) -> bool:
-        return super().ready() and (self.data / "operator.json").exists()
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """The JSON answer to the operator; any status but 2xx fails the test."""

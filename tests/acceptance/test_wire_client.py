@@ -473,7 +473,7 @@ def test_a_server_that_restarts_says_so_and_keeps_what_it_acknowledged(server: S
     take_order(book, "steady")
     with Wire(server.url, book, clock) as wire:
         wire.sync()
-        server.process.terminate()
+        server.process.child.terminate()
         with pytest.raises(Goodbye) as end:
             wire.until(lambda: False)
     server.stop()

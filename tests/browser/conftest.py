@@ -21,9 +21,10 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One browser process for all tests."""
+    """One browser process for the tests of a module. While it lives, Playwright's event loop runs
+    in this thread and no other test could run one: so it does not outlive the module."""
     names = ("chromium", "chromium-browser", "google-chrome")
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     if path is None:
