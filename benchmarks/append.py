@@ -25,9 +25,7 @@ from replica.device import Device
 from replica.device.holding import Holding
 from replica.device.journal import Identity, Journal
 
-IDENTITY = Identity(
-    account=bytes(16), device=bytes(range(16)), token="unused", name="till", url="http://localhost"
-)
+IDENTITY = Identity(bytes(16), bytes(range(16)), "unused", "till", "http://localhost")
 PRAGMAS = ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL", "mmap_size = 0")
 
 
