@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from operator import attrgetter
 
+import msgspec
+
 from replica.crdt.documents import DocKey, Document, Fact
 from replica.crdt.retention import thin
 from replica.errors import PeerError
@@ -66,6 +68,19 @@ def document_key(payload: Payload) -> DocKey:
         return note_key(payload.about_type, payload.about)
     document_type, read = _id_of[type(payload)]
     return DocKey(document_type, read(payload))
+
+
+def about(event: Event, registry: Registry = REGISTRY) -> DocKey | None:
+    """The document that ``event`` means, whether or not it keeps its kind's rules; None when that
+    cannot be told. For showing events that the door set aside, never for folding them.
+    """
+    kind = registry.newest.get(event.kind)
+    if kind is None or kind.version != event.version:
+        return None
+    try:
+        return document_key(kind.decoder.decode(event.payload))
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
 
 
 def note_key(about_type: str, about: str) -> DocKey:

@@ -1,7 +1,8 @@
 """What the door kept out of the log: shown to the office, held against dependants.
 
 A quarantined event is whole and its author knows; a refused one is known by its hash and the
-reason (reliability I-19).
+reason (reliability I-19). Only the author can correct an event: it is signed into the chain of its
+device, so it is never let in as it is (docs/decisions/0006).
 """
 
 from __future__ import annotations
@@ -10,13 +11,19 @@ from typing import NamedTuple
 
 from sqlalchemy import func, select
 
-from replica.events.event import AccountId
+from replica.crdt.fold import about
+from replica.events.event import AccountId, Event, decode_event
 from replica.store.engine import Database
 from replica.store.tables import asides
+from replica.sync.remedies import fix
 
 
 class Kept(NamedTuple):
-    """One event kept aside. ``whole`` says that its bytes were kept: it is in quarantine."""
+    """One event kept aside: cause, and fix in words. ``whole`` says that its bytes were kept: it
+    is in quarantine. ``kind``, ``type`` and ``document`` are what it means to be about, empty when
+    that cannot be told; ``waiting`` are the ids of listed events that wait for it, directly or
+    not.
+    """
 
     device: bytes
     epoch: int
@@ -26,6 +33,11 @@ class Kept(NamedTuple):
     detail: str
     received_ms: int
     whole: bool
+    fix: str
+    kind: str
+    type: str
+    document: str
+    waiting: tuple[bytes, ...]
 
 
 def quarantined(database: Database, account: AccountId) -> set[bytes]:
@@ -39,19 +51,40 @@ def kept(database: Database, account: AccountId, limit: int) -> list[Kept]:
     """The newest events kept aside. Blocking."""
     a = asides.c
     query = (
-        select(
-            a.device,
-            a.epoch,
-            a.seq,
-            a.id,
-            a.code,
-            a.detail,
-            a.received_ms,
-            (func.length(a.event) > 0).label("whole"),
-        )
+        select(a.device, a.epoch, a.seq, a.id, a.code, a.detail, a.received_ms, a.event)
         .where(a.account == account)
         .order_by(a.received_ms.desc(), a.device, a.seq)
         .limit(limit)
     )
     with database.reading() as connection:
-        return [Kept(*row) for row in connection.execute(query)]
+        rows = connection.execute(query).all()
+    events = {bytes(row.id): decode_event(bytes(row.event)) for row in rows if row.event}
+    return [_kept(tuple(row[:7]), bytes(row.id), events) for row in rows]
+
+
+def _kept(
+    columns: tuple[bytes, int, int, bytes, str, str, int],
+    identity: bytes,
+    events: dict[bytes, Event],
+) -> Kept:
+    event = events.get(identity)
+    key = about(event) if event else None
+    return Kept(
+        *columns,
+        whole=event is not None,
+        fix=fix(columns[4]),
+        kind=event.kind if event else "",
+        type=key.type if key else "",
+        document=key.id if key else "",
+        waiting=_waiting(identity, events),
+    )
+
+
+def _waiting(identity: bytes, events: dict[bytes, Event]) -> tuple[bytes, ...]:
+    """Events that name ``identity`` among their causes, and those that name them in turn."""
+    found = [identity]
+    for cause in found:
+        found.extend(
+            other for other, event in events.items() if cause in event.deps and other not in found
+        )
+    return tuple(found[1:])

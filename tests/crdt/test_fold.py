@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from replica.crdt.digest import SectionTotals
 from replica.crdt.documents import DOCUMENT_TYPES, DocKey, Document
-from replica.crdt.fold import document_key, fold, touched
+from replica.crdt.fold import about, document_key, fold, touched
 from replica.crdt.retention import RULES
 from replica.crdt.view import view
 from replica.events import payloads as p
@@ -183,3 +183,19 @@ def test_a_large_order_costs_about_its_own_size() -> None:
     record = Writer(1).says(p.OrderCommitted("o1", content(*lines)), 1)
     (document,) = folded([record]).values()
     assert len(document.encode()) < len(record.event.payload) + 100
+
+
+def test_a_broken_event_still_says_what_it_is_about() -> None:
+    """An event that breaks its kind's rules touches nothing, and yet names the document it means;
+    one that nobody can read names none (I-19)."""
+    writer = Writer(1)
+    good = p.OrderCommitted("o1", content(("l1", "p1", 1_000, 50_000)))
+    wrong = msgspec.structs.replace(
+        good, content=msgspec.structs.replace(good.content, total_minor=1)
+    )
+    for payload in (good, wrong):
+        assert about(writer.says(payload, 1).event) == DocKey("order", "o1")
+    event = writer.says(wrong, 1).event
+    assert about(msgspec.structs.replace(event, payload=b"\xc1")) is None
+    assert about(msgspec.structs.replace(event, version=9)) is None
+    assert about(msgspec.structs.replace(event, kind="order.dreamt")) is None

@@ -379,6 +379,12 @@ def kept_row(row: Kept, names: Mapping[str, str]) -> dict[str, Any]:
         "id": row.id.hex()[:16],
         "mark": mark,
         "reason": f"{row.detail} ({row.code})",
+        "kind": row.kind,
+        "about": f"{row.type.capitalize()} {row.document}" if row.document else "",
+        "fix": row.fix,
+        "waiting": f"{words.count(len(row.waiting), 'event')} waiting for it"
+        if row.waiting
+        else "",
     }
 
 
