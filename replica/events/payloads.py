@@ -70,8 +70,10 @@ CountField = Count | None | UnsetType
 FlagField = bool | None | UnsetType
 
 
-class Payload(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Base of every payload."""
+class Payload(
+    msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
+):
+    """Base of every payload: a tree of values, so the garbage collector has nothing to find."""
 
 
 class Address(Payload, frozen=True):
