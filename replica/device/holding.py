@@ -12,10 +12,10 @@ from contextlib import suppress
 from itertools import chain
 
 from replica.crdt.documents import DocKey, Document
-from replica.crdt.fold import document_key, touched
+from replica.crdt.fold import about, document_key, touched
 from replica.crdt.stock import on_hand_e3
 from replica.device.base import Base, Change
-from replica.device.chain import Author, Fact, Head, Made, extend, remake
+from replica.device.chain import Author, Fact, Head, Made, again, extend, remake, waiting_on
 from replica.device.journal import Answer as Stored
 from replica.device.journal import Identity, Journal, Life, OutboxRow, Place, State
 from replica.device.overlay import Overlay
@@ -23,7 +23,7 @@ from replica.device.proof import Level
 from replica.device.sales import NO_SALE, SALE_TYPES, builds_on, sale
 from replica.errors import CorruptionError, Malformed, MisuseError, StoreFailed, StoreUnavailable
 from replica.events.clock import Stamp
-from replica.events.event import GENESIS, EventId, check_event, decode_event, event_id
+from replica.events.event import GENESIS, Event, EventId, check_event, decode_event, event_id
 from replica.events.kinds import CATALOGUE, catalogue_fingerprint, decode_payload, encode_payload
 from replica.events.payloads import Payload
 from replica.events.record import Origin, Record, Segment, records
@@ -53,6 +53,7 @@ class Holding:
         self.base = Base(journal)
         self.overlay = self._laid()
         self._noted = False
+        self._complete = False  # the log is known to hold what earlier lives have said
 
     # Own events --------------------------------------------------------------------------------
 
@@ -80,6 +81,59 @@ class Holding:
             for payload, one in zip(payloads, made, strict=True):
                 self.overlay.add(document_key(payload), one.id, one.event)
             return made
+
+    def resubmit(self, identity: EventId, payload: Payload | None, now_ms: int) -> list[Made]:
+        """Say a quarantined event again, with ``payload`` or as it was, and after it what waits on
+        it; all or none, durable when it returns (docs/decisions/0006).
+
+        The old events stay in the journal as evidence. Raises ``MisuseError`` for an event that is
+        not in quarantine, and for a payload of another kind, about another document, or still
+        against the rules; else as :meth:`append`.
+        """
+        with self.lock:
+            rows = waiting_on(self._quarantined(), identity)
+            if not rows:
+                raise MisuseError("this event is not in quarantine, or was said again already")
+            first, *rest = rows.values()
+            corrected = None if payload is None else self._corrected(first.event, payload)
+            old = [(first, corrected), *((one, None) for one in rest)]
+            made = again(self.author, self.journal.head, old, self._renamed(), now_ms)
+            _check(made[0])
+            self.journal.append(made, self.journal.numbers, list(rows))
+            self.overlay.settle(one.id for one in rows.values())
+            for one in made:
+                for key in touched(one.event):
+                    self.overlay.add(key, one.id, one.event)
+            return made
+
+    def _quarantined(self) -> dict[int, Made]:
+        """Own events in quarantine by row, oldest first."""
+        rows = reversed(self.journal.aside())
+        return {row.n: _made(row) for row in rows if row.state == State.QUARANTINED}
+
+    def _corrected(self, event: Event, payload: Payload) -> Fact:
+        """The fact that takes the place of ``event``: about the same document, so that whoever
+        refers to it stays right."""
+        kind, version, body = encode_payload(payload)
+        meant = about(event)
+        if kind != event.kind or (meant is not None and meant != document_key(payload)):
+            raise MisuseError(
+                "a correction says the same kind of thing about the same document",
+                hint=f"give a corrected {event.kind}",
+            )
+        # Causes are those of the old event. What was appended to the document since may wait on
+        # the old event, and the correction must not wait on that.
+        names = self._renamed()
+        return Fact(kind, version, body, tuple(names.get(dep, dep) for dep in event.deps))
+
+    def _renamed(self) -> dict[bytes, bytes]:
+        """Ids of own events that were said again, and the ids they have now."""
+
+        def id_of(n: int) -> bytes:
+            (row,) = self.journal.own(n, n)
+            return event_id(row.data)
+
+        return {id_of(n): id_of(by) for n, by in self.journal.resaid.items()}
 
     def _fact(self, payload: Payload, deps: Sequence[bytes]) -> Fact:
         kind, version, body = encode_payload(payload)
@@ -126,9 +180,36 @@ class Holding:
                 place = self.journal.place._replace(cursor=0, chain=Place().chain)
                 self._renew(identity, next_epoch, place)
 
-    def _renew(self, identity: Identity, epoch: int, place: Place) -> None:
+    def forgotten(self, server_position: int) -> bool:
+        """Whether the log, taken in whole, lacks events that an earlier life of this device has an
+        acknowledgement for: the server was restored from an older backup after a fork.
+
+        Only known once nothing is pending and everything up to ``server_position`` is here.
+        """
+        with self.lock:
+            if self._complete or len(self.journal.lives) < 2 or not self._level(server_position):
+                return False
+            self._complete = not self.journal.unheard(self.journal.lives[-1].first_n)
+            return not self._complete
+
+    def say_again(self, next_epoch: int) -> None:
+        """Say what :meth:`forgotten` found again in ``next_epoch``: the lives it was said in are
+        over, and the log takes no events of them from this device (I-1, wire-protocol.md §6.2).
+
+        The base begins afresh: it may still hold them as they were said first.
+        """
+        with self.lock:
+            identity = self.journal.identity
+            if identity is not None and next_epoch > self.journal.head.epoch:
+                lost = self.journal.unheard(self.journal.lives[-1].first_n)
+                place = self.journal.place._replace(cursor=0, chain=Place().chain, reach=0)
+                self._renew(identity, next_epoch, place, lost)
+
+    def _renew(
+        self, identity: Identity, epoch: int, place: Place, lost: Sequence[OutboxRow] = ()
+    ) -> None:
         journal = self.journal
-        rows = list(journal.pending())
+        rows = [*lost, *journal.pending()]
         head = Head(epoch, stamp=journal.head.stamp)
         made = remake(Author(identity.account, identity.device), head, [_made(row) for row in rows])
         journal.begin(
@@ -137,14 +218,19 @@ class Holding:
             place=place,
             old=[row.n for row in rows],
             made=made,
+            afresh=bool(lost),
         )
+        self.base = Base(journal)
         self.overlay = self._laid()
+        self._complete = False
 
     def _laid(self) -> Overlay:
         overlay = Overlay(self.base, self.journal.place.skew_ms)
         aside = [row for row in self.journal.aside() if row.state == State.QUARANTINED]
         rows = chain(reversed(aside), self.journal.pending())
         for row in rows:
+            if row.n in self.journal.resaid:
+                continue  # a restored server asks for it again; what took its place is here too
             event = decode_event(row.data)
             for key in touched(event):
                 overlay.add(key, event_id(row.data), event)
@@ -273,7 +359,7 @@ class Holding:
                 (
                     one.id
                     for one, answer in zip(own, decided, strict=True)
-                    if answer.state != State.QUARANTINED
+                    if answer.state != State.QUARANTINED or answer.n in journal.resaid
                 ),
             )
 
@@ -318,7 +404,7 @@ class Holding:
     def _heard_again(self, segments: Sequence[Segment]) -> list[tuple[Made, Stored]]:
         """Own events that come back from the log: what it says of them replaces what we knew.
 
-        That happens after a reset, and when an event is let out of quarantine. Undecided events
+        That happens after a reset, and when a restored server takes what it had set aside. Undecided
         are left to their own answer, so that answers stay a prefix of the outbox.
         """
         found: list[tuple[Made, Stored]] = []
@@ -370,6 +456,7 @@ class Holding:
         journal = self.journal
         with journal.commit():
             journal.forget_answers(answered_n)
+            journal.forget_places(journal.lives[-1].first_n)
             journal.drop_base()
             base = Base(journal)
             kept = journal.answered(journal.lives[-1].first_n, answered_n)
@@ -385,6 +472,7 @@ class Holding:
         base.stored(change)
         self.base, journal.place, journal.answered_n = base, place, answered_n
         self.overlay = self._laid()
+        self._complete = False
 
     def met(self, log_id: bytes, generation: int) -> None:
         """The server let us in: its log is the one the cursor belongs to."""
@@ -417,11 +505,13 @@ class Holding:
         """Note the time if nothing is left to send, nor to take in up to ``server_position``. Kept
         with the next commit."""
         with self.lock:
-            place = self.journal.place
-            if self.journal.pending_count == 0 and place.cursor >= max(
-                server_position, place.reach
-            ):
-                self._note(place._replace(synced_ms=now_ms))
+            if self._level(server_position):
+                self._note(self.journal.place._replace(synced_ms=now_ms))
+
+    def _level(self, server_position: int) -> bool:
+        place = self.journal.place
+        arrived = place.cursor >= max(server_position, place.reach)
+        return arrived and self.journal.pending_count == 0
 
     def proved(self, now_ms: int) -> None:
         """The digests were equal at ``now_ms`` of the device's clock."""

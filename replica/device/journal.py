@@ -82,6 +82,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             proved_ms INTEGER NOT NULL)""",
         "INSERT INTO place VALUES (1, x'', 0, 0, zeroblob(32), 0, x'', 0, 0, 0)",
     ),
+    ("CREATE TABLE resaid (n INTEGER PRIMARY KEY, by INTEGER NOT NULL)",),
 )
 
 
@@ -227,6 +228,8 @@ class Journal:
             "SELECT n, numbers, event FROM outbox ORDER BY n DESC LIMIT 1"
         ).fetchone()
         self.last_n, self.numbers, last_event = last or (0, 0, b"")
+        # Rows that were said again, corrected, by the row that did: evidence, no longer a worry.
+        self.resaid: dict[int, int] = dict(run("SELECT n, by FROM resaid").fetchall())
         self.answered_n: int = run("SELECT coalesce(max(n), 0) FROM answer").fetchone()[0]
         self.head = Head(epoch=0)
         if not self.lives:
@@ -289,16 +292,20 @@ class Journal:
             return self._failure
         return StoreUnavailable(f"the journal is not usable: {error}")
 
-    def append(self, made: Sequence[Made], numbers: int) -> None:
+    def append(self, made: Sequence[Made], numbers: int, again: Sequence[int] = ()) -> None:
         """Store own events in one durable commit, all or none.
 
-        ``numbers`` is the count of document numbers given out so far. Only after the commit do
+        ``numbers`` is the count of document numbers given out so far; ``again`` are the rows that
+        the first of ``made`` say again, in the same order. Only after the commit do
         ``head``, ``last_n`` and ``numbers`` move.
         """
         first = self.last_n + 1
         rows = [(first + index, numbers, one.data) for index, one in enumerate(made)]
+        said_again = [(n, first + index) for index, n in enumerate(again)]
         with self.commit():
             self._sql.executemany("INSERT INTO outbox VALUES (?, ?, ?)", rows)
+            self._sql.executemany("INSERT INTO resaid VALUES (?, ?)", said_again)
+        self.resaid.update(said_again)
         self.last_n, self.numbers = rows[-1][0], numbers
         self.head = head_after(self.head, made)
 
@@ -310,11 +317,13 @@ class Journal:
         place: Place,
         old: Sequence[int] = (),
         made: Sequence[Made] = (),
+        afresh: bool = False,
     ) -> None:
         """Start ``life``, whose ``first_n`` is ``last_n + 1``, in one commit.
 
         ``made`` are the events of the rows ``old`` said again under the new life; those rows are
-        kept and marked remade (reliability D6). ``place`` is where the base stands from now on.
+        kept and marked remade (reliability D6). ``place`` is where the base stands from now on,
+        which begins ``afresh`` or goes on.
         """
         rows = [(life.first_n + index, 0, one.data) for index, one in enumerate(made)]
         with self.commit():
@@ -322,9 +331,13 @@ class Journal:
             self.put_place(place)
             self._sql.execute("INSERT OR REPLACE INTO life VALUES (?, ?, ?)", life)
             self._sql.executemany(
-                "INSERT INTO answer VALUES (?, ?, 0, x'', 0, 0, '', '', '')",
+                "INSERT OR REPLACE INTO answer VALUES (?, ?, 0, x'', 0, 0, '', '', '')",
                 [(n, State.REMADE) for n in old],
             )
+            if not place.cursor:
+                self.forget_places(life.first_n)
+            if afresh:
+                self.drop_base()
             self._sql.executemany("INSERT INTO outbox VALUES (?, ?, ?)", rows)
         self.identity, self.place = identity, place
         self.lives = [before for before in self.lives if before.first_n != life.first_n] + [life]
@@ -349,6 +362,14 @@ class Journal:
     def forget_answers(self, after_n: int) -> None:
         """The server knows nothing of what lies behind ``after_n``: offer it again (D5)."""
         self._sql.execute("DELETE FROM answer WHERE n > ?", (after_n,))
+
+    def forget_places(self, before_n: int) -> None:
+        """The log is fetched from the beginning: what it still holds of the rows before
+        ``before_n`` will be heard again. Until then they have no position."""
+        self._sql.execute(
+            "UPDATE answer SET position = 0 WHERE state = ? AND n < ?",
+            (State.ACKNOWLEDGED, before_n),
+        )
 
     def put_documents(self, rows: Iterable[tuple[str, str, bytes]]) -> None:
         self._sql.executemany("INSERT OR REPLACE INTO document VALUES (?, ?, ?)", rows)
@@ -404,6 +425,15 @@ class Journal:
             yield from rows
             n = rows[-1].n
 
+    def unheard(self, before_n: int) -> list[OutboxRow]:
+        """Acknowledged rows before ``before_n`` that no log fetched since has held."""
+        rows = self._read(
+            "SELECT o.n, o.event, a.* FROM answer a JOIN outbox o ON o.n = a.n"
+            " WHERE a.state = ? AND a.position = 0 AND a.n < ? ORDER BY a.n",
+            (State.ACKNOWLEDGED, before_n),
+        )
+        return [OutboxRow(row[0], row[1], Answer(*row[2:])) for row in rows]
+
     def reach(self, first_n: int) -> int:
         """The highest position of an own event from row ``first_n`` on, 0 for none."""
         rows = self._read("SELECT max(position) FROM answer WHERE n >= ?", (first_n,))
@@ -423,10 +453,12 @@ class Journal:
         return self.last_n - self.answered_n
 
     def aside(self) -> list[OutboxRow]:
-        """Quarantined and refused own events with their reasons, newest first, bounded."""
+        """Quarantined and refused own events with their reasons, newest first, bounded; not those
+        that were said again since."""
         rows = self._read(
             "SELECT o.n, o.event, a.* FROM answer a JOIN outbox o ON o.n = a.n"
-            " WHERE a.state IN (2, 3) ORDER BY a.n DESC LIMIT ?",
+            " WHERE a.state IN (2, 3) AND a.n NOT IN (SELECT n FROM resaid)"
+            " ORDER BY a.n DESC LIMIT ?",
             (JOURNAL_READ_ROWS,),
         )
         return [OutboxRow(row[0], row[1], Answer(*row[2:])) for row in rows]

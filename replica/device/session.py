@@ -97,6 +97,7 @@ class Session:
         # Bounded by the peer: pushes in flight, one CURSOR for each EVENTS, probes.
         self._outgoing: asyncio.Queue[bytes | e.Close] = asyncio.Queue()
         self.goodbye: Goodbye | None = None
+        self._next_epoch = 0  # as WELCOME said
 
     async def run(self, socket: ClientConnection, bell: asyncio.Event) -> None:
         """Returns when the connection has ended; raises what the socket or the journal raised."""
@@ -147,9 +148,22 @@ class Session:
                 waiting = deque(self._peer.failed(error))
         if self._peer.state is State.LIVE:
             self._holding.exchanged(self._report.server_position, self._wall_ms())
-            if self._report.proof is not None:
+            if self._holding.forgotten(self._report.server_position):
+                self._say_again()
+            elif self._report.proof is not None:
                 self._prove(self._report.proof)
         self._report.changed()
+
+    def _say_again(self) -> None:
+        """The restored log lacks what earlier lives said: go on with it in a new epoch."""
+        try:
+            self._holding.say_again(self._next_epoch)
+        except CorruptionError:
+            raise
+        except ReplicaError as error:
+            self._perform(self._peer.failed(error))
+        else:
+            self._perform(self._peer.close("closed", "going on in a new epoch"))
 
     def _say(self, effect: e.Effect) -> Sequence[e.Effect]:
         """Effects on the connection."""
@@ -188,6 +202,7 @@ class Session:
                 holding.start_over(*effect)
             case e.Welcomed(welcome):
                 holding.met(welcome.log_id, welcome.generation)
+                self._next_epoch = welcome.next_epoch
                 self._live(welcome.position)
             case e.ForkFound(next_epoch):
                 holding.fork(next_epoch)

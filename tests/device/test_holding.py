@@ -401,6 +401,30 @@ def test_server_that_forgot_is_told_again(path: Path) -> None:
     holding.close()
 
 
+def test_what_an_earlier_life_said_is_said_again(path: Path) -> None:
+    """A server restored to before a fork has forgotten what the first epoch said; the device,
+    once level with it, says it again in an epoch of its own, undecided and under the same time
+    (I-1, wire-protocol.md §6.2)."""
+    office, holding = Office(), opened(path)
+    holding.append([customer(1)], NOW_MS)
+    office.level(holding)
+    holding.fork(2)
+    office.level(holding)
+    assert not holding.forgotten(1)
+    restored = Office()
+    holding.start_over(restored.log.head(ACCOUNT).log_id, 2, known_seq=0)
+    assert holding.forgotten(0)
+    holding.say_again(3)
+    (row,) = holding.journal.pending()
+    assert (decode_event(row.data).epoch, decode_event(row.data).seq) == (3, 1)
+    assert stamp_ms(Stamp(decode_event(row.data).stamp)) == NOW_MS
+    check_chain(holding)
+    restored.level(holding)
+    assert [one.event.kind for one in restored.records()] == ["customer.created"]
+    assert not holding.forgotten(1)
+    holding.close()
+
+
 def test_other_merge_rules_fetch_everything_again(path: Path) -> None:
     """A base folded by other rules stays readable, and is fetched again when the server is met."""
     holding, office = opened(path), Office()

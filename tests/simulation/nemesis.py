@@ -158,7 +158,8 @@ class Nemesis(World):
         phone = dice.pick(self.phones)
         if len(self.phones) >= 5 or phone.device in self.copied or self.restored:
             return  # one copy too many is promised to be found, not that nothing is told twice
-        self.copied.add(phone.device)
+        self._copied(phone)
+        self.cloned = True
         clone = Phone(f"{phone.name} copy", phone.device, lambda: self.now_ms)
         clone.skew_ms, clone.revoked = phone.skew_ms, phone.revoked
         clone.start_from(phone.image())
@@ -173,9 +174,9 @@ class Nemesis(World):
     def do_restore_phone(self, dice: Dice) -> None:
         phone = dice.pick(self.phones)
         image = self.images.pop(phone.name, None)
-        if image is None or phone.device in self.copied or self.restored:
+        if image is None or phone.device in self.copied:
             return
-        self.copied.add(phone.device)
+        self._copied(phone)
         self.strike("restore_phone", f"{phone.name} is restored from its backup")
         before = outbox(phone)
         phone.start_from(image)
@@ -202,8 +203,9 @@ class Nemesis(World):
         self._restore_server(dice, raised=False)
 
     def _restore_server(self, dice: Dice, *, raised: bool) -> None:
-        if self.backup is None or self.copied:
-            return
+        if self.backup is None or self.cloned:
+            return  # see docs/guarantees.md: a living copy and a restored server, not both
+        self.images.clear()
         kept, self.backup = self.backup, None
         fault = "restore_raised" if raised else "restore_silent"
         for server in self.servers:
@@ -226,8 +228,16 @@ class Nemesis(World):
                 held |= outbox(phone).keys()
         for row in gone:
             if row.id not in held:
-                self.notebook.acked.discard(row.id)
                 self.notebook.excuse(row.kind, row.body)
+            if row.id not in held or row.device in self.copied:
+                self.notebook.acked.discard(row.id)  # it may come back, under another id
+
+    def _copied(self, phone: Phone) -> None:
+        """From now on there are, or were, two of it; what a restored log forgot of it may be said
+        again under another id."""
+        self.copied.add(phone.device)
+        if self.restored:
+            self.notebook.acked &= {row.id for row in read_log(self.log)}
 
     def do_revoke(self, dice: Dice) -> None:
         phone = dice.pick(self.phones)

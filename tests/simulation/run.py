@@ -146,7 +146,9 @@ def audit(world: Nemesis) -> None:
             held.update(auditor.said_key(*said) for said in outbox(phone).values())
             if world.struck["restore_raised"] or world.struck["restore_silent"]:
                 world.notebook.acked -= outbox(phone).keys()  # cannot be offered again
-    auditor.check_saved(rows, world.log, world.notebook, held)
+    # Two copies of a device that a restored server has forgotten may both say it again.
+    once = not (world.copied and world.restored)
+    auditor.check_saved(rows, world.log, world.notebook, held, once=once)
     if not (world.restored or world.copied):  # else what they wait for may be forgotten, or renamed
         auditor.check_dependants(rows, world.notebook)
     if (

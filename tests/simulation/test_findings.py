@@ -32,6 +32,10 @@ def rest(world: Nemesis) -> None:
         pass
 
 
+def world_body(word: str) -> bytes:
+    return encode_payload(StockMoved("p-1", 1_000, word))[2]
+
+
 def save(world: Nemesis, phone: Phone, word: str) -> None:
     payload = StockMoved("p-1", 1_000, word)
     phone.save(payload)
@@ -57,6 +61,32 @@ def test_a_copy_at_another_server_is_found_by_its_proof() -> None:
     settle(world)
     audit(world)
     assert copy.journal.head.epoch == 2
+
+
+def test_what_was_said_before_a_fork_survives_a_restored_server() -> None:
+    """A phone put back from its backup goes on in a new epoch. When the server then loses what the
+    old epoch had said, the phone says it again, though its answers were final (I-1; first seen in
+    seed 28)."""
+    world = world_of(phones=2)
+    phone, other = world.phones
+    connect(world, phone)
+    connect(world, other)
+    world.do_backup_server(Dice(0))
+    save(world, phone, "w1")
+    save(world, phone, "w2")
+    image = phone.image()
+    save(world, phone, "w3")
+    phone.start_from(image)
+    connect(world, phone)
+    settle(world)
+    assert phone.journal.head.epoch == 2
+    world.notebook.acked.clear()  # by id; what they said is demanded below
+    for raised in (True, False):
+        world._restore_server(Dice(0), raised=raised)
+        world.backup = world.log.backup()
+    world.notebook.excuse("stock.moved", world_body("w3"))  # only the log had it
+    settle(world)
+    audit(world)
 
 
 def test_a_server_that_forgot_silently_decides_anew() -> None:

@@ -52,7 +52,7 @@ class World:
         self.images: dict[str, bytes] = {}  # backups of phones
         self.copied: set[bytes] = set()  # devices of which there are, or were, two copies
         self.backup: _Account | None = None
-        self.restored = False
+        self.restored = self.cloned = False
         self.notebook = Notebook()
         self.sink = Sink()
         self.struck: Counter[str] = Counter()
