@@ -96,6 +96,38 @@ def remake(author: Author, head: Head, old: Sequence[Made]) -> list[Made]:
     return made
 
 
+def again(
+    author: Author,
+    head: Head,
+    old: Sequence[tuple[Made, Fact | None]],
+    renamed: Mapping[bytes, bytes],
+    now_ms: int,
+) -> list[Made]:
+    """Say ``old`` again at the end of its own chain, each as it was or as the fact beside it.
+
+    References from one of them to another, and those in ``renamed`` (old id to new), name the new
+    events.
+    """
+    made: list[Made] = []
+    names = dict(renamed)
+    for before, corrected in old:
+        fact = corrected or _fact(before.event, names)
+        head = _put(made, author, head, fact, tick(head.stamp, now_ms, device_node(author.device)))
+        names[before.id] = made[-1].id
+    return made
+
+
+def waiting_on(rows: Mapping[int, Made], cause: bytes) -> dict[int, Made]:
+    """``cause`` and those after it that build on it, directly or not; empty if it is not there."""
+    found: dict[int, Made] = {}
+    ids: set[bytes] = set()
+    for n, one in rows.items():
+        if one.id == cause or ids.intersection(one.event.deps):
+            found[n] = one
+            ids.add(one.id)
+    return found
+
+
 def _put(made: list[Made], author: Author, head: Head, fact: Fact, stamp: Stamp) -> Head:
     event = Event(
         EVENT_FORMAT,

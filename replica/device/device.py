@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from replica import __version__
 from replica.crdt.digest import SectionTotal
 from replica.crdt.documents import DocKey
-from replica.crdt.fold import touched
+from replica.crdt.fold import about
 from replica.crdt.view import view
 from replica.crdt.why import explain, why_values
 from replica.device.drafts import Draft, SaleType, Sealed, document_number, sale_payload
@@ -43,10 +43,11 @@ from replica.errors import (
     StoreFailed,
     UpgradeRequired,
 )
-from replica.events.event import EventId, decode_event
+from replica.events.event import EventId, decode_event, event_id
 from replica.events.ids import RANDOM_BYTES, make_id
 from replica.events.payloads import Payload
 from replica.limits import SOFTWARE_CHARS_MAX, SYNC_CONNECTIONS_MAX
+from replica.sync.remedies import fix
 
 if TYPE_CHECKING:
     from replica.device.link import Link
@@ -148,6 +149,20 @@ class Device:
         nothing was saved and the user has to know.
         """
         made = self._holding.append(payloads, self._now_ms(), deps=deps)
+        self._grown()
+        return tuple(one.id for one in made)
+
+    def resubmit(self, rejected: Rejected, payload: Payload | None = None) -> tuple[EventId, ...]:
+        """Say a quarantined event of ``status().rejected`` again, corrected: ``payload`` is of the
+        same kind and about the same document. What was quarantined for waiting on it is said again
+        after it. Without ``payload`` it is said as it was: for what waits on something that was
+        corrected before.
+
+        The new events are durable when it returns, and the old ones are rejected no longer. Raises
+        ``MisuseError`` for an event that is not in quarantine and for a payload that is no
+        correction of it; else as :meth:`append`.
+        """
+        made = self._holding.resubmit(rejected.event, payload, self._now_ms())
         self._grown()
         return tuple(one.id for one in made)
 
@@ -364,17 +379,19 @@ class Device:
 
 def _rejected(row: OutboxRow) -> Rejected:
     event = decode_event(row.data)
-    keys = touched(event)
+    key = about(event)
     answer = row.answer
     assert answer is not None, "only answered events are set aside"
     return Rejected(
         kind=event.kind,
-        type=keys[0].type if keys else "",
-        id=keys[0].id if keys else "",
+        type=key.type if key else "",
+        id=key.id if key else "",
         state=row.state.name.lower(),
         code=answer.code,
         reason=answer.detail,
         payload=event.payload,
+        event=event_id(row.data),
+        fix=fix(answer.code),
     )
 
 

@@ -404,8 +404,8 @@ class Holding:
     def _heard_again(self, segments: Sequence[Segment]) -> list[tuple[Made, Stored]]:
         """Own events that come back from the log: what it says of them replaces what we knew.
 
-        That happens after a reset, and when a restored server takes what it had set aside. Undecided
-        are left to their own answer, so that answers stay a prefix of the outbox.
+        That happens after a reset, and when a restored server takes what it had set aside.
+        Undecided events are left to their own answer, so that answers stay a prefix of the outbox.
         """
         found: list[tuple[Made, Stored]] = []
         for segment in segments:

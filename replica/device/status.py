@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from replica.crdt.digest import SectionTotal
+from replica.events.event import EventId
 from replica.limits import CLOCK_OFFSET_NOISE_MS
 
 
@@ -31,10 +32,12 @@ class Rejected(NamedTuple):
     kind: str
     type: str  # of the document it is about; empty when that cannot be read
     id: str
-    state: str  # "quarantined": the office can still let it in; "refused": never as it is
+    state: str  # "quarantined" (see Device.resubmit) or "refused"
     code: str
     reason: str
     payload: bytes
+    event: EventId
+    fix: str  # what to do about it; the office reads the same words
 
 
 class Status(NamedTuple):
