@@ -212,8 +212,7 @@ class Api:
         return await why(self._runtime, who.account, key, request.query_params.get("field", ""))
 
     async def quarantine(self, _: Request, who: Principal) -> Any:
-        database = self._runtime.stores.database
-        rows = await asyncio.to_thread(aside.kept, database, who.account, PAGE_ROWS_MAX)
+        rows = await asyncio.to_thread(aside.kept, self._runtime.stores, who.account, PAGE_ROWS_MAX)
         return {"rows": [row._asdict() for row in rows]}
 
     async def sections(self, _: Request, who: Principal) -> Any:

@@ -9,10 +9,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
+from replica.crdt.documents import DocKey, tag_event, tag_node
 from replica.crdt.fold import about
-from replica.events.event import AccountId, Event, decode_event
+from replica.events.event import AccountId, Event, decode_event, device_node
+from replica.events.ports import Log
+from replica.projections import queries
+from replica.projections.why import witness
+from replica.server.stores import Stores
 from replica.store.engine import Database
 from replica.store.tables import asides
 from replica.sync.remedies import fix
@@ -22,7 +27,8 @@ class Kept(NamedTuple):
     """One event kept aside: cause, and fix in words. ``whole`` says that its bytes were kept: it
     is in quarantine. ``kind``, ``type`` and ``document`` are what it means to be about, empty when
     that cannot be told; ``waiting`` are the ids of listed events that wait for it, directly or
-    not.
+    not. ``said_since`` is the newest event of this kind that this device has written about the
+    document since: the correction, if there is one.
     """
 
     device: bytes
@@ -38,6 +44,7 @@ class Kept(NamedTuple):
     type: str
     document: str
     waiting: tuple[bytes, ...]
+    said_since: bytes = b""
 
 
 def quarantined(database: Database, account: AccountId) -> set[bytes]:
@@ -47,8 +54,31 @@ def quarantined(database: Database, account: AccountId) -> set[bytes]:
         return {bytes(identity) for identity in connection.execute(query).scalars()}
 
 
-def kept(database: Database, account: AccountId, limit: int) -> list[Kept]:
+def kept(stores: Stores, account: AccountId, limit: int) -> list[Kept]:
     """The newest events kept aside. Blocking."""
+    rows = _newest(stores.database, account, limit)
+    with stores.views.reading() as connection:
+        return [
+            row._replace(said_since=_said_since(connection, stores.log, account, row))
+            for row in rows
+        ]
+
+
+def _said_since(connection: Connection, log: Log, account: AccountId, row: Kept) -> bytes:
+    key = DocKey(row.type, row.document)
+    document = queries.document(connection, account, key) if row.document else None
+    facts = document.facts.get(row.kind, ()) if document else ()
+    node = device_node(row.device)
+    for fact in reversed(facts):  # tags of one device rise with its seqs: its newest one decides
+        if tag_node(fact.tag) == node:
+            seen = witness(log, account, [row.device], fact.tag)
+            event = seen.record.event if seen else None
+            later = event is not None and (event.epoch, event.seq) > (row.epoch, row.seq)
+            return tag_event(fact.tag) if later else b""
+    return b""
+
+
+def _newest(database: Database, account: AccountId, limit: int) -> list[Kept]:
     a = asides.c
     query = (
         select(a.device, a.epoch, a.seq, a.id, a.code, a.detail, a.received_ms, a.event)

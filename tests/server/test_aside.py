@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
+from pathlib import Path
 
+import msgspec
+import pytest
+
+from replica.device import Device, holding
 from replica.events.clock import tick
 from replica.events.event import device_node, event_id
 from replica.events.kinds import build_event
@@ -83,3 +87,39 @@ def test_every_reason_has_a_fix() -> None:
     """Whatever the code, somebody is told what to do."""
     assert all(fix(code) == words for code, words in REMEDIES.items())
     assert fix("something new")
+
+
+def test_author_and_office_read_the_same_and_the_author_corrects(
+    world: World, company: Company, tmp_path: Path
+) -> None:
+    """A real device against a real server: both show the same document, cause and fix; the author
+    corrects the order, which keeps its id and brings along what waited; then both are settled and
+    their digests equal (issue 3, P29, I-19)."""
+    with Device.open(tmp_path / "j.db") as device:
+        device.enrol(world.url, world.code(company, "Ana's"), "Ana's")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(holding, "_check", lambda _: None)
+            device.append(wrong_order())
+        device.append(OrderCancelled("o-9", "not today"))
+        device.append(customer(1))
+        assert device.sync().quarantined == 2
+        with world.operator(company) as client:
+            shown = {row["id"]: row for row in client.get("/quarantine").json()["rows"]}
+        rejected = {row.event.hex(): row for row in device.status().rejected}
+        assert set(shown) == set(rejected)
+        for identity, row in rejected.items():
+            office = shown[identity]
+            assert (office["detail"], office["fix"]) == (row.reason, row.fix)
+            assert (office["type"], office["document"]) == (row.type, row.id) == ("order", "o-9")
+            assert office["said_since"] == ""
+        bad = next(row for row in rejected.values() if row.code == "payload")
+        again = device.resubmit(bad, order("o-9", "A-9"))
+        assert device.sync().equal
+        assert device.status().rejected == ()
+        world.caught_up(company)
+        with world.operator(company) as client:
+            rows = client.get("/quarantine").json()["rows"]
+            assert client.get("/orders/o-9").json()["state"] == "cancelled"
+        assert {row["said_since"] for row in rows} == {identity.hex() for identity in again}
+        with world.browser(company) as pages:
+            assert pages.text("/conflicts").count("Said again since") == 2

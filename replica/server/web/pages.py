@@ -374,9 +374,7 @@ class Pages:
             )
             for kind in ("customer", "product")
         }
-        kept = await asyncio.to_thread(
-            aside.kept, self._runtime.stores.database, who.account, LIST_ROWS_MAX
-        )
+        kept = await asyncio.to_thread(aside.kept, self._runtime.stores, who.account, LIST_ROWS_MAX)
         nodes = {identity[16:]: name for identity, name in names.items()}
         return await self._page(
             request,

@@ -371,21 +371,25 @@ def shorten(text: str, most: int = 80) -> str:
 
 def kept_row(row: Kept, names: Mapping[str, str]) -> dict[str, Any]:
     """One event that the door kept out of the log."""
-    mark = Mark("quarantined", "In quarantine", "stop", "warn") if row.whole else _REFUSED
+    mark = _HELD if row.whole else _REFUSED
     return {
         "at_ms": row.received_ms,
         "device": names.get(row.device.hex(), row.device.hex()[:8]),
         "seq": row.seq,
         "id": row.id.hex()[:16],
-        "mark": mark,
+        "mark": _SAID_AGAIN if row.said_since else mark,
         "reason": f"{row.detail} ({row.code})",
         "kind": row.kind,
         "about": f"{row.type.capitalize()} {row.document}" if row.document else "",
-        "fix": row.fix,
+        "fix": f"Nothing: said again as {row.said_since.hex()[:16]}…"
+        if row.said_since
+        else row.fix,
         "waiting": f"{words.count(len(row.waiting), 'event')} waiting for it"
         if row.waiting
         else "",
     }
 
 
+_HELD = Mark("quarantined", "In quarantine", "stop", "warn")
+_SAID_AGAIN = Mark("said_again", "Said again since", "check", "ok")
 _REFUSED = Mark("refused", "Refused", "cross", "bad")
