@@ -100,10 +100,19 @@ class Nemesis(World):
         server = dice.pick(self.servers)
         if not server.up:
             return
+        if dice.chance(50):
+            self._await_append(server, dice)
         self.strike("crash_server", f"{server.name} crashes")
         self._stop(server, dice)
         if dice.chance(70) or len(self.servers) == 1:
             server.start()
+
+    def _await_append(self, server: Server, dice: Dice) -> None:
+        """Go on until something is about to be written: the moment at which a crash matters."""
+        for _ in range(30):
+            jobs = [job for wire in self.wires if wire.server is server for job in wire.jobs]
+            if any(isinstance(job, e.Append) for job in jobs) or not self.move(dice):
+                return
 
     def _stop(self, server: Server, dice: Dice) -> None:
         """Whatever was given to the disk is written whole, or not at all; nobody is told."""
