@@ -7,7 +7,7 @@ is one step that either happened whole, durably, or did not happen.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 
@@ -15,7 +15,17 @@ from replica.crdt.documents import DocKey, Document
 from replica.crdt.fold import about, document_key, touched
 from replica.crdt.stock import on_hand_e3
 from replica.device.base import Base, Change
-from replica.device.chain import Author, Fact, Head, Made, again, extend, remake, waiting_on
+from replica.device.chain import (
+    Author,
+    Fact,
+    Head,
+    Made,
+    again,
+    extend,
+    head_after,
+    remake,
+    waiting_on,
+)
 from replica.device.journal import Answer as Stored
 from replica.device.journal import Identity, Journal, Life, OutboxRow, Place, State
 from replica.device.overlay import Overlay
@@ -72,9 +82,16 @@ class Holding:
         """
         if len(payloads) > APPEND_PAYLOADS_MAX:
             raise MisuseError(f"an append takes at most {APPEND_PAYLOADS_MAX} payloads")
+        if not payloads:
+            raise MisuseError("an append needs at least one payload")
         with self.lock:
-            facts = [self._fact(payload, deps) for payload in payloads]
-            made = extend(self.author, self.journal.head, facts, now_ms)
+            made: list[Made] = []
+            head = self.journal.head
+            said: dict[DocKey, EventId] = {}
+            for payload in payloads:
+                made += extend(self.author, head, [self._fact(payload, deps, said)], now_ms)
+                head = head_after(head, made)
+                said[document_key(payload)] = made[-1].id
             for one in made:
                 _check(one)
             self.journal.append(made, self.journal.numbers + numbers)
@@ -135,11 +152,13 @@ class Holding:
 
         return {id_of(n): id_of(by) for n, by in self.journal.resaid.items()}
 
-    def _fact(self, payload: Payload, deps: Sequence[bytes]) -> Fact:
+    def _fact(
+        self, payload: Payload, deps: Sequence[bytes], said: Mapping[DocKey, EventId]
+    ) -> Fact:
         kind, version, body = encode_payload(payload)
         if Origin.DEVICE not in CATALOGUE[kind, version].origins:
             raise MisuseError(f"{kind} is not a device's to say")
-        return Fact(kind, version, body, self.overlay.deps(builds_on(payload), deps))
+        return Fact(kind, version, body, self.overlay.deps(builds_on(payload), deps, said))
 
     @property
     def author(self) -> Author:

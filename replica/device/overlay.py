@@ -10,7 +10,8 @@ look older than what it replaced; what counts in the end is the stamp the door d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from replica.crdt.documents import DocKey, Document
 from replica.crdt.fold import fold
@@ -89,16 +90,23 @@ class Overlay:
     def __contains__(self, key: DocKey) -> bool:
         return key in self._records
 
-    def deps(self, keys: Iterable[DocKey], named: Sequence[bytes] = ()) -> tuple[bytes, ...]:
+    def deps(
+        self,
+        keys: Iterable[DocKey],
+        named: Sequence[bytes] = (),
+        said: Mapping[DocKey, bytes] = MappingProxyType({}),
+    ) -> tuple[bytes, ...]:
         """``named``, then the newest undecided event of each of ``keys``: each once, at most
-        ``DEPS_MAX``.
+        ``DEPS_MAX``. ``said`` are events of the same append, newer than what is laid over.
 
         What the base holds is in the log already and needs no mention.
         """
         found = dict.fromkeys(named)
-        for key in keys if self._records else ():
+        for key in keys if self._records or said else ():
             if len(found) >= DEPS_MAX:
                 break
-            if records := self._records.get(key):
+            if key in said:
+                found[said[key]] = None
+            elif records := self._records.get(key):
                 found[records[-1].id] = None
         return tuple(found)

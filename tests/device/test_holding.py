@@ -246,6 +246,17 @@ def test_order_depends_on_its_unsent_customer(path: Path) -> None:
     holding.close()
 
 
+def test_events_of_one_append_name_each_other(path: Path) -> None:
+    """A customer and an order appended together: the order names the customer, and of two events
+    about one document the newer is named, as if they had been appended one by one (P27)."""
+    holding = opened(path)
+    created, changed, sealed = holding.append([customer(1), customer(1), order(1)], NOW_MS)
+    assert created.event.deps == ()
+    assert changed.event.deps == (created.id,)
+    assert sealed.event.deps == (changed.id,)
+    holding.close()
+
+
 def test_named_deps_come_first_and_are_bounded(path: Path) -> None:
     """What the caller names is in the event; what the device adds fills up to the bound."""
     holding = opened(path)
