@@ -22,15 +22,17 @@ from replica.crdt.digest import SectionTotals
 from replica.crdt.documents import Document
 from replica.crdt.registers import read
 from replica.device import holding as device
+from replica.device import session
 from replica.device.holding import Holding
-from replica.device.journal import Journal
+from replica.device.journal import Journal, State
 from replica.events import rules
 from replica.events.clock import ZERO_STAMP, Corrected, correct
 from replica.events.event import decode_event
 from replica.events.kinds import decode_payload
 from replica.store import memory
-from replica.sync import device_peer, server_peer
+from replica.sync import server_peer
 from replica.sync.downstream import Downstream
+from replica.sync.messages import Outcome
 from tests.simulation import server as sim_server
 from tests.simulation import workload
 from tests.simulation.books import Sink
@@ -256,22 +258,31 @@ def _fork_in_place(_: Any) -> Any:
     return planted
 
 
+def _keep_answers(start_over: Any) -> Any:
+    return lambda self, log_id, generation, known_seq: start_over(
+        self, log_id, generation, self.journal.head.seq
+    )
+
+
+def _one_further(answers: Any) -> Any:
+    return lambda *said: (one._replace(position=one.position + 1) for one in answers(*said))
+
+
 _plant("answers stored before their fold", _instead(Holding, "settled", _answers_first))
 _plant("cursor stored before its page", _instead(Holding, "received", _cursor_first))
 _plant("a fork keeps the cursor", _instead(Holding, "fork", _fork_in_place))
 _plant("a fork drops what waits", _instead(device, "remake", _same(lambda *_: [])))
 _plant("a reset keeps the documents", _instead(Journal, "drop_base", _same(lambda self: None)))
+_plant("a reset keeps the answers", _instead(Holding, "start_over", _keep_answers))
 _plant(
-    "a reset keeps the answers", _instead(Journal, "forget_answers", _same(lambda self, n: None))
+    "kept aside is told as taken",
+    lambda: patch.dict(device._STATES, {Outcome.QUARANTINED: State.ACKNOWLEDGED}),
 )
+_plant("answers name the next position", _instead(session, "answers", _one_further))
 _plant(
     "epochs are used again",
     _instead(sim_server, "next_epoch", _same(lambda heads, epoch: epoch)),
     _instead(server_peer, "next_epoch", _same(lambda heads, epoch: epoch)),
-)
-_plant(
-    "a server that forgot is not told again",
-    lambda: patch.object(device_peer, "min", lambda first, *_: first, create=True),
 )
 
 # Merging ----------------------------------------------------------------------------------------

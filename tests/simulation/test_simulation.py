@@ -12,7 +12,7 @@ import pytest
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.options import FAULTS
 from tests.simulation.report import hunt, untested
-from tests.simulation.run import run_seed
+from tests.simulation.run import run_seed, shrink
 
 SEEDS = 150
 # Found within a few seeds each: what stands for all of them when there is little time.
@@ -60,6 +60,18 @@ def test_a_seed_is_one_history(seed: int) -> None:
     assert one.trace == other.trace
     assert one.struck == other.struck
     assert run_seed(seed + 1).trace != one.trace
+
+
+def test_a_failing_history_is_made_small() -> None:
+    """What is shown of a failing seed is short, says what happened and still fails the same way."""
+    mutant = MUTANTS["bad events get in"]
+    found = hunt(mutant)
+    assert found is not None
+    with mutant():
+        small = shrink(run_seed(found.seed))
+    assert len(small.plan.steps) <= 3
+    assert small.failure.startswith("Broken: I-27")
+    assert any("smuggles order.committed/1" in line for line in small.story)
 
 
 @pytest.mark.parametrize("name", QUICK)
