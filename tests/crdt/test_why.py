@@ -59,6 +59,9 @@ def shown_line(lines: list[dict[str, Any]], path: str) -> Any:
     return row if row is None or not field else row[field]
 
 
+EMPTY = (None, "", 0)
+
+
 def lost(whys: list[Why]) -> set[str]:
     """Tags of every event that lost somewhere."""
     return {said.fact.tag.hex() for why in whys for said in why.losers}
@@ -94,6 +97,13 @@ def test_whoever_is_listed_as_a_loser_is_explained(records: list[Record]) -> Non
         # for nothing before there is a seal.
         whole = [item for item in seen["losers"] if item["field"] == "content"]
         idle = {item["by"] for item in whole if seen["content"] in (None, item["value"])}
+        # Nor did a draft that lost to another draft, when the seal says what it had said.
+        sealed = {why.field: why.value for why in whys if seen.get("content")}
+        idle |= {
+            item["by"]
+            for item in seen["losers"]
+            if item["value"] in EMPTY and sealed.get(item["field"], item) in EMPTY
+        }
         assert losing - idle <= beaten
         for why in whys:
             winning = {said.fact.tag for said in why.winners}
