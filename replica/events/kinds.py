@@ -39,29 +39,32 @@ Upcaster = Callable[[Any], Payload]
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind in one version. ``check`` raises ``Malformed`` where a rule is broken."""
+    """One kind in one version. ``check`` takes payloads of it, at least one, and raises
+    ``Malformed`` where a rule is broken."""
 
     name: str
     version: int
     struct: type[Payload]
     origins: frozenset[Origin] = ANYBODY
-    check: Callable[[Any], None] = rules.no_rule
+    check: Callable[[Sequence[Any]], None] = rules.no_rule
 
     @cached_property
     def decoder(self) -> msgspec.msgpack.Decoder[Payload]:
         return msgspec.msgpack.Decoder(self.struct)
 
-    def check_bodies(self, bodies: list[bytes]) -> None:
-        """Raise ``Malformed`` unless every one of ``bodies`` is canonical and keeps the rules."""
+    def decode_all(self, bodies: list[bytes]) -> list[Payload]:
+        """What ``bodies`` say. Raises ``Malformed`` unless every one is canonical and keeps the
+        rules, without saying which one does not."""
         try:
             payloads = list(map(self.decoder.decode, bodies))
+            # Equal bytes prove sorted unique keys, shortest integers, absent defaults, no floats.
+            canonical = list(map(_encoder.encode, payloads)) == bodies
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise Malformed(f"{self.name}: {error}") from error
-        # Equal bytes prove sorted unique keys, shortest integers, absent defaults, no floats.
-        if list(map(_encoder.encode, payloads)) != bodies:
+        if not canonical:
             raise Malformed(f"{self.name}: the payload is not in canonical form")
-        for payload in payloads:
-            self.check(payload)
+        self.check(payloads)
+        return payloads
 
 
 _encoder = msgspec.msgpack.Encoder(order="sorted")
@@ -101,15 +104,7 @@ class Registry:
         kind = self.kinds.get((event.kind, event.version))
         if kind is None:
             return None
-        try:
-            payload = kind.decoder.decode(event.payload)
-            # Equal bytes prove sorted unique keys, shortest integers, absent defaults, no floats.
-            canonical = _encoder.encode(payload) == event.payload
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            raise Malformed(f"{kind.name}: {error}") from error
-        if not canonical:
-            raise Malformed(f"{kind.name}: the payload is not in canonical form")
-        kind.check(payload)
+        (payload,) = kind.decode_all([event.payload])
         return payload if kind is self.newest[kind.name] else self._upcast(kind, payload)
 
     def check_all(self, events: Iterable[Event]) -> None:
@@ -122,7 +117,7 @@ class Registry:
             payloads.setdefault((event.kind, event.version), []).append(event.payload)
         for key, bodies in payloads.items():
             if (kind := self.kinds.get(key)) is not None:
-                kind.check_bodies(bodies)
+                kind.decode_all(bodies)
 
     def read(self, name: str, body: bytes) -> Any:
         """The newest struct of kind ``name`` from bytes that were checked before."""

@@ -1,6 +1,7 @@
 """Rules between the values of a payload; rules of one value are in its type (``payloads``).
 
-Each function raises ``Malformed`` with the field and what was expected, for the author to read.
+Each function takes payloads of one kind and raises ``Malformed`` with the field and what was
+expected, for the author to read; whose it is shows when they are asked one by one.
 They run at the door, before anything is stored, and again in the fold for events that were stored
 while their kind was still unknown here.
 """
@@ -8,7 +9,7 @@ while their kind was still unknown here.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from functools import lru_cache
 from operator import attrgetter
@@ -35,57 +36,59 @@ from replica.events.payloads import (
 )
 from replica.limits import DAYS_REMEMBERED_MAX
 
-# What may stand in the ids of one content, joined by line breaks: one pass over 2,000 lines instead
-# of 4,000 matches.
+# What may stand in ids that are joined by line breaks: one pass instead of thousands of matches.
 _ID_CHARS = (ascii_letters + digits + "._:-\n").encode()
 _NAMES = ("number", "contact", "rep", "payment_method", "po_number", "department", "class_")
 _names_of = attrgetter(*_NAMES)
 _control = re.compile(r"[\x00-\x1f\x7f]").search
 
 
-def no_rule(payload: Payload) -> None:
+def no_rule(payloads: Sequence[Payload]) -> None:
     """The types say everything about this kind."""
 
 
-def check_changed(payload: CustomerChanged | ProductChanged) -> None:
+def check_changed(payloads: Sequence[CustomerChanged | ProductChanged]) -> None:
     """An edit names what it edits; an empty one would move existence without saying anything."""
-    if all(getattr(payload.fields, name) is UNSET for name in payload.fields.__struct_fields__):
-        raise Malformed("fields: an edit changes at least one field")
+    for payload in payloads:
+        fields = payload.fields
+        if all(getattr(fields, name) is UNSET for name in fields.__struct_fields__):
+            raise Malformed("fields: an edit changes at least one field")
 
 
-def check_order_fields(payload: OrderDrafted | OrderChanged) -> None:
-    _check_dates(payload.fields)
+def check_order_fields(payloads: Sequence[OrderDrafted | OrderChanged]) -> None:
+    for payload in payloads:
+        _check_dates("", payload.fields)
 
 
-def check_sale(payload: OrderCommitted | OrderAmended | QuoteCommitted) -> None:
+def check_sale(payloads: Sequence[OrderCommitted | OrderAmended | QuoteCommitted]) -> None:
     """Goods that go out: every quantity is above zero."""
-    if min(_check_content(payload.content)) <= 0:
+    if min(_check_contents([payload.content for payload in payloads])) <= 0:
         raise Malformed("content.lines: a quantity is above zero")
 
 
-def check_return(payload: ReturnCommitted) -> None:
+def check_return(payloads: Sequence[ReturnCommitted]) -> None:
     """Goods that come back: every quantity is below zero and nothing is left to pay."""
-    if max(_check_content(payload.content)) >= 0:
+    if max(_check_contents([payload.content for payload in payloads])) >= 0:
         raise Malformed("content.lines: a returned quantity is below zero")
-    if payload.content.total_minor > 0:
+    if any(payload.content.total_minor > 0 for payload in payloads):
         raise Malformed("content.total_minor: the total of a return is negative or zero")
 
 
-def check_payment(payload: PaymentRecorded) -> None:
-    if not payload.order and not payload.customer:
+def check_payment(payloads: Sequence[PaymentRecorded]) -> None:
+    if any(not payload.order and not payload.customer for payload in payloads):
         raise Malformed("order, customer: a payment belongs to one of them")
 
 
-def check_run(payload: SyncFinished) -> None:
-    if payload.finished_ms < payload.started_ms:
+def check_run(payloads: Sequence[SyncFinished]) -> None:
+    if any(payload.finished_ms < payload.started_ms for payload in payloads):
         raise Malformed("finished_ms: a run ends after it started")
 
 
-def _check_dates(fields: OrderFields) -> None:
+def _check_dates(prefix: str, values: Content | OrderFields) -> None:
     for name in ("date", "delivery_date"):
-        value = getattr(fields, name)
+        value = getattr(values, name)
         if value and not _is_day(value):
-            raise Malformed(f"{name}: {value} is not a day of the calendar")
+            raise Malformed(f"{prefix}{name}: {value} is not a day of the calendar")
 
 
 @lru_cache(DAYS_REMEMBERED_MAX)
@@ -97,37 +100,50 @@ def _is_day(text: str) -> bool:
         return False
 
 
-def _check_content(content: Content) -> list[int]:
-    """What holds for every sealed document; gives the quantities of its lines in thousandths."""
-    if not _is_day(content.date):
-        raise Malformed(f"content.date: {content.date} is not a day of the calendar")
-    if content.delivery_date and not _is_day(content.delivery_date):
-        raise Malformed(f"content.delivery_date: {content.delivery_date} is not a day")
-    currency = content.currency
-    if not (currency.isascii() and currency.isalpha() and currency.isupper()):
-        raise Malformed("content.currency: three letters A-Z")
-    ids, texts = [content.customer], [content.memo, content.note]
-    line_ids: set[str] = set()
+def _check_contents(contents: Sequence[Content]) -> list[int]:
+    """What holds for every sealed document; gives the quantities of all lines in thousandths.
+
+    Values of one sort are gathered from all lines of all documents and checked in one go.
+    """
+    ids: list[str] = []
+    names: list[str] = []
+    texts: list[str] = []
     quantities_e3: list[int] = []
-    for line in content.lines:
-        line_ids.add(line.id)
-        ids += (line.id, line.product)
-        texts.append(line.text)
-        quantities_e3.append(line.qty_e3)
-    if len(line_ids) != len(content.lines):
-        raise Malformed("content.lines: two lines have the same id")
+    for content in contents:
+        ids.append(content.customer)
+        names += _names_of(content)
+        texts += (content.memo, content.note)
+        line_ids = set()
+        for line in content.lines:
+            line_ids.add(line.id)
+            ids += (line.id, line.product)
+            texts.append(line.text)
+            quantities_e3.append(line.qty_e3)
+        if len(line_ids) != len(content.lines):
+            raise Malformed("content.lines: two lines have the same id")
+        if not content.date:
+            raise Malformed("content.date: a sealed document has a date")
+        _check_dates("content.", content)
+    _check_currencies({content.currency for content in contents})
     _check_ids(ids)
-    _check_names(content)
+    _check_names(names)
     if "\0" in "".join(texts):
         raise Malformed("content.memo, content.note, content.lines: a text holds NUL")
-    total_minor = content_total_minor(content)
-    if content.total_minor != total_minor:
-        raise Malformed(f"content.total_minor: the lines give {total_minor} (reliability I-27)")
+    for content in contents:
+        total_minor = content_total_minor(content)
+        if content.total_minor != total_minor:
+            raise Malformed(f"content.total_minor: the lines give {total_minor} (reliability I-27)")
     return quantities_e3
 
 
+def _check_currencies(currencies: Iterable[str]) -> None:
+    for currency in currencies:
+        if not (currency.isascii() and currency.isalpha() and currency.isupper()):
+            raise Malformed("content.currency: three letters A-Z")
+
+
 def _check_ids(ids: Sequence[str]) -> None:
-    """What the pattern of an id says, for the customer and all lines at once."""
+    """What the pattern of an id says."""
     joined = "\n".join(ids)
     if joined.count("\n") != len(ids) - 1 or joined.encode().translate(None, _ID_CHARS):
         raise Malformed(
@@ -135,12 +151,14 @@ def _check_ids(ids: Sequence[str]) -> None:
         )
 
 
-def _check_names(content: Content) -> None:
-    """What the pattern of a name says. Printable text holds no control character, so only other
-    text is worth a closer look."""
-    names = _names_of(content)
+def _check_names(names: Sequence[str]) -> None:
+    """What the pattern of a name says. ``names`` are those of one content after the other.
+
+    Printable text holds no control character, so only other text is worth a closer look.
+    """
     if "".join(names).isprintable():
         return
-    for name, value in zip(_NAMES, names, strict=True):
+    for index, value in enumerate(names):
         if _control(value):
-            raise Malformed(f"content.{name.rstrip('_')}: no line breaks or control characters")
+            name = _NAMES[index % len(_NAMES)].rstrip("_")
+            raise Malformed(f"content.{name}: no line breaks or control characters")
