@@ -280,6 +280,7 @@ _HEAD_COLUMNS = (
     device_heads.c.stamp,
 )
 _ASIDE_COLUMNS = (asides.c.seq, asides.c.id, asides.c.code, asides.c.detail, asides.c.event)
+_ADD_SEGMENTS = segments.insert()
 _MOVE_LOG = update(logs).where(logs.c.account == bindparam("key"))
 
 
@@ -319,7 +320,7 @@ def _read_heads(connection: Connection, keys: set[_DeviceKey]) -> dict[_DeviceKe
 def _store(connection: Connection, ends: _Ends, insert_asides: Insert, put_heads: Insert) -> None:
     """One statement per table for the whole group, whatever its size."""
     if ends.segment_rows:
-        connection.execute(segments.insert(), ends.segment_rows)
+        connection.execute(_ADD_SEGMENTS, ends.segment_rows)
         moved = ((account, *ends.accounts[account]) for account in ends.moved_accounts)
         connection.execute(
             _MOVE_LOG,
