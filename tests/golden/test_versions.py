@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
@@ -50,8 +50,8 @@ class CustomerTagged(Payload, frozen=True):
     word: p.Name
 
 
-def _check_reason(changed: CustomerChangedNext) -> None:
-    if not changed.reason:
+def _check_reason(changes: Sequence[CustomerChangedNext]) -> None:
+    if not all(changed.reason for changed in changes):
         raise Malformed("customer.changed: a change says why it was made")
 
 
