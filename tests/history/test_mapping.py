@@ -54,7 +54,7 @@ def check_kinds(works: Iterable[Work]) -> None:
     for work in works:
         kind, _, body = REGISTRY.encode(work.payload)
         payload = REGISTRY.read(kind, body)
-        REGISTRY.newest[kind].check(payload)
+        REGISTRY.newest[kind].check([payload])
         assert payload == work.payload
 
 
