@@ -110,7 +110,9 @@ class World:
         kind, _, body = encode_payload(payload)
         self.tell(f"{phone.name} saves {kind} {said_key(kind, body)}", body)
         sure = self._on_phone(phone, lambda: phone.save(payload))
-        self.notebook.note(kind, body, sure=sure)
+        # Two copies that say the same at the same moment have made one and the same event.
+        if not (sure and phone.journal.head.id in self.notebook.made_ms):
+            self.notebook.note(kind, body, sure=sure)
         if sure:
             self.notebook.made_ms[phone.journal.head.id] = self.now_ms
             shown = phone.holding.document(document_key(payload))
