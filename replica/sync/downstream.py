@@ -57,12 +57,17 @@ class Downstream:
     def unconfirmed_bytes(self) -> int:
         return self._unconfirmed_bytes
 
-    def offer(self, offer: Offer) -> bytes | None:
-        """The frame to send for a batch just committed; None when there is nothing to send now."""
+    def offer(self, offer: Offer, *, hold: bool = False) -> bytes | None:
+        """The frame to send for a batch just committed; None when there is nothing to send now.
+
+        With ``hold`` the work of others is left to be read from the log later.
+        """
         self.head = max(self.head, offer.last)
         if self.reading or offer.first != self.passed + 1 or not self._room(len(offer.frame)):
             return None
         kept = self._others(offer.segments)
+        if kept and hold:
+            return None
         if len(kept) == len(offer.segments):
             return self._pass(offer.last, offer.frame)
         return self._serve(offer.segments, kept)

@@ -90,6 +90,7 @@ class ServerPeer(Peer):
         self._down: Downstream | None = None
         self._waiting: deque[_Waiting] = deque()
         self._appending: tuple[Push, ...] = ()
+        self._uploading = False  # pushes faster than they are answered: it comes home with work
         self._pushes_seen = 0
         self._early_run: str | None = None
 
@@ -230,6 +231,7 @@ class ServerPeer(Peer):
         size = _size(push)
         if len(push.events) > 1 and size > PUSH_BYTES_MAX:
             raise TooLarge("bytes of a push", limit=PUSH_BYTES_MAX, actual=size)
+        self._uploading = self._uploading or bool(self._appending)
         self._waiting.append(_Waiting(push, now_ms))
         self._append_next()
 
@@ -251,6 +253,10 @@ class ServerPeer(Peer):
             self._leave(make_goodbye(settlement.error))
             return
         self._append_next()
+        if self._uploading and not self._appending:
+            self._uploading = False
+            self._timers.pop(Timer.READ_AGAIN, None)
+            self._pump(now_ms)
         self._flush_when_idle(now_ms)
 
     def _append_next(self) -> None:
@@ -276,7 +282,7 @@ class ServerPeer(Peer):
     # Down ----------------------------------------------------------------------------------------
 
     def on_offered(self, offer: Offer, now_ms: int) -> None:
-        self._send_bytes(self._downstream.offer(offer))
+        self._send_bytes(self._downstream.offer(offer, hold=self._uploading))
         self._pump(now_ms)
 
     def on_hinted(self, position: int, now_ms: int) -> None:
@@ -298,6 +304,13 @@ class ServerPeer(Peer):
         self._pump(now_ms)
 
     def _pump(self, now_ms: int) -> None:
+        if self._uploading and self._downstream.behind:
+            # Its own work first. What it misses meanwhile comes in full pages, one at a time, and
+            # all of it once everything is answered.
+            self._timers.setdefault(Timer.READ_AGAIN, now_ms + READ_RETRY_MS)
+        self._read_on(now_ms)
+
+    def _read_on(self, now_ms: int) -> None:
         if Timer.READ_AGAIN not in self._timers and (read := self._downstream.next_read()):
             self._emit(read)
         self._flush_when_idle(now_ms)
@@ -333,7 +346,7 @@ class ServerPeer(Peer):
         if timer is Timer.NEXT_PROBE:
             self._probe(now_ms)
         elif timer is Timer.READ_AGAIN:
-            self._pump(now_ms)
+            self._read_on(now_ms)
         elif timer is Timer.FLUSH:
             self._flush()
         else:

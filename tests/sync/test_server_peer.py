@@ -24,11 +24,13 @@ from replica.events.record import Segment
 from replica.limits import (
     DIGEST_ASKS_MAX,
     EVENT_BYTES_MAX,
+    EVENTS_BYTES_TARGET,
     PROBE_INTERVAL_MS,
     PROBE_SAMPLES,
     PUSH_BYTES_MAX,
     PUSH_EVENTS_MAX,
     PUSHES_IN_FLIGHT_MAX,
+    READ_RETRY_MS,
     UNCONFIRMED_BYTES_MAX,
 )
 from replica.sync import effects as e
@@ -354,6 +356,40 @@ def test_a_batch_that_does_not_join_on_is_read_from_the_log() -> None:
     assert rest == [e.Read(3, 131_072)]
     assert sent(peer.loaded([a_segment(4)], NOW))
     assert peer.offer(an_offer(2), NOW) == []
+
+
+def test_a_device_that_comes_home_is_answered_before_it_is_told() -> None:
+    """While pushes queue up, what others wrote waits; after the last answer it is read from the
+    log in pages (SYN-16)."""
+    peer = server()
+    say(peer, push(1, 1))
+    say(peer, push(2, 2))
+    assert peer.offer(an_offer(1), NOW) == []
+    assert others(peer.appended(accepted(1), NOW)) == [e.Append(2, push(2, 2).events, 0, NOW)]
+    assert peer.offer(an_offer(2), NOW) == []
+    assert others(peer.appended(accepted(1), NOW)) == [e.Read(0, EVENTS_BYTES_TARGET)]
+    (told,) = sent(peer.loaded([a_segment(1), a_segment(2)], NOW))
+    assert isinstance(told, Events)
+    assert told.through == 2
+
+
+def test_a_device_that_never_stops_pushing_is_told_by_the_clock() -> None:
+    """The wait is bounded: one page each time it runs out (SYN-16)."""
+    peer = server()
+    say(peer, push(1, 1))
+    say(peer, push(2, 2))
+    assert peer.offer(an_offer(1), NOW) == []
+    assert peer.tick(NOW + READ_RETRY_MS - 1) == []
+    assert peer.tick(NOW + READ_RETRY_MS) == [e.Read(0, EVENTS_BYTES_TARGET)]
+    peer.loaded([a_segment(1)], NOW + READ_RETRY_MS)
+    assert peer.offer(an_offer(2), NOW + READ_RETRY_MS) == []
+
+
+def test_one_push_at_a_time_holds_nothing_up() -> None:
+    """Who takes orders while others do is told of each commit as it is made (SYN-16)."""
+    peer = server()
+    say(peer, push())
+    assert peer.offer(an_offer(1), NOW) == [e.Send(an_offer(1).frame)]
 
 
 def test_an_author_is_told_once_about_many_of_its_own_segments() -> None:
