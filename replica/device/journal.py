@@ -45,7 +45,11 @@ from replica.errors import (
 )
 from replica.events.clock import Stamp
 from replica.events.event import HASH_BYTES, decode_event, event_id
-from replica.limits import JOURNAL_READ_ROWS
+from replica.limits import (
+    JOURNAL_CACHE_KIB,
+    JOURNAL_CHECKPOINT_PAGES,
+    JOURNAL_READ_ROWS,
+)
 
 APPLICATION_ID = 0x5250_4C44  # "RPLD" in the header of the file: a journal, not any other database
 
@@ -193,6 +197,10 @@ class Journal:
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")
         run("PRAGMA mmap_size = 0")
+        # A first sync touches the same pages of stock and totals in every transaction; with room
+        # for some of them the file is rewritten less often. Durability does not depend on it.
+        run(f"PRAGMA cache_size = -{JOURNAL_CACHE_KIB}")
+        run(f"PRAGMA wal_autocheckpoint = {JOURNAL_CHECKPOINT_PAGES}")
         with self.commit():
             (version,) = run("PRAGMA user_version").fetchone()
             (application,) = run("PRAGMA application_id").fetchone()
