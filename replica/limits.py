@@ -137,8 +137,8 @@ TOUCH_INTERVAL_S = 15.0
 # How long read models let the door go first: what a burst of writes costs those who look on.
 PROJECTION_DELAY_MS_MAX = 1_000
 # How often they look whether it is quiet, and how long the door counts as busy after an answer.
-PROJECTION_GIVE_WAY_MS = 20
-DOOR_QUIET_MS = 20
+PROJECTION_GIVE_WAY_MS = 5
+DOOR_QUIET_MS = 5
 # One step while writes wait: short, because it shares the interpreter with the door.
 PROJECTION_BUSY_BYTES = 262_144
 # A projection that could not step for this long makes the server not ready.

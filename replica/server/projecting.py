@@ -2,8 +2,8 @@
 
 Acknowledgements come first. While the door is busy, steps wait for a quiet moment, but not longer
 than ``PROJECTION_DELAY_MS_MAX`` since the read models were last level. From then on they are taken
-all the same, small, with pauses as long as the steps: half of the time belongs to the door, the
-other half to pages and sinks.
+all the same, small, and each waits for a quiet moment no longer than the one before it took: half
+of the time belongs to the door, the other half to pages and sinks.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from replica.server.metrics import Metrics
 from replica.sync.messages import SectionDigest
 
 DIGEST_WAIT_S = 5.0
+DELAY_S_MAX = PROJECTION_DELAY_MS_MAX / 1_000
 
 
 class Projecting:
@@ -112,7 +113,7 @@ class Projecting:
             due |= set(await wakeups.wait(0))
         self._metrics.projection_lag.set(0)
         news = await wakeups.wait(PROJECTION_POLL_MS)
-        self._patient_until_s = time.monotonic() + PROJECTION_DELAY_MS_MAX / 1_000
+        self._patient_until_s = time.monotonic() + DELAY_S_MAX
         return set(news) or set(await asyncio.to_thread(self._behind))
 
     def _behind(self) -> list[AccountId]:
@@ -153,4 +154,4 @@ class Projecting:
             )
             self._reached(account, position)
             if busy:
-                await asyncio.sleep(min(took_s, PROJECTION_DELAY_MS_MAX / 1_000))
+                self._patient_until_s = time.monotonic() + min(took_s, DELAY_S_MAX)
