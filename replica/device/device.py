@@ -20,7 +20,6 @@ from replica.crdt.digest import SectionTotal
 from replica.crdt.documents import DocKey
 from replica.crdt.fold import about
 from replica.crdt.view import view
-from replica.crdt.why import explain, why_values
 from replica.device.drafts import Draft, SaleType, Sealed, document_number, sale_payload
 from replica.device.enrolment import enrol
 from replica.device.holding import FIRST_EPOCH, Holding
@@ -241,6 +240,9 @@ class Device:
     def why(self, type: str, id: str, field: str = "") -> builtins.list[dict[str, Any]]:  # noqa: A002
         """Why a field has its value (:mod:`replica.crdt.why`): winners, losers, the rule; every
         field when ``field`` is empty. Times of receipt are in the server's log."""
+        # Imported here: few who take orders ask, and importing the SDK stays quick.
+        from replica.crdt.why import explain, why_values  # noqa: PLC0415
+
         document = self._holding.document(DocKey(type, id))
         return [] if document is None else [why_values(one) for one in explain(document, field)]
 
