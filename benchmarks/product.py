@@ -69,7 +69,11 @@ class ProductDriver:
                 self._url, self._token = told["url"], told["token"]
                 yield self._url
             finally:
+                ended = process.poll()
                 process.terminate()
+                if ended is not None:
+                    last = (directory / "server.log").read_text().splitlines()[-1:]
+                    raise PeerGone(f"the server ended by itself with {ended}: {last}")
 
     async def connect(self, address: str, writer: int) -> Session:
         code = (await self._ask("/devices/codes", {"name": f"till {writer}"}))["code"]
