@@ -16,6 +16,7 @@ from replica.server import health
 from replica.server.api import Api
 from replica.server.guard import SecurityHeaders
 from replica.server.runtime import Runtime
+from replica.server.web.frame import Frame
 from replica.server.web.pages import Pages
 
 SYNC_PATHS = ("/sync", "/api/v1/sync")
@@ -32,7 +33,8 @@ def build_app(runtime: Runtime) -> ASGIApp:
         finally:
             await runtime.stop()
 
-    pages = Pages(runtime)
+    frame = Frame()
+    pages = Pages(runtime, frame)
     app = Starlette(
         routes=[
             *health.routes(runtime),

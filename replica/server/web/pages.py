@@ -1,17 +1,13 @@
-"""The pages: each reads projections, asks the frame to render, and writes through the door.
+"""The main app's own pages: signing in, orders, devices, customers, products, conflicts, Sync Now.
 
-A form is a plain POST answered with 303, so everything works without scripts. What a user may see
-or do is checked here for every request; the account is that of the session.
+Each reads projections, asks the frame to render, and writes through the door.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from http import HTTPStatus
 from typing import Any
 
-from sqlalchemy import Connection as Reading
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
@@ -19,10 +15,10 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from replica.crdt.documents import DocKey
 from replica.crdt.view import view
-from replica.errors import Forbidden, Malformed, Overloaded, ReplicaError
+from replica.errors import Forbidden, Overloaded, ReplicaError
 from replica.events.event import AccountId
-from replica.events.payloads import CustomerDeleted, CustomerRestored, Payload
-from replica.limits import LIST_ROWS_MAX, READ_OWN_WRITE_WAIT_S
+from replica.events.payloads import CustomerDeleted, CustomerRestored
+from replica.limits import LIST_ROWS_MAX
 from replica.projections import queries
 from replica.server import aside
 from replica.server.answers import (
@@ -32,18 +28,15 @@ from replica.server.answers import (
     describe,
     encode_key,
     json_problem,
-    principal_of,
     status_of,
 )
 from replica.server.auth import NotSignedIn, Principal, Right
 from replica.server.devices import CODE_MINUTES
-from replica.server.door import WEB
 from replica.server.guard import check_form_token, check_same_origin, form_token
-from replica.server.runs import Run
-from replica.server.runtime import Runtime
 from replica.server.web import run_views, views
 from replica.server.web.forms import customer_change
-from replica.server.web.frame import Entry, Files, Frame, Shell, address, links, sync_mark
+from replica.server.web.frame import Files, address, links
+from replica.server.web.group import Form, PageGroup, frame_numbers, live_mark, read_form
 from replica.server.web.marks import ORDER_MARKS
 from replica.server.web.why_views import why_page
 from replica.server.why import why
@@ -51,74 +44,38 @@ from replica.sink import QueueRow
 
 QUEUE_ROWS_SHOWN = 200
 
-Form = Mapping[str, str]
-Show = Callable[[Request, Principal], Awaitable[Response]]
-Change = Callable[[Request, Principal, Form], Awaitable[Response]]
 
-
-class Pages:
+class Pages(PageGroup):
     """Handlers and routes of the main app."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._frame = Frame()
 
     def routes(self) -> list[BaseRoute]:
         """Every page, form and file."""
-        shown: tuple[tuple[str, Show], ...] = (
-            ("/orders", self.orders),
-            ("/orders/{id}", self.order),
-            ("/queue", self.queue),
-            ("/devices", self.devices),
-            ("/customers", self.customers),
-            ("/customers/{id}", self.customer),
-            ("/products", self.products),
-            ("/conflicts", self.conflicts),
-            ("/why/{type}/{id}", self.why),
-            ("/sync", self.sync),
-            ("/live", self.live),
-        )
-        changed: tuple[tuple[str, Change, Right], ...] = (
-            ("/sync-now", self.sync_now, Right.EDIT),
-            ("/devices/enrol", self.enrol, Right.MANAGE),
-            ("/devices/{id}/revoke", self.revoke, Right.MANAGE),
-            ("/customers/{id}", self.save_customer, Right.EDIT),
-            ("/customers/{id}/delete", self.delete_customer, Right.EDIT),
-            ("/customers/{id}/restore", self.restore_customer, Right.EDIT),
-        )
         return [
             Route("/", self.home),
             Route("/login", self.login_form, methods=["GET"]),
             Route("/login", self.login, methods=["POST"]),
             Route("/logout", self.logout, methods=["POST"]),
-            *(Route(path, self._shown(show), methods=["GET"]) for path, show in shown),
-            *(
-                Route(path, self._changed(change, right), methods=["POST"])
-                for path, change, right in changed
-            ),
+            self._show("/orders", self.orders),
+            self._show("/orders/{id}", self.order),
+            self._show("/queue", self.queue),
+            self._show("/devices", self.devices),
+            self._show("/customers", self.customers),
+            self._show("/customers/{id}", self.customer),
+            self._show("/products", self.products),
+            self._show("/conflicts", self.conflicts),
+            self._show("/why/{type}/{id}", self.why),
+            self._show("/sync", self.sync),
+            self._show("/live", self.live),
+            self._change("/sync-now", self.sync_now, Right.EDIT),
+            self._change("/devices/enrol", self.enrol, Right.MANAGE),
+            self._change("/devices/{id}/revoke", self.revoke, Right.MANAGE),
+            self._change("/customers/{id}", self.save_customer, Right.EDIT),
+            self._change("/customers/{id}/delete", self.delete_customer, Right.EDIT),
+            self._change("/customers/{id}/restore", self.restore_customer, Right.EDIT),
             Mount("/static", Files(), name="static"),
         ]
 
-    # Around every page ---------------------------------------------------------------------------
-
-    def _shown(self, show: Show) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            return await show(request, await self._principal(request, Right.READ))
-
-        return answer
-
-    def _changed(self, change: Change, right: Right) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            principal = await self._principal(request, right)
-            form = await _form(request)
-            check_form_token(principal.session, form.get("form_token", ""))
-            return await change(request, principal, form)
-
-        return answer
-
-    async def _principal(self, request: Request, right: Right) -> Principal:
-        runtime = self._runtime
-        return await principal_of(request, runtime.auth, runtime.config.browser_origins, right)
+    # Errors --------------------------------------------------------------------------------------
 
     def exception_handlers(self) -> dict[Any, Any]:
         """Errors as pages for people, as JSON for programs."""
@@ -144,63 +101,6 @@ class Pages:
 
         return {ReplicaError: ours, HTTPException: http, Exception: bug}
 
-    def _problem(self, status: int, text: str, hint: str) -> Response:
-        title = HTTPStatus(status).phrase
-        now_ms = self._runtime.now_ms()
-        return self._frame.bare(
-            "problem.html", now_ms=now_ms, status=status, title=title, text=text, hint=hint
-        )
-
-    async def _page(self, request: Request, who: Principal, name: str, **values: Any) -> Response:
-        runtime = self._runtime
-        status = await runtime.sinks.status(who.account)
-        counts, review, position = await self._read(_frame_numbers, who.account)
-        parked = sum(states.get("needs_you", 0) for states in counts.values())
-        run = runtime.sync_now.current(who.account)
-        shell = Shell(
-            live=_live_mark(position, run),
-            account_name=who.account_name,
-            user_name=who.name,
-            session=who.session,
-            position=position,
-            navigation=[
-                Entry("/orders", "Orders"),
-                Entry("/queue", "Waiting", status.queued, "waiting for QuickBooks", parked > 0),
-                Entry("/devices", "Devices"),
-                Entry("/customers", "Customers"),
-                Entry("/products", "Products"),
-                Entry("/conflicts", "Conflicts", review, "for review", review > 0),
-                Entry("/sync", "Sync"),
-            ],
-            sync_button=sync_mark(
-                status.state, running=run is not None and run.running, attention=parked > 0
-            ),
-        )
-        here = "/" + request.url.path.split("/")[1]
-        return self._frame.page(
-            name,
-            shell,
-            here,
-            now_ms=runtime.now_ms(),
-            flash=request.query_params.get("done", ""),
-            **values,
-        )
-
-    async def _read(self, query: Callable[..., Any], *arguments: Any, **filters: Any) -> Any:
-        def read() -> Any:
-            with self._runtime.stores.views.reading() as connection:
-                return query(connection, *arguments, **filters)
-
-        return await asyncio.to_thread(read)
-
-    async def _write(self, who: Principal, payload: Payload) -> None:
-        """Through the door as the web device, and visible on the next page."""
-        runtime = self._runtime
-        admitted = await runtime.door.submit_local(who.account, WEB, [payload])
-        if admitted.segment is not None:
-            position = admitted.segment.last
-            await runtime.projecting.wait(who.account, position, READ_OWN_WRITE_WAIT_S)
-
     # Signing in ----------------------------------------------------------------------------------
 
     async def home(self, _: Request) -> Response:
@@ -211,7 +111,7 @@ class Pages:
 
     async def login(self, request: Request) -> Response:
         runtime = self._runtime
-        form = await _form(request)
+        form = await read_form(request)
         login = form.get("login", "")
         try:
             check_same_origin(request.headers, runtime.config.browser_origins)
@@ -236,7 +136,7 @@ class Pages:
 
     async def logout(self, request: Request) -> Response:
         principal = await self._principal(request, Right.READ)
-        check_form_token(principal.session, (await _form(request)).get("form_token", ""))
+        check_form_token(principal.session, (await read_form(request)).get("form_token", ""))
         await self._runtime.auth.logout(request)
         response = RedirectResponse("/login", status_code=303)
         self._runtime.auth.set_cookie(response, "")
@@ -256,7 +156,7 @@ class Pages:
             after=decode_key(after, int, str),
             limit=LIST_ROWS_MAX,
         )
-        counts, _, position = await self._read(_frame_numbers, who.account)
+        counts, _, position = await self._read(frame_numbers, who.account)
         devices = await self._runtime.devices.rows(who.account)
         status = await self._runtime.sinks.status(who.account)
         filters = {"state": state, "q": text}
@@ -406,7 +306,7 @@ class Pages:
         """News for an open page, beginning with what it may have missed since it was made."""
         self._runtime.live.check_room()
         position, _sections = await self._read(queries.sections, who.account)
-        mark = _live_mark(position, self._runtime.sync_now.current(who.account))
+        mark = live_mark(position, self._runtime.sync_now.current(who.account))
         stream = self._runtime.live.stream(who.account, mark)
         return StreamingResponse(stream, media_type="text/event-stream")
 
@@ -466,30 +366,8 @@ class Pages:
         )
 
 
-def _frame_numbers(
-    reading: Reading, account: AccountId
-) -> tuple[dict[str, dict[str, int]], int, int]:
-    counts = queries.state_counts(reading, account)
-    position, _ = queries.sections(reading, account)
-    return counts, queries.review_count(reading, account), position
-
-
-def _live_mark(position: int, run: Run | None) -> str:
-    """Names what a page shows: a page with another mark is out of date."""
-    return f"{position} {run.id} {run.finished_ms}" if run else str(position)
-
-
 def _to_customer(identity: str, done: str) -> Response:
     return RedirectResponse(f"/customers/{identity}?done={done}", status_code=303)
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """The fields of a form, each once. Raises ``Malformed`` for uploads and for no form at all."""
-    form = await request.form()
-    fields = {name: value for name, value in form.items() if isinstance(value, str)}
-    if len(fields) != len(form):
-        raise Malformed("a form of texts is expected")
-    return fields
 
 
 def _login_secret(request: Request) -> str:
