@@ -40,6 +40,13 @@ class SectionTotals:
         self._totals = {
             name: (count, int.from_bytes(digest, "big")) for name, count, digest in sections
         }
+        self._sections: tuple[SectionTotal, ...] | None = None
+
+    def copy(self) -> SectionTotals:
+        """Totals that go on from here on their own."""
+        copied = SectionTotals()
+        copied._totals = dict(self._totals)
+        return copied
 
     def add(self, key: DocKey, state: bytes) -> None:
         """Count a document in. Add each once; for a change use :meth:`replace`."""
@@ -57,13 +64,16 @@ class SectionTotals:
 
     def sections(self) -> tuple[SectionTotal, ...]:
         """Sections that hold a document, sorted by name."""
-        return tuple(
-            SectionTotal(name, count, total.to_bytes(DIGEST_BYTES, "big"))
-            for name, (count, total) in sorted(self._totals.items())
-            if count
-        )
+        if self._sections is None:
+            self._sections = tuple(
+                SectionTotal(name, count, total.to_bytes(DIGEST_BYTES, "big"))
+                for name, (count, total) in sorted(self._totals.items())
+                if count
+            )
+        return self._sections
 
     def _move(self, key: DocKey, state: bytes, sign: int) -> None:
         count, total = self._totals.get(key.type, (0, 0))
         delta = sign * int.from_bytes(document_hash(key, state), "big")
+        self._sections = None
         self._totals[key.type] = (count + sign, (total + delta) % _MODULUS)

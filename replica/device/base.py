@@ -49,7 +49,7 @@ class Base:
         changed: set[DocKey] = set()
         for record in records:
             changed.update(fold(documents, record))
-        totals = SectionTotals(self._totals.sections())
+        totals = self._totals.copy()
         change = Change({}, totals, [], [])
         for key in changed:
             document = documents[key]

@@ -85,6 +85,7 @@ class Registry:
         ordered = sorted(self.kinds.values(), key=lambda kind: kind.version)
         self.newest: Mapping[str, Kind] = {kind.name: kind for kind in ordered}
         self._by_struct = {kind.struct: kind for kind in ordered}
+        self._names = str(sorted(f"{name}/{version}" for name, version in self.kinds))
         for kind in ordered:
             if self.newest[kind.name] is not kind and (kind.name, kind.version) not in upcasters:
                 raise MisuseError(f"{kind.name}/{kind.version} is old and has no upcaster")
@@ -125,8 +126,7 @@ class Registry:
 
     def fingerprint(self) -> bytes:
         """32 bytes that change whenever the same log may give other documents (see below)."""
-        names = sorted(f"{name}/{version}" for name, version in self.kinds)
-        return sha256(f"{MERGE_RULES_VERSION}\n{names}".encode()).digest()
+        return sha256(f"{MERGE_RULES_VERSION}\n{self._names}".encode()).digest()
 
     def _upcast(self, kind: Kind, payload: Payload) -> Payload:
         version = kind.version

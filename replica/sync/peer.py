@@ -22,7 +22,7 @@ Any exception out of a peer is a bug on this side and must not be told as the ot
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -96,11 +96,6 @@ class Peer:
         self._now_ms: int | None = None  # at the last input
         self._asks: deque[Frame] = deque()  # the first one is sent, a DIGEST will answer it
         self._digest_owed = False  # to them
-        self._rows: dict[tuple[State, Input], tuple[Callable[[Any, int], None], Any]] = {
-            (state, given): (getattr(self, row.handler), row.states)
-            for (role, state, given), row in TABLE.items()
-            if role is self.role
-        }
 
     # What an edge may read -----------------------------------------------------------------------
 
@@ -165,15 +160,14 @@ class Peer:
     def _step(self, given: Input, argument: Any, now_ms: int) -> list[Effect]:
         if self._state is State.CLOSED:
             return []
-        row = self._rows.get((self._state, given))
+        row = TABLE.get((self.role, self._state, given))
         if row is None:
             if given.is_frame:
                 raise ProtocolViolation(f"{given} is not allowed in state {self._state}")
             raise MisuseError(f"{given} reported in state {self._state}")
-        handler, states = row
         self._notice(now_ms)
-        handler(argument, now_ms)
-        assert self._state in states, f"{given} led to {self._state}"
+        getattr(self, row.handler)(argument, now_ms)
+        assert self._state in row.states, f"{given} led to {self._state}"
         assert self._timers or self._state in {State.START, State.CLOSED}, "nothing would wake us"
         return self._drain()
 
