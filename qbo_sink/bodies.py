@@ -26,7 +26,7 @@ from qbo_sink.model import (
     charge_product,
     decode_wanted,
 )
-from qbo_sink.party import customer_fields, to_customer, to_item
+from qbo_sink.party import customer_fields, folded, to_customer, to_item
 from qbo_sink.plan import Intent
 from qbo_sink.rows import Mapping
 from qbo_sink.session import Session, Unanswered
@@ -115,18 +115,22 @@ class Bodies:
         if refused is not None:
             return refused
         try:
-            classes = await self._names_of("Class", sale.content.class_)
-            departments = await self._names_of("Department", sale.content.department)
-        except Unanswered:
-            classes, departments = {}, {}
+            class_ = await self._tracked("Class", sale.content.class_)
+            department = await self._tracked("Department", sale.content.department)
+        except Unanswered as error:
+            return faults.preflight("not_answered", str(error))
+        if class_ is None:
+            return faults.preflight("unknown_class", sale.content.class_)
+        if department is None:
+            return faults.preflight("unknown_department", sale.content.department)
         items = {key: self._mapped[key].external_id for key in keys[1:]}
         refs = Refs(
             customer=self._mapped[customer_key].external_id,
             items={key.local_id: ext for key, ext in items.items() if key.local_type != CHARGE},
             charges={key.local_id: ext for key, ext in items.items() if key.local_type == CHARGE},
             mark=marker.sign(self.marker_keys[0], sale.type, sale.id),
-            classes=classes,
-            departments=departments,
+            class_=class_,
+            department=department,
         )
         products = {
             key.local_id: value
@@ -169,18 +173,23 @@ class Bodies:
         accounts = [account for account in accounts if account.get("Active", True)]
         return str(min(accounts, key=rank)["Id"]) if accounts else ""
 
-    async def _names_of(self, entity: str, wanted: str) -> dict[str, str]:
-        """Ids of classes or departments by name, read once in a run and only when one is named."""
+    async def _tracked(self, entity: str, name: str) -> str | None:
+        """The id there of the class or department ``name``; "" where none is to be said, None
+        where QuickBooks has none of that name. The lists are read once in a run, and only when
+        one is named.
+        """
         preferences = self._session.preferences
         by_document = preferences.class_per_document or preferences.class_per_line
-        tracked = preferences.departments if entity == "Department" else by_document
-        if not wanted or not tracked:
-            return {}
+        if not name or not (preferences.departments if entity == "Department" else by_document):
+            return ""
         if entity not in self._names:
-            self._names[entity] = {}
+            found: dict[str, str] = {}
             async for page in self._session.pages(entity):
-                self._names[entity] |= {str(row.get("Name")): str(row["Id"]) for row in page}
-        return self._names[entity]
+                for row in page:
+                    found.setdefault(folded(str(row.get("Name"))), str(row["Id"]))
+                    found[folded(str(row.get("FullyQualifiedName")))] = str(row["Id"])
+            self._names[entity] = found
+        return self._names[entity].get(folded(name))
 
     async def _sparse(self, key: Key, fields: JsonObject) -> JsonObject | Refused:
         mapping = await self.mapping(key)

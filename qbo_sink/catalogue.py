@@ -206,6 +206,17 @@ PREFLIGHT: dict[str, Entry] = {
         "The document's customer is not known here yet.",
         "Nothing to do if the customer's device has not synced; else choose a customer.",
     ),
+    "unknown_class": Entry(
+        H,
+        "QuickBooks has no class of this name.",
+        "Add the class under Classes or in QuickBooks, or choose another for the document.",
+    ),
+    "unknown_department": Entry(
+        H,
+        "QuickBooks has no location of this name.",
+        "Add it under Departments or in QuickBooks, or choose another for the document.",
+    ),
+    "not_answered": Entry(R, "QuickBooks did not answer a question about the document.", _WAIT),
     "no_name": Entry(
         H, "The record has no name, and QuickBooks requires one.", "Enter a name, then Sync Now."
     ),

@@ -9,7 +9,7 @@ text (quickbooks.md §1.13).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
 from qbo_sink import marker
@@ -52,8 +52,8 @@ class Refs:
     items: Mapping[str, str]  # product id here → item id there
     charges: Mapping[str, str]  # charge id → item id there
     mark: str  # the signed marker line
-    classes: Mapping[str, str] = field(default_factory=dict)
-    departments: Mapping[str, str] = field(default_factory=dict)
+    class_: str = ""  # empty where none is named, or none is tracked there
+    department: str = ""
 
 
 def item_keys(sale: Sale, preferences: Preferences) -> list[Key]:
@@ -190,9 +190,9 @@ def _lines(
                 line, item, text, content.currency, tax(product is not None and product.taxable)
             )
         )
-    if preferences.class_per_line and content.class_ in refs.classes:
+    if preferences.class_per_line and refs.class_:
         for entry in lines:
-            entry["SalesItemLineDetail"]["ClassRef"] = {"value": refs.classes[content.class_]}
+            entry["SalesItemLineDetail"]["ClassRef"] = {"value": refs.class_}
     # Fees first: shipping and discount are form fields and stand at the end.
     if content.fees_minor:
         amount = _money(content.fees_minor, content.currency)
@@ -292,8 +292,8 @@ def _named_fields(content: Content, refs: Refs, preferences: Preferences) -> Jso
             found["PONumber"] = shorten(value, 25)
     if fields:
         found["CustomField"] = fields
-    if preferences.class_per_document and content.class_ in refs.classes:
-        found["ClassRef"] = {"value": refs.classes[content.class_]}
-    if preferences.departments and content.department in refs.departments:
-        found["DepartmentRef"] = {"value": refs.departments[content.department]}
+    if preferences.class_per_document and refs.class_:
+        found["ClassRef"] = {"value": refs.class_}
+    if preferences.departments and refs.department:
+        found["DepartmentRef"] = {"value": refs.department}
     return found

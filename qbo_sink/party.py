@@ -45,9 +45,14 @@ def tidy_name(text: str, limit: int) -> str:
     return re.sub(r" {2,}", " ", clean(spaced)).strip()[:limit].rstrip()
 
 
+def folded(name: str) -> str:
+    """A name as QuickBooks compares it: without case and outer blanks."""
+    return name.strip().casefold()
+
+
 def same_name(left: str, right: str) -> bool:
     """QuickBooks' own comparison of names."""
-    return left.strip().casefold() == right.strip().casefold()
+    return folded(left) == folded(right)
 
 
 def valid_email(text: str) -> bool:
