@@ -8,13 +8,15 @@ from hashlib import sha256
 
 from sqlalchemy import Engine, func, select
 
-from qbo_sink import schema
-from qbo_sink.rows import reading
+from qbo_sink.migrations import LEDGER
+from qbo_sink.rows import reading, writing
 
 
 def open_ledger(engine: Engine) -> None:
-    """Make the tables that are missing. The engine commits durably; who opened it saw to that."""
-    schema.metadata.create_all(engine)
+    """Bring the tables to this program's version. The engine commits durably; who opened it saw to
+    that. Raises ``StoreUnavailable`` when a newer program has written the ledger."""
+    with writing(engine) as connection:
+        LEDGER.upgrade(connection)
 
 
 def tidy(engine: Engine) -> None:
