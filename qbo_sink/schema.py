@@ -99,6 +99,7 @@ intents = Table(
     _text("state"),
     _number("position"),
     _number("rank"),  # raised by "move to bottom"
+    _number("queued_ms"),
     Column("body", LargeBinary, nullable=False),  # frozen before the first send of a generation
     _text("requestid"),
     _number("sends"),
@@ -160,6 +161,7 @@ mappings = Table(
     # was taken as it is.
     _text("drift"),
     _text("snapshot"),  # JSON, the row there as acknowledged
+    _text("agreed"),  # JSON, what both sides agreed on field by field (``twoway``)
     _number("updated_ms"),
     UniqueConstraint("realm", "entity", "external_id"),
 )
@@ -184,5 +186,136 @@ corrections = Table(
     _text("code"),
     _text("before"),
     _text("after"),
+    _number("at_ms"),
+    _number("undone_ms"),  # an undone rule is not applied to its document again
+    _text("undone_by"),
+)
+Index("ix_qbo_corrections_intent", corrections.c.account, corrections.c.intent)
+# What somebody chose for an account, over what the environment says.
+settings = Table(
+    "qbo_settings",
+    metadata,
+    Column("account", LargeBinary, primary_key=True),
+    Column("name", Text, primary_key=True),
+    _text("value"),
+)
+# The comparison that is on, or the last one: where it goes on after a crash, and what it found.
+comparisons = Table(
+    "qbo_comparisons",
+    metadata,
+    Column("account", LargeBinary, primary_key=True),
+    _text("state"),  # fetching, done
+    _number("started_ms"),
+    _number("finished_ms"),
+    _number("fetched"),  # rows there taken in
+    _number("next_start"),  # the row there that the next page begins with
+    _number("reads"),
+    _number("equal"),
+    _text("months"),  # JSON of the control totals
+)
+# Estimates there as that comparison saw them, without their content.
+theirs = Table(
+    "qbo_theirs",
+    metadata,
+    Column("account", LargeBinary, primary_key=True),
+    Column("external_id", Text, primary_key=True),
+    _number("seen_ms"),  # the start of the comparison that saw it last
+    _text("sync_token"),
+    _text("number"),
+    _text("date"),
+    _text("customer"),
+    _text("currency"),
+    _text("status"),
+    _text("total"),  # before tax
+    _text("local_type"),  # what its marker says, empty without one of ours
+    _text("local_id"),
+    _text("drift"),  # of the document that it is linked to
+)
+# What the last comparison found to differ, and who said that it may.
+findings = Table(
+    "qbo_findings",
+    metadata,
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    _account(),
+    _text("kind"),  # missing, changed, deleted, differs, duplicate, orphan
+    _text("local_type"),
+    _text("local_id"),
+    _text("external_id"),
+    _text("sync_token"),
+    _text("number"),
+    _text("date"),
+    _text("currency"),
+    _text("ours"),  # totals before tax, empty where there is none
+    _text("theirs"),
+    _text("fields"),  # what differs, comma-separated
+)
+Index("ix_qbo_findings_account", findings.c.account, findings.c.id)
+ignored = Table(
+    "qbo_ignored",
+    metadata,
+    Column("account", LargeBinary, primary_key=True),
+    Column("local_type", Text, primary_key=True),
+    Column("local_id", Text, primary_key=True),
+    Column("external_id", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    _text("sync_token"),  # a later change there is a new difference
+    _text("reason"),
+    _text("by"),
+    _number("at_ms"),
+)
+# The accounting lists as they were last pulled (``lists``): one row for each list …
+lists = Table(
+    "qbo_lists",
+    metadata,
+    Column("account", LargeBinary, primary_key=True),
+    Column("name", Text, primary_key=True),
+    _number("loaded_ms"),  # 0: not read through yet
+    _number("pulled_ms"),
+    _number("began_ms"),  # of the reading that is under way; 0: none is
+    _number("next_start"),  # where it goes on
+    _text("reason"),  # why QuickBooks did not tell the newest; empty when it did
+    _number("refused_ms"),
+)
+# … and one for each row there, with what its columns show and nothing else.
+list_rows = Table(
+    "qbo_list_rows",
+    metadata,
+    Column("account", LargeBinary, primary_key=True),
+    Column("list", Text, primary_key=True),
+    Column("external_id", Text, primary_key=True),
+    _text("label"),
+    _text("number"),
+    _text("date"),
+    _number("amount_e4"),
+    _text("state"),  # empty, inactive or deleted
+    _text("text"),  # what a filter looks in, folded
+    _text("content"),  # JSON: column → text
+    _number("seen_ms"),  # of the reading that showed it last
+    Index("ix_qbo_list_rows_label", "account", "list", "label", "external_id"),
+    Index("ix_qbo_list_rows_date", "account", "list", "date", "external_id"),
+)
+# A field that was changed on both sides to different values: what counts, and what was given up.
+overruled = Table(
+    "qbo_overruled",
+    metadata,
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    _account(),
+    *_key(),
+    _text("field"),
+    _text("base"),
+    _text("ours"),
+    _text("theirs"),
+    _text("kept"),  # "ours" or "theirs"
+    _number("at_ms"),
+    Index("ix_qbo_overruled_account", "account", "id"),
+)
+# Names that were merged there into others, as far as it was told or seen.
+merges = Table(
+    "qbo_merges",
+    metadata,
+    Column("realm", Text, primary_key=True),
+    Column("entity", Text, primary_key=True),
+    Column("loser", Text, primary_key=True),
+    Column("survivor", Text, nullable=False),
     _number("at_ms"),
 )
