@@ -112,6 +112,7 @@ class Sink:
         self.unsaid: list[Fact] = []
         self.crash_in = 0
         self._ids = 0
+        self._sales: dict[bytes, Sale | None] = {}  # what a state of a document means; pure
 
     def arrow(self) -> None:
         if self.crash_in:
@@ -126,9 +127,14 @@ class Sink:
         for key in sorted(documents):
             if key.type not in ("order", "quote"):
                 continue
-            seen = view(documents[key])
-            if seen["content"] is not None:
-                self._want(to_sale(key.type, key.id, seen))
+            state = documents[key].encode()
+            if state not in self._sales:
+                seen = view(documents[key])
+                content = seen["content"]
+                self._sales[state] = content and to_sale(key.type, key.id, seen)
+            sale = self._sales[state]
+            if sale is not None:
+                self._want(sale)
 
     def _want(self, sale: Sale) -> None:
         content = encode_wanted(sale)

@@ -14,26 +14,11 @@ from replica.device.journal import Identity, Journal
 from replica.events.event import AccountId
 from replica.events.ports import Aside, LogHead
 from replica.store.memory import MemoryLog, _Account
+from tests.simulation.fuse import Fuse
+from tests.simulation.plain import PlainJournal, Tables
 
 ACCOUNT = bytes(range(16))
 LOG_ID = b"the-log-of-tests"
-
-
-class PowerCut(BaseException):
-    """The machine stopped here."""
-
-
-class Fuse:
-    """Stops a device at its n-th commit from now: an odd number before it, an even one after."""
-
-    def __init__(self) -> None:
-        self.left = 0
-
-    def burn(self) -> None:
-        if self.left:
-            self.left -= 1
-            if not self.left:
-                raise PowerCut
 
 
 class MemoryJournal(Journal):
@@ -64,14 +49,32 @@ class MemoryJournal(Journal):
             self._sql.execute("ROLLBACK")
         return self._sql.serialize()
 
+    def rows(self) -> list[tuple[bytes, int | None, int, bytes, str]]:
+        """(event, state, position, stamp, code) of every own event, as the tables hold them."""
+        return self._sql.execute(
+            "SELECT o.event, a.state, a.position, a.stamp, a.code FROM outbox o"
+            " LEFT JOIN answer a ON a.n = o.n"
+        ).fetchall()
+
+
+Image = bytes | Tables
+"""The disk of a phone: a database, or plain tables."""
+Disk = MemoryJournal | PlainJournal
+
+
+def disk_of(image: Image, fuse: Fuse | None = None) -> Disk:
+    """The journal on a disk."""
+    if isinstance(image, Tables):
+        return PlainJournal(image, fuse)
+    return MemoryJournal(image, fuse)
+
 
 @cache
-def enrolled(device: bytes) -> bytes:
+def enrolled(device: bytes, *, real: bool) -> Image:
     """The disk of a device that has just been enrolled."""
-    holding = Holding(MemoryJournal(b""))
+    journal = disk_of(b"" if real else Tables())
+    holding = Holding(journal)
     holding.enrol(Identity(ACCOUNT, device, f"token-{device[0]}", f"phone {device[0]}", "sim://"))
-    journal = holding.journal
-    assert isinstance(journal, MemoryJournal)
     image = journal.image()
     holding.close()
     return image

@@ -169,9 +169,8 @@ class Nemesis(World):
             return  # one copy too many is promised to be found, not that nothing is told twice
         self._copied(phone)
         self.cloned = True
-        clone = Phone(f"{phone.name} copy", phone.device, lambda: self.now_ms)
+        clone = Phone(f"{phone.name} copy", phone.device, lambda: self.now_ms, phone.image())
         clone.skew_ms, clone.revoked = phone.skew_ms, phone.revoked
-        clone.start_from(phone.image())
         self.phones.append(clone)
         self.strike("clone", f"{phone.name} is copied whole")
 
@@ -298,9 +297,7 @@ class Nemesis(World):
 def outbox(phone: Phone) -> dict[bytes, tuple[str, bytes]]:
     """Everything a phone ever made and did not say again under a new life: id → what it says."""
     found = {}
-    rows = phone.journal._sql.execute(
-        "SELECT o.event, a.state FROM outbox o LEFT JOIN answer a ON a.n = o.n"
-    ).fetchall()
+    rows = [row[:2] for row in phone.journal.rows()]
     for data, state in rows:
         if state != 4:
             *_, kind, _, _, body = msgpack.unpackb(data)

@@ -7,9 +7,8 @@ was; that is how a failing history is made small.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import NamedTuple
-from unittest import mock
 
 from replica.sync import device_peer, downstream, server_peer
 from tests.simulation.dice import Dice
@@ -64,6 +63,18 @@ BACKUPS = {
 BACKUP_WEIGHT = 4
 
 
+class Size(NamedTuple):
+    """How large a world is at most: its phones, its least steps and how many more."""
+
+    phones: int
+    least: int
+    more: int
+
+
+# Most faults need few to show themselves, and small worlds are many; some need a long history.
+SIZES = (Size(2, 8, 17), Size(2, 8, 17), Size(3, 20, 26), Size(3, 20, 26), Size(4, 30, 51))
+
+
 class Step(NamedTuple):
     act: str
     seed: int
@@ -79,6 +90,7 @@ class Options(NamedTuple):
     servers: int
     skews_ms: tuple[int, ...]
     small_pages: bool
+    real: bool  # SQLite under every phone, and nothing answered from memory
     faults: tuple[str, ...]
 
 
@@ -92,17 +104,21 @@ def plan(seed: int) -> Plan:
     """The history that ``seed`` stands for."""
     dice = Dice(seed)
     faults = tuple(name for name in FAULTS if dice.chance(35))
+    size = dice.pick(SIZES)
     options = Options(
-        phones=2 + dice.below(3),
+        phones=2 + dice.below(size.phones - 1),
         servers=1 + dice.below(2),
         skews_ms=tuple(dice.pick(SKEWS_MS) if dice.chance(40) else 0 for _ in range(4)),
         small_pages=dice.chance(40),
+        real=dice.chance(12),
         faults=faults,
     )
     weights = {**ALWAYS, **{name: FAULTS[name] for name in faults}}
     weights |= {BACKUPS[name]: BACKUP_WEIGHT for name in faults if name in BACKUPS}
     acts = [name for name, weight in weights.items() for _ in range(weight)]
-    steps = tuple(Step(dice.pick(acts), dice.throw()) for _ in range(30 + dice.below(51)))
+    steps = tuple(
+        Step(dice.pick(acts), dice.throw()) for _ in range(size.least + dice.below(size.more))
+    )
     return Plan(seed, options, steps)
 
 
@@ -112,14 +128,21 @@ def bounds(options: Options) -> Iterator[None]:
     if not options.small_pages:
         yield
         return
-    with ExitStack() as stack:
-        for module, name, value in (
-            (downstream, "EVENTS_BYTES_TARGET", 400),
-            (downstream, "FRAME_BYTES_MAX", 1_200),
-            (downstream, "UNCONFIRMED_BYTES_MAX", 2_400),
-            (device_peer, "PUSH_EVENTS_MAX", 2),
-            (device_peer, "PUSHES_IN_FLIGHT_MAX", 2),
-            (server_peer, "PROBE_SAMPLES", 1),
-        ):
-            stack.enter_context(mock.patch.object(module, name, value))
+    before = [(module, name, getattr(module, name)) for module, name, _ in _SMALL]
+    for module, name, value in _SMALL:
+        setattr(module, name, value)
+    try:
         yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)
+
+
+_SMALL = (
+    (downstream, "EVENTS_BYTES_TARGET", 400),
+    (downstream, "FRAME_BYTES_MAX", 1_200),
+    (downstream, "UNCONFIRMED_BYTES_MAX", 2_400),
+    (device_peer, "PUSH_EVENTS_MAX", 2),
+    (device_peer, "PUSHES_IN_FLIGHT_MAX", 2),
+    (server_peer, "PROBE_SAMPLES", 1),
+)

@@ -12,7 +12,9 @@ from replica.events.payloads import Payload
 from replica.limits import CLOCK_SET_MS
 from replica.sync import effects as e
 from replica.sync.table import State
-from tests.simulation.disk import Fuse, MemoryJournal, enrolled
+from tests.simulation.disk import Disk, Image, MemoryJournal, disk_of, enrolled
+from tests.simulation.fuse import Fuse
+from tests.simulation.plain import PlainJournal
 from tests.simulation.workload import Said
 
 
@@ -34,7 +36,9 @@ class SteadyClock:
 class Phone:
     """One copy of one device. A clone is a second copy: the same device, another ``name``."""
 
-    def __init__(self, name: str, device: bytes, world_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, name: str, device: bytes, world_ms: Callable[[], int], image: Image | None = None
+    ) -> None:
         self.name = name
         self.device = device
         self.skew_ms = 0
@@ -43,7 +47,8 @@ class Phone:
         self.revoked = False
         self._world_ms = world_ms
         self.report = Report(changed=lambda: None)
-        self.holding = Holding(MemoryJournal(enrolled(device), self.fuse))
+        image = enrolled(device, real=False) if image is None else image
+        self.holding = Holding(disk_of(image, self.fuse))
 
     def wall_ms(self) -> int:
         return self._world_ms() + self.skew_ms
@@ -51,21 +56,21 @@ class Phone:
     # The disk -------------------------------------------------------------------------------------
 
     @property
-    def journal(self) -> MemoryJournal:
+    def journal(self) -> Disk:
         journal = self.holding.journal
-        assert isinstance(journal, MemoryJournal)
+        assert isinstance(journal, MemoryJournal | PlainJournal)
         return journal
 
-    def image(self) -> bytes:
+    def image(self) -> Image:
         return self.journal.image()
 
-    def start_from(self, image: bytes) -> None:
+    def start_from(self, image: Image) -> None:
         """The program starts on this disk; what was in memory is gone."""
         self.journal.close()
         self.fuse.left = 0
         self.session = None
         self.report = Report(changed=lambda: None)
-        self.holding = Holding(MemoryJournal(image, self.fuse))
+        self.holding = Holding(disk_of(image, self.fuse))
 
     # The user -------------------------------------------------------------------------------------
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 from tests.simulation.mutants import MUTANTS, SEEDS_MAX, Mutant
@@ -23,7 +25,36 @@ KINDS = (
 )  # fmt: skip
 """Every kind of fault; a run in which one never struck has not tested it."""
 
-CHUNK = 25
+CHUNK = 100
+
+
+class Part(NamedTuple):
+    """What came of some consecutive seeds."""
+
+    first: int
+    seeds: int
+    steps: int
+    cpu_s: float
+    struck: dict[str, int]
+    failed: list[tuple[int, str]]
+
+
+class Ledger:
+    """Parts that are done, one JSON line each, so that a long run can be stopped and resumed."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self.parts: dict[tuple[int, int], Part] = {}
+        if path is not None and path.exists():
+            for line in path.read_text().splitlines():
+                part = Part(*json.loads(line))
+                self.parts[part.first, part.seeds] = part
+
+    def put(self, part: Part) -> None:
+        self.parts[part.first, part.seeds] = part
+        if self._path is not None:
+            with self._path.open("a") as file:
+                file.write(json.dumps(part) + "\n")
 
 
 class Found(NamedTuple):
@@ -48,37 +79,52 @@ def hunt(mutant: Mutant, *, limit: int = SEEDS_MAX) -> Found | None:
     return None
 
 
-def _chunk(first: int) -> list[Result]:
-    return [run_seed(seed) for seed in range(first, first + CHUNK)]
+def part(first: int, count: int = CHUNK) -> Part:
+    """Run ``count`` seeds from ``first`` on."""
+    started_s = time.process_time()
+    results = [run_seed(seed) for seed in range(first, first + count)]
+    return Part(
+        first,
+        count,
+        sum(len(result.plan.steps) for result in results),
+        round(time.process_time() - started_s, 3),
+        dict(sum((result.struck for result in results), Counter[str]())),
+        [(result.plan.seed, result.failure) for result in results if result.failure],
+    )
 
 
 def _hunt(name: str) -> tuple[str, Found | None]:
     return name, hunt(MUTANTS[name])
 
 
-def many(first: int, count: int, jobs: int) -> int:
-    """Run ``count`` seeds and say what was seen; a failing one is made small and told."""
+def many(first: int, count: int, jobs: int, path: Path | None = None) -> int:
+    """Run ``count`` seeds and say what was seen; a failing one is made small and told. What
+    ``path`` says was run before is not run again."""
     started_s = time.perf_counter()
-    struck: Counter[str] = Counter()
-    failed: list[Result] = []
-    steps = done = 0
+    ledger = Ledger(path)
+    spans = [(at, min(CHUNK, first + count - at)) for at in range(first, first + count, CHUNK)]
+    missing = [span for span in spans if span not in ledger.parts]
     with ProcessPoolExecutor(jobs) as pool:
-        for results in pool.map(_chunk, range(first, first + count, CHUNK)):
-            for result in results:
-                struck += result.struck
-                steps += len(result.plan.steps)
-                done += 1
-                if result.failure:
-                    failed.append(result)
+        for done in pool.map(part, *zip(*missing, strict=True)) if missing else ():
+            ledger.put(done)
     elapsed_s = time.perf_counter() - started_s
-    print(f"{done} seeds, {steps} steps in {elapsed_s:.1f} s: {done / elapsed_s:.1f} seeds/s")
+    return _say([ledger.parts[span] for span in spans], elapsed_s)
+
+
+def _say(parts: list[Part], elapsed_s: float) -> int:
+    struck: Counter[str] = Counter()
+    for one in parts:
+        struck.update(one.struck)
+    seeds, steps = sum(one.seeds for one in parts), sum(one.steps for one in parts)
+    cpu_s = sum(one.cpu_s for one in parts)
+    print(f"{seeds} seeds, {steps} steps in {elapsed_s:.1f} s ({cpu_s:.1f} s of processor time)")
     print("struck: " + ", ".join(f"{kind} {struck[kind]}" for kind in KINDS))
-    for result in failed[:20]:
-        print(f"SEED={result.plan.seed}: {result.failure}")
+    failed = [one for found in parts for one in found.failed]
+    for seed, failure in failed[:20]:
+        print(f"SEED={seed}: {failure}")
     if failed:
-        tell(shrink(failed[0]))
-    missing = {kind for kind in KINDS if not struck[kind]}
-    if missing:
+        tell(shrink(run_seed(failed[0][0])))
+    if missing := {kind for kind in KINDS if not struck[kind]}:
         print(f"untested, never struck: {', '.join(sorted(missing))}")
     return 1 if failed or missing else 0
 
@@ -110,6 +156,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--mutants", action="store_true")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--ledger", type=Path, help="go on where this file ends")
     said = parser.parse_args()
     if said.seed is not None:
         result = run(plan(said.seed), tell=True)
@@ -117,7 +164,7 @@ def main() -> int:
         return 1 if result.failure else 0
     if said.mutants:
         return table(said.jobs)
-    return many(said.first, said.seeds, said.jobs)
+    return many(said.first, said.seeds, said.jobs, said.ledger)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -15,11 +16,12 @@ from tests.simulation import auditor
 from tests.simulation.auditor import demand
 from tests.simulation.books import Sink, estimate_total
 from tests.simulation.dice import Dice
+from tests.simulation.memory import remembering
 from tests.simulation.model import Model, check_documents
 from tests.simulation.nemesis import Nemesis, outbox
 from tests.simulation.options import Plan, bounds, plan
 from tests.simulation.phone import Phone
-from tests.simulation.server import ID, shuffled
+from tests.simulation.server import ID, rows_at, shuffled
 
 ROUNDS = 125  # of five seconds each: ten simulated minutes (I-15)
 MOVES = 6_000
@@ -37,7 +39,7 @@ class Result(NamedTuple):
 
 def run(one: Plan, *, tell: bool = False) -> Result:
     """Run a plan. Whatever the product raises, and every broken invariant, is a failure."""
-    with bounds(one.options):
+    with bounds(one.options), nullcontext() if one.options.real else remembering():
         world = Nemesis(one, tell=tell)
         failure = ""
         try:
@@ -173,10 +175,7 @@ def _check_views(world: Nemesis) -> None:
     again = shuffled(segments, Dice(world.plan.seed ^ 0xA6A1))
     for key, document in world.views.documents.items():
         demand(again[key].encode() == document.encode(), f"I-11: {key.type} {key.id} differs")
-    rows = world.views.rows
-    world.views.drop()
-    for segment in segments:
-        world.views.take(segment)
+    rows = {key: rows_at(document) for key, document in again.items()}
     demand(rows == world.views.rows, "I-11: rows differ from those made at once")
 
 
@@ -190,10 +189,7 @@ def _check_phone(world: Nemesis, phone: Phone, model: Model, rows: Sequence[audi
     sections = list(world.views.totals.sections())
     demand(list(phone.holding.base.sections()) == sections, f"I-10: the totals of {name} differ")
     placed = {row.id: row for row in rows}
-    for data, state, position, stamp, code in phone.journal._sql.execute(
-        "SELECT o.event, a.state, a.position, a.stamp, a.code FROM outbox o"
-        " LEFT JOIN answer a ON a.n = o.n"
-    ).fetchall():
+    for data, state, position, stamp, code in phone.journal.rows():
         demand(state is not None, f"I-15: {name} holds an event without a verdict")
         if state == 1:
             row = placed.get(sha256(data).digest())

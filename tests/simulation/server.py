@@ -7,7 +7,7 @@ servers may share one log, each with its own connections; a crash takes what was
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -86,26 +86,34 @@ class Views:
 
     def catch_up(self, through_position: int | None = None) -> None:
         while page := self._log.read(ID, self.position, 2_000):
-            for segment in page:
-                if through_position is not None and segment.last > through_position:
-                    return
-                self.take(segment)
+            if through_position is not None:
+                page = [segment for segment in page if segment.last <= through_position]
+            if not page:
+                return
+            self.take(page)
 
-    def take(self, segment: Segment) -> None:
-        changed: dict[DocKey, bytes | None] = {}
-        for _, record in records(segment):
-            before = {key: document.encode() for key, document in self._touched(record.event)}
-            for key in fold(self.documents, record):
-                changed.setdefault(key, before.get(key))
-        for key, state in changed.items():
+    def take(self, page: Sequence[Segment]) -> None:
+        """Fold a page, then write what it changed, as the real ones do."""
+        before: dict[DocKey, bytes | None] = {}
+        changed: dict[DocKey, None] = {}
+        for segment in page:
+            for _, record in records(segment):
+                for key in touched(record.event):
+                    if key not in before:
+                        document = self.documents.get(key)
+                        before[key] = None if document is None else document.encode()
+                changed.update(dict.fromkeys(fold(self.documents, record)))
+        for key in changed:
             document = self.documents[key]
-            self.totals.replace(key, state, document.encode())
-            seal = seal_of(document) if key.type in SEALED else None
-            self.rows[key] = rows_of(ACCOUNT, document, seal, _NOWHERE)
-        self.position, self.chain = segment.last, segment.chain
+            self.totals.replace(key, before[key], document.encode())
+            self.rows[key] = rows_at(document)
+        self.position, self.chain = page[-1].last, page[-1].chain
 
-    def _touched(self, event: Any) -> Iterable[tuple[DocKey, Document]]:
-        return [(key, self.documents[key]) for key in touched(event) if key in self.documents]
+
+def rows_at(document: Document) -> Any:
+    """What the read models show of a document."""
+    seal = seal_of(document) if document.key.type in SEALED else None
+    return rows_of(ACCOUNT, document, seal, _NOWHERE)
 
 
 class Server:

@@ -13,7 +13,7 @@ from tests.simulation.run import audit, settle
 
 
 def world_of(phones: int, servers: int = 1) -> Nemesis:
-    options = Options(phones, servers, (0, 0, 0, 0), small_pages=False, faults=())
+    options = Options(phones, servers, (0, 0, 0, 0), small_pages=False, real=True, faults=())
     return Nemesis(Plan(0, options, ()))
 
 

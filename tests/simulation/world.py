@@ -25,7 +25,8 @@ from replica.sync.verdicts import Settlement
 from tests.simulation.auditor import Notebook, said_key
 from tests.simulation.books import Sink
 from tests.simulation.dice import Dice
-from tests.simulation.disk import DiskLog, PowerCut
+from tests.simulation.disk import DiskLog, Image, enrolled
+from tests.simulation.fuse import PowerCut
 from tests.simulation.options import Plan, Step
 from tests.simulation.phone import Phone
 from tests.simulation.server import ID, Item, Server, Views, Wire
@@ -49,7 +50,7 @@ class World:
         self.wires: list[Wire] = []
         self.hints: list[tuple[Wire, e.Offer]] = []
         self.partitioned = False
-        self.images: dict[str, bytes] = {}  # backups of phones
+        self.images: dict[str, Image] = {}  # backups of phones
         self.copied: set[bytes] = set()  # devices of which there are, or were, two copies
         self.backup: _Account | None = None
         self.restored = self.cloned = False
@@ -63,7 +64,8 @@ class World:
 
     def _phone(self, number: int) -> Phone:
         device = bytes([number + 1] * 16)
-        phone = Phone(f"phone {number + 1}", device, lambda: self.now_ms)
+        disk = enrolled(device, real=self.plan.options.real)
+        phone = Phone(f"phone {number + 1}", device, lambda: self.now_ms, disk)
         phone.skew_ms = self.plan.options.skews_ms[number]
         return phone
 
