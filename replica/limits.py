@@ -182,6 +182,17 @@ POSTGRES_LOCK_MS_MAX = 5_000
 POSTGRES_STATEMENT_MS_MAX = 30_000
 POSTGRES_IDLE_IN_TRANSACTION_MS_MAX = 10_000
 
+# Set reconciliation ------------------------------------------------------------------------------
+# One message: below FRAME_BYTES_MAX with the frame around it, and half a second of work at most.
+RECONCILE_FRAME_BYTES_MAX = 131_072
+# What other implementations use at least; a list of ids always fits.
+RECONCILE_FRAME_BYTES_MIN = 4_096
+RECONCILE_LIST_IDS_MAX = 100  # ids listed in one range
+# Items of a block of the sorted set, up to twice as many: the smaller, the more totals to renew.
+RECONCILE_BLOCK_ITEMS = 128
+RECONCILE_OPEN_RANGES_MAX = 16_384  # ranges known to differ that wait for their turn
+RECONCILE_ROUNDS_MAX = 4_096  # 10 % of a million items take some hundreds
+
 # Access control in the store --------------------------------------------------------------------
 ENROLMENT_CODE_TTL_MS = 600_000
 ENROLMENT_CODES_OPEN_MAX = 100  # unused codes of one account at a time
@@ -245,6 +256,26 @@ PROJECTION_ERROR_CHARS_MAX = 500
 WHY_EVENTS_MAX = 200
 PAGE_ROWS_MAX = 200
 
+# First sync and long absences by chunks ---------------------------------------------------------
+# Documents of one chunk, before compression: enough to compress well, little to fetch again.
+CHUNK_BYTES_TARGET = 1_048_576
+# What a chunk may unpack to: the target and one document, the largest there is.
+CHUNK_RAW_BYTES_MAX = 33_554_432
+MANIFEST_BYTES_MAX = 4_194_304
+# Manifests one fetch begins: the server may replace one under a slow device, but not for ever.
+MANIFESTS_MAX = 4
+# Connections lost in a row, without a chunk taken in, before the log is tried instead.
+CHUNK_FAILURES_MAX = 3
+# A replica that lacks fewer events gets them from the log: a page or two.
+CHUNKED_EVENTS_MIN = 2_000
+# A tail of this part of the log is worth a layer of its own.
+CHUNKED_TAIL_PART = 10
+# Layers before all of them are made one again, without what newer ones replaced.
+CHUNKED_LAYERS_MAX = 8
+CHUNK_FETCH_TIMEOUT_S = 15.0
+# The first device to ask waits for the layers to be made, others with it; then the log serves.
+CHUNK_BUILD_WAIT_S = 10.0
+
 # History ---------------------------------------------------------------------------------------
 # What an event adds around its payload, rounded up: ids, stamp, chain, kind, up to eight deps.
 HISTORY_ENVELOPE_BYTES = 1_024
@@ -259,6 +290,13 @@ HISTORY_START_S = 30.0
 HISTORY_STOP_S = 30.0
 # Rejected events named one by one in the report of a load; the rest are counted.
 HISTORY_REJECTED_SHOWN_MAX = 20
+
+# A sink's desk ---------------------------------------------------------------------------------
+SINK_ROWS_MAX = 50  # rows of a queue, or of a list of differences, on one page
+SINK_CALLS_SHOWN_MAX = 50  # newest calls of a row
+SINK_CORRECTIONS_SHOWN_MAX = 50  # newest corrections
+SINK_RUN_WAIT_S = 3.0  # a page waits this long for a run that it started, then shows it going on
+SINK_TEXT_CHARS_MAX = 500  # of a reason or a number that a person types
 
 # QuickBooks sink -------------------------------------------------------------------------------
 # Intuit closes a request after 120 s, so a read that waits longer knows that it has ended.
@@ -277,6 +315,10 @@ QBO_PAGES_MAX = 1_000
 QBO_CHANGES_MAX = 1_000  # objects in one answer of change data capture
 QBO_CHANGES_OVERLAP_MS = 300_000
 QBO_CHANGES_WINDOW_MS = 30 * 86_400_000
+QBO_CHANGES_CALLS_MAX = 20  # for one entity of which more changed than one answer holds
+QBO_LIST_PAGES_PER_RUN = 20  # of one list that is read through; the next run goes on
+QBO_POLL_AGE_MS = 3_600_000  # between readings of lists whose changes QuickBooks does not tell
+QBO_REFUSED_AGE_MS = 86_400_000  # before a list that was refused is asked for again
 QBO_LINES_MAX = 10_000
 QBO_TAXABLE_LINES_MAX = 750
 # Waits before an unknown outcome is looked into again; the last one repeats.
