@@ -1,28 +1,27 @@
 """The pull: what others changed there since the last run, as visible states, never silent.
 
 Change data capture with an overlap of five minutes; our own writes come back and are recognised by
-their sync token. A gap longer than Intuit keeps, or an answer that is full, is left to the
-comparison of everything (quickbooks.md §1.9, §2.5).
+their sync token. A gap longer than Intuit keeps is left to reading the lists anew and to the
+comparison of everything (quickbooks.md §1.9, §2.5). Lists that capture is silent about are polled.
 """
 
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from qbo_sink import compare
+from qbo_sink.changes import Changes, iso, parse_ms, read_changes
 from qbo_sink.connections import Connections
 from qbo_sink.ledger import Ledger
+from qbo_sink.lists import LISTS
+from qbo_sink.liststore import ListStore
 from qbo_sink.model import Entity, JsonObject, Key
+from qbo_sink.readlists import ListReader
 from qbo_sink.rows import Mapping
 from qbo_sink.session import Session
-from qbo_sink.wire import Answer, decode_body
-from replica.limits import (
-    QBO_CHANGES_MAX,
-    QBO_CHANGES_OVERLAP_MS,
-    QBO_CHANGES_WINDOW_MS,
-)
+from qbo_sink.wire import decode_body
+from replica.limits import QBO_CHANGES_OVERLAP_MS, QBO_CHANGES_WINDOW_MS
 
 ENTITIES = (Entity.CUSTOMER, Entity.ITEM, Entity.ESTIMATE)
 
@@ -30,41 +29,48 @@ ENTITIES = (Entity.CUSTOMER, Entity.ITEM, Entity.ESTIMATE)
 class Pull:
     """Pulls for one account during one run."""
 
-    def __init__(self, session: Session, ledger: Ledger, connections: Connections) -> None:
+    def __init__(
+        self, session: Session, ledger: Ledger, connections: Connections, lists: ListStore
+    ) -> None:
         self._session = session
         self._ledger = ledger
         self._connections = connections
+        self._lists = ListReader(session, lists)
+        self.notes: list[str] = []
 
     async def run(self) -> tuple[int, list[str]]:
         """How many things others changed, and what there is to say about it."""
+        await self._lists.prepare()
         now_ms = self._session.now_ms()
         stored = self._session.link.changes_since
-        since_ms = _parse(stored) if stored else now_ms
+        since_ms = parse_ms(stored) if stored else now_ms
         if now_ms - since_ms >= QBO_CHANGES_WINDOW_MS:
             since_ms = now_ms
-            notes = ["The last pull was too long ago; run a comparison to see every change."]
-        else:
-            notes = []
-        since = _iso(since_ms - QBO_CHANGES_OVERLAP_MS)
-        reply = await self._session.changes(",".join(ENTITIES), since)
-        if not isinstance(reply, Answer) or reply.faults or reply.status != 200:
-            return 0, [
-                *notes,
-                "QuickBooks did not say what changed there; the next run asks again.",
-            ]
-        body = reply.body or {}
-        changed = total = 0
+            self.notes.append("The last pull was too long ago; run a comparison to see the rest.")
+            self._lists.read_all_anew()
+        listed = [spec.entity for spec in LISTS.values() if not spec.polled]
+        told = [entity for entity in listed if self._lists.may_ask(entity)]
+        since = iso(since_ms - QBO_CHANGES_OVERLAP_MS)
+        changes = await read_changes(self._session, [*ENTITIES, *told], since)
+        if changes is None:
+            self.notes.append("QuickBooks did not say what changed there; the next run asks again.")
+            return 0, self.notes
+        changed = 0
         for entity in ENTITIES:
-            rows = _rows(body, entity)
-            total += len(rows)
-            changed += await self._take(entity, rows)
-        if total >= QBO_CHANGES_MAX:
-            notes.append("More changed there than one answer holds; run a comparison.")
-        server_time = str(body.get("time") or "") or _iso(now_ms)
+            changed += await self._take(entity, changes.rows.get(entity, []))
+        changed += await self._lists.take(changes)
+        self._say_overflow(changes)
         await asyncio.to_thread(
-            self._connections.update, self._session.account, changes_since=server_time
+            self._connections.update,
+            self._session.account,
+            changes_since=changes.server_time or iso(now_ms),
         )
-        return changed, notes
+        changed += await self._lists.read_due()
+        return changed, self.notes
+
+    def _say_overflow(self, changes: Changes) -> None:
+        if changes.overflowed & set(ENTITIES):
+            self.notes.append("More changed there than can be told; run a comparison.")
 
     async def _take(self, entity: Entity, rows: list[JsonObject]) -> int:
         """Note what became of the entities that are ours; wake rows that waited for it."""
@@ -101,27 +107,3 @@ def _state(entity: Entity, row: JsonObject, mapping: Mapping) -> str:
         return "" if row.get("Active", True) else "inactive"
     snapshot = decode_body(mapping.snapshot.encode()) if mapping.snapshot else {}
     return compare.drift(row, snapshot, Decimal(mapping.total) if mapping.total else None)
-
-
-def _rows(body: JsonObject, entity: str) -> list[JsonObject]:
-    return [
-        row
-        for response in body.get("CDCResponse") or []
-        for part in response.get("QueryResponse") or []
-        for row in part.get(entity) or []
-    ]
-
-
-def _parse(text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return 0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1000)
-
-
-def _iso(ms: int) -> str:
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
-    return moment.isoformat(timespec="seconds")

@@ -21,6 +21,7 @@ from qbo_sink.config import LOCAL_SANDBOX, Config
 from qbo_sink.connections import CONNECTED, Connections, Link
 from qbo_sink.feed import read_page
 from qbo_sink.ledger import Ledger
+from qbo_sink.liststore import ListStore
 from qbo_sink.model import Key
 from qbo_sink.pace import Pace, Sleep
 from qbo_sink.pull import Pull
@@ -41,6 +42,7 @@ class Parts:
     http: httpx.AsyncClient
     views: Engine
     ledger: Ledger
+    lists: ListStore
     connections: Connections
     keeper: TokenKeeper
     vault: Vault
@@ -162,12 +164,14 @@ class Runner:
             if session.preferences != session.link.preferences:
                 # What the company allows has changed: what was parked for it may go now.
                 await asyncio.to_thread(parts.ledger.wake, account)
-            await asyncio.to_thread(parts.ledger.begin_cycle, account)
+            if only is None:
+                await asyncio.to_thread(parts.ledger.begin_cycle, account)
             try:
                 await self._adopt(session, marker_keys)
                 await push.run(only)
                 if not session.halted and only is None:
-                    tally.pulled, notes = await Pull(session, parts.ledger, parts.connections).run()
+                    pull = Pull(session, parts.ledger, parts.connections, parts.lists)
+                    tally.pulled, notes = await pull.run()
                     tally.errors += notes
             except Unanswered as error:
                 tally.errors.append(f"QuickBooks gave no answer: {error}")

@@ -260,4 +260,29 @@ def _others() -> list[tuple[str, Json]]:
         ("Class", {"Name": "Retail"}),
         ("Class", {"Name": "Catering"}),
         ("Department", {"Name": "Main Store"}),
+        *_office_work(),
+    ]
+
+
+def _office_work() -> list[tuple[str, Json]]:
+    """What an office has entered itself: a bill, a credit memo, a journal entry, a purchase."""
+    spent: Json = {"DetailType": "AccountBasedExpenseLineDetail", "Amount": Decimal("84.5")}
+    spent["AccountBasedExpenseLineDetail"] = {"AccountRef": {"value": "1"}}
+    credited: Json = {"DetailType": "SalesItemLineDetail", "Amount": Decimal("14.5")}
+    credited["SalesItemLineDetail"] = {"ItemRef": {"value": "1"}, "Qty": 1, "UnitPrice": "14.5"}
+    posted = [
+        {
+            "DetailType": "JournalEntryLineDetail",
+            "Amount": Decimal(20),
+            "JournalEntryLineDetail": {"PostingType": side, "AccountRef": {"value": account}},
+        }
+        for side, account in (("Debit", "1"), ("Credit", "35"))
+    ]
+    untaxed = {"GlobalTaxCalculation": "NotApplicable"}
+    paid = {"PaymentType": "CreditCard", "AccountRef": {"value": "42"}, "Line": [spent]}
+    return [
+        ("Bill", {"VendorRef": {"value": "1"}, "Line": [spent], "DocNumber": "DC-2201"}),
+        ("CreditMemo", {**untaxed, "CustomerRef": {"value": "1"}, "Line": [credited]}),
+        ("JournalEntry", {"Line": posted, "PrivateNote": "Opening of the petty cash"}),
+        ("Purchase", {**paid, "EntityRef": {"value": "1", "type": "Vendor"}}),
     ]
