@@ -27,11 +27,15 @@ from qbo_sink import schema
 from qbo_sink.config import LOCAL_SANDBOX
 from qbo_sink.connections import month_of
 from qbo_sink.ledger import Ledger
+from qbo_sink.lists import LISTS, ListSpec
+from qbo_sink.liststore import ListState, ListStore
 from qbo_sink.model import State
 from qbo_sink.plan import Intent, describe, sending_order
 from qbo_sink.port import NAME, QuickBooksSink
+from qbo_sink.queue_store import QueueStore
 from replica.errors import MisuseError, ReplicaError
 from replica.events.event import AccountId
+from replica.limits import PAGE_ROWS_MAX
 from replica.sink import SinkContext
 from replica.store.engine import open_database, read_engine
 
@@ -43,7 +47,7 @@ Account = Annotated[str, typer.Option(help="Account id in hex; needed where ther
 def verbs() -> typer.Typer:
     """The verb group ``qbo``."""
     app = typer.Typer(name="qbo", help="QuickBooks Online: the sink and its sandbox.")
-    for verb in (sandbox, connect, status, queue, errors, reconcile):
+    for verb in (sandbox, connect, status, queue, errors, lists, reconcile):
         app.command()(verb)
     return app
 
@@ -112,11 +116,50 @@ def errors(account: Account = "") -> None:
             ]
 
             def last(intent: Intent, chosen: bytes = chosen) -> tuple[str, ...]:
-                calls = ledger.attempts(chosen, intent.id)
+                calls = QueueStore(engine).attempts(chosen, intent.id)
                 tid = calls[-1].tid if calls else ""
                 return intent.code, intent.cause, intent.fix, intent.detail, tid
 
             _table(rows, ("code", "cause", "what to do", "detail", "intuit_tid"), last)
+
+
+def lists(
+    name: Annotated[str, typer.Argument(help="Which list; without one, all are named.")] = "",
+    find: Annotated[str, typer.Option(help="Only rows with this text.")] = "",
+    account: Account = "",
+) -> None:
+    """The accounting lists as they were last pulled; they are changed in QuickBooks."""
+    if name and name not in LISTS:
+        raise typer.BadParameter(f"one of {', '.join(LISTS)}")
+    with _reading() as engine:
+        store = ListStore(engine)
+        for chosen in _accounts(engine, account):
+            states = store.states(chosen)
+            if not name:
+                for spec in LISTS.values():
+                    state = states.get(spec.name, ListState(spec.name))
+                    told = f": {state.reason}" if state.reason else ""
+                    _say(f"{spec.name}: {state.rows}, pulled {_when(state.pulled_ms)}{told}")
+                continue
+            _list_rows(store, chosen, LISTS[name], find)
+
+
+def _list_rows(store: ListStore, account: bytes, spec: ListSpec, find: str) -> None:
+    """Every page of one list as a table."""
+    table = Table(*(column.title for column in spec.columns), "")
+    after = None
+    while True:
+        page = store.page(account, spec.name, text=find, after=after, limit=PAGE_ROWS_MAX)
+        for row in page.rows:
+            table.add_row(*(row.values.get(column.name, "") for column in spec.columns), row.state)
+        after = page.after
+        if after is None:
+            break
+    _out.print(table if table.row_count else "Nothing.")
+
+
+def _when(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds") if ms else "never"
 
 
 def reconcile(account: Account = "") -> None:
