@@ -33,6 +33,7 @@ class Right(Enum):
 
     READ = "see"
     EDIT = "edit records"
+    BOOKS = "see the accounting lists"
     MANAGE = "manage devices"
     OPERATE = "manage accounts and users"
 
@@ -40,8 +41,8 @@ class Right(Enum):
 _RIGHTS = {
     Role.VIEWER: {Right.READ},
     Role.REP: {Right.READ, Right.EDIT},
-    Role.ADMIN: {Right.READ, Right.EDIT, Right.MANAGE},
-    Role.OWNER: {Right.READ, Right.EDIT, Right.MANAGE},
+    Role.ADMIN: {Right.READ, Right.EDIT, Right.BOOKS, Right.MANAGE},
+    Role.OWNER: {Right.READ, Right.EDIT, Right.BOOKS, Right.MANAGE},
 }
 
 
