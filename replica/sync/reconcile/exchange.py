@@ -13,8 +13,10 @@ ends the matter.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import NamedTuple
 
 from replica.errors import MisuseError, TooLarge, UpgradeRequired
@@ -56,6 +58,14 @@ class Step(NamedTuple):
     reply: bytes | None
     have: tuple[bytes, ...] = ()
     need: tuple[bytes, ...] = ()
+
+
+class _Span(NamedTuple):
+    start: Bound
+    end: Bound
+
+
+_end_of = attrgetter("end")
 
 
 class Split(NamedTuple):
@@ -133,8 +143,8 @@ class Initiator:
         self._frame_bytes = _checked(frame_bytes)
         self._split = first_split
         self._next_split = split
-        self._open: deque[tuple[Bound, Bound]] = deque([(START, END)])
-        self._asked_to = START
+        self._open: deque[_Span] = deque([_Span(START, END)])
+        self._asked: list[_Span] = []  # in the message under way
         self.rounds = 0
 
     def initiate(self) -> bytes:
@@ -154,20 +164,19 @@ class Initiator:
             raise UpgradeRequired(f"the other side speaks version {message[0] - 0x60}, not 1")
         have: list[bytes] = []
         need: list[bytes] = []
-        differing: list[tuple[Bound, Bound]] = []
+        differing: list[_Span] = []
         items = self._items
         for one in read_ranges(message):
             if one.mode is Mode.SKIP:
                 continue
             first, last, start, end = _part(items, one.start, one.end)
             if one.mode is Mode.ID_LIST:
-                ours = items.ids(first, last)
+                ours = dict.fromkeys(items.ids(first, last))
                 theirs = dict.fromkeys(_ids(one.payload))
                 have.extend(identity for identity in ours if identity not in theirs)
-                need.extend(theirs.keys() - ours)
-            elif start < self._asked_to and fingerprint(items, first, last) != one.payload:
-                # Beyond what we asked about the open ranges say more than the other side knows.
-                differing.append((start, min(end, self._asked_to)))
+                need.extend(identity for identity in theirs if identity not in ours)
+            elif fingerprint(items, first, last) != one.payload:
+                differing.extend(self._asked_in(start, end))
         self._open.extendleft(reversed(differing))
         self._bound_open()
         return Step(self._ask() if self._open else None, tuple(have), tuple(need))
@@ -178,23 +187,33 @@ class Initiator:
             raise TooLarge("rounds", limit=RECONCILE_ROUNDS_MAX, actual=self.rounds)
         split, self._split = self._split, self._next_split
         writer = Writer(self._frame_bytes)
-        self._asked_to = END
+        self._asked = []
         while self._open:
             start, end = self._open.popleft()
             for piece in _said(self._items, _part(self._items, start, end), split):
                 if not writer.add(piece):
-                    self._open.appendleft((piece.start, end))
-                    self._asked_to = piece.start
+                    self._asked.append(_Span(start, piece.start))
+                    self._open.appendleft(_Span(piece.start, end))
                     return writer.message()
+            self._asked.append(_Span(start, end))
         return writer.message()
+
+    def _asked_in(self, start: Bound, end: Bound) -> Iterator[_Span]:
+        """What was asked of a range. An answer that had no room names all that follows by one
+        fingerprint; of that, some was settled before and some is open anyway."""
+        for at in range(bisect_right(self._asked, start, key=_end_of), len(self._asked)):
+            asked = self._asked[at]
+            if asked.start >= end:
+                return
+            yield _Span(max(start, asked.start), min(end, asked.end))
 
     def _bound_open(self) -> None:
         """What is far from its turn is taken together again: it costs rounds, and no memory."""
         if len(self._open) > RECONCILE_OPEN_RANGES_MAX:
-            end = self._open[-1][1]
-            while len(self._open) > RECONCILE_OPEN_RANGES_MAX:
+            end = self._open[-1].end
+            while len(self._open) >= RECONCILE_OPEN_RANGES_MAX:
                 start, _ = self._open.pop()
-            self._open.append((start, end))
+            self._open.append(_Span(start, end))
 
 
 class _Part(NamedTuple):

@@ -78,10 +78,10 @@ class Items(Protocol):
 
 def fingerprint(items: Items, first: int, last: int) -> bytes:
     """16 bytes that name the set of ids from ``first`` to before ``last``."""
-    total = (items.total(last) - items.total(first)) % _MODULUS
-    return sha256(total.to_bytes(ID_BYTES, "little") + encode_number(last - first)).digest()[
-        :FINGERPRINT_BYTES
-    ]
+    before = items.total(first)  # asked for last, by whoever asked about the range before this one
+    total = (items.total(last) - before) % _MODULUS
+    named = total.to_bytes(ID_BYTES, "little") + encode_number(last - first)
+    return sha256(named).digest()[:FINGERPRINT_BYTES]
 
 
 def encode_number(value: int) -> bytes:
@@ -96,16 +96,14 @@ class ItemSet:
     """The set, with insertion and removal. Asking for the same total twice in a row is free."""
 
     def __init__(self, items: Iterable[tuple[int, bytes]] = ()) -> None:
-        distinct = [Item(*one) for one, _ in groupby(sorted(items))]
-        if distinct:
-            _check(distinct[-1].time, min(distinct, key=_id_length).id)
-            _check(distinct[0].time, max(distinct, key=_id_length).id)
+        distinct = [one for one, _ in groupby(sorted(items))]
         size = RECONCILE_BLOCK_ITEMS
         parts = (distinct[at : at + size] for at in range(0, len(distinct), size))
-        self._blocks = [_Block.of(part) for part in parts]
+        self._blocks = [_Block.of(*zip(*part, strict=True)) for part in parts]
         self._firsts = [block.item(0) for block in self._blocks]
-        self._starts: list[int] | None = None  # items, and sum of ids, before each block
-        self._totals: list[int] = []
+        self._starts = [0]  # items before each block, and after the last
+        self._totals = [0]  # sum of their ids
+        self._renew_from: int | None = 0  # the first block whose end is not where it was
         self._last_total = (0, 0)
 
     def __len__(self) -> int:
@@ -137,7 +135,7 @@ class ItemSet:
             upper = block.divide()
             self._blocks.insert(at + 1, upper)
             self._firsts.insert(at + 1, upper.item(0))
-        self._starts = None
+        self._changed(at)
         return True
 
     def discard(self, time: int, identity: bytes) -> bool:
@@ -146,7 +144,7 @@ class ItemSet:
         at = self._block_of(item)
         if at < 0 or not self._blocks[at].discard(*item):
             return False
-        self._starts = None
+        self._changed(at)
         if not self._blocks[at].times:
             del self._blocks[at], self._firsts[at]
             return True
@@ -174,9 +172,9 @@ class ItemSet:
         return found
 
     def total(self, count: int) -> int:
-        if self._starts is not None and count == self._last_total[0]:
-            return self._last_total[1]
         starts = self._starts_now()
+        if count == self._last_total[0]:
+            return self._last_total[1]
         at, within = self._place(count)
         total = self._totals[at]
         if within:
@@ -189,11 +187,18 @@ class ItemSet:
         return total
 
     def _starts_now(self) -> list[int]:
-        if self._starts is None:
-            self._starts = list(accumulate((len(one.times) for one in self._blocks), initial=0))
-            self._totals = list(accumulate((one.total for one in self._blocks), initial=0))
-            self._last_total = (0, 0)
+        if (at := self._renew_from) is not None:
+            blocks = self._blocks[at:]
+            counts = (len(block.times) for block in blocks)
+            self._starts[at:] = accumulate(counts, initial=self._starts[at])
+            self._totals[at:] = accumulate(
+                (block.total for block in blocks), initial=self._totals[at]
+            )
+            self._renew_from, self._last_total = None, (0, 0)
         return self._starts
+
+    def _changed(self, at: int) -> None:
+        self._renew_from = at if self._renew_from is None else min(at, self._renew_from)
 
     def _place(self, index: int) -> tuple[int, int]:
         """Block and index within; the place after the last item is in a block past the end."""
@@ -211,6 +216,7 @@ class ItemSet:
             if len(pair) == 2 and sum(len(one.times) for one in pair) < RECONCILE_BLOCK_ITEMS:
                 pair[0].extend(pair[1])
                 del self._blocks[lower + 1], self._firsts[lower + 1]
+                self._changed(lower)
                 return
 
 
@@ -225,10 +231,11 @@ class _Block:
         self.total = total
 
     @classmethod
-    def of(cls, items: list[Item]) -> _Block:
-        ids = bytearray().join([item.id for item in items])
-        block = cls(array("Q", [item.time for item in items]), ids, 0)
-        block.total = block.sum(0, len(items))
+    def of(cls, times: tuple[int, ...], ids: tuple[bytes, ...]) -> _Block:
+        _check(times[0], min(ids, key=len))
+        _check(times[-1], max(ids, key=len))
+        block = cls(array("Q", times), bytearray().join(ids), 0)
+        block.total = block.sum(0, len(times))
         return block
 
     def item(self, index: int) -> Item:
@@ -291,10 +298,6 @@ class _Block:
         self.times += following.times
         self.ids += following.ids
         self.total += following.total
-
-
-def _id_length(item: Item) -> int:
-    return len(item.id)
 
 
 def _check(time: int, identity: bytes) -> None:
