@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,16 @@ import httpx2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace as replaced
 
 from qbo_sink.connections import Connections
 from qbo_sink.ledger import Ledger
+from qbo_sink.model import Entity, Key, Sale, content_hash, decode_wanted, encode_wanted
+from qbo_sink.requestid import requestid
+from qbo_sink.rows import Item
 from qbo_sink.sandbox import Switches
 from qbo_sink.sandbox.injection import FaultRule
-from tests.qbo_sink.world import Crash, World, customer, order, product, quote
+from tests.qbo_sink.world import ACCOUNT, Crash, World, customer, order, product, quote
 
 LEDGER_STEPS = (
     "take",
@@ -260,5 +265,37 @@ def test_no_script_of_faults_makes_a_second_document(
         world.clock.ms += 3_600_000  # the outage is over, whatever waited is due
         asyncio.run(world.run())
         check_once(world)
+    finally:
+        world.close()
+
+
+def test_a_content_that_comes_back_is_sent_under_an_id_of_its_own(tmp_path: Path) -> None:
+    """An order is amended back and forth, the last time while an amendment still waits to be sent:
+    no request id is used twice, or QuickBooks would answer with what it did the first time (QB-21,
+    I-24; first seen in the simulator's books)."""
+    world = open_world(tmp_path, Switches(throttle=False))
+    try:
+        put_work(world, "one")
+        asyncio.run(world.run())
+        ledger = Ledger(world.ledger.write)
+        order_key = Key(Entity.ESTIMATE, "order", "o-one")
+        (first,) = ledger.wanted(ACCOUNT, [order_key]).values()
+        sale = decode_wanted(Entity.ESTIMATE, first)
+        assert isinstance(sale, Sale)
+        contents = {
+            note: encode_wanted(replaced(sale, content=replaced(sale.content, note=note)))
+            for note in "abc"
+        }
+        used: list[str] = []
+        for note, sent in (("b", True), ("a", True), ("c", False), ("b", True)):
+            ledger.want(ACCOUNT, "", [Item(order_key, 9, contents[note], needed=True)])
+            (intent,) = [one for one in ledger.open_intents(ACCOUNT) if one.key == order_key]
+            assert intent.hash == content_hash(contents[note])
+            if sent:
+                used.append(requestid("r", order_key, intent.op, intent.hash, intent.generation))
+                (mapping,) = ledger.mappings(ACCOUNT, [order_key]).values()
+                there = replace(mapping, hash=intent.hash)
+                ledger.acknowledge(ACCOUNT, intent, there, answer=None, attempt=None)
+        assert len(set(used)) == len(used)
     finally:
         world.close()

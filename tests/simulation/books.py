@@ -7,6 +7,7 @@ crash at every arrow: written down → called → settled → answered → marke
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -112,6 +113,7 @@ class Sink:
         self.unsaid: list[Fact] = []
         self.crash_in = 0
         self._ids = 0
+        self._generations: Counter[tuple[Key, str]] = Counter()
         self._sales: dict[bytes, Sale | None] = {}  # what a state of a document means; pure
 
     def arrow(self) -> None:
@@ -152,8 +154,17 @@ class Sink:
         elif decision.change is not Change.NONE:
             assert decision.op is not None
             self._ids += 1
+            self._generations[sale.key, digest] += 1
+            generation = self._generations[sale.key, digest]
             self.intents[sale.key] = Intent(
-                self._ids, sale.key, decision.op, 1, digest, content, State.QUEUED, self._ids
+                self._ids,
+                sale.key,
+                decision.op,
+                generation,
+                digest,
+                content,
+                State.QUEUED,
+                self._ids,
             )
 
     # Sending --------------------------------------------------------------------------------------
