@@ -233,6 +233,9 @@ ENROL_TIMEOUT_MS = 15_000
 ENROL_ANSWER_BYTES_MAX = 65_536
 # Questions for one proof. The log of a busy account moves between question and answer.
 PROOF_ASKS_MAX = 64
+# Proofs that fail one after the other until a device trusts nothing that it was told: the first
+# sends it back to the server, which finds a copy that wrote elsewhere.
+PROOFS_UNEQUAL_MAX = 2
 # 250 ms doubled seven times passes the longest delay.
 RECONNECT_DOUBLINGS_MAX = 7
 CONNECT_TIMEOUT_MS = 10_000

@@ -218,14 +218,33 @@ class Holding:
         The base begins afresh: it may still hold them as they were said first.
         """
         with self.lock:
-            identity = self.journal.identity
-            if identity is not None and next_epoch > self.journal.head.epoch:
-                lost = self.journal.unheard(self.journal.lives[-1].first_n)
-                place = self.journal.place._replace(cursor=0, chain=Place().chain, reach=0)
-                self._renew(identity, next_epoch, place, lost)
+            self._renew_afresh(next_epoch, self.journal.unheard(self.journal.lives[-1].first_n))
+
+    def distrust(self, next_epoch: int) -> None:
+        """The base stays unequal to the server's: fetch everything, what this device said
+        included, and go on in ``next_epoch``.
+
+        What it was told of its own events may be of a log that is gone while a copy of it told
+        the log that took its place (wire-protocol.md §6.2). The server sends nobody the events of
+        the epoch that he runs, so this one has to end.
+        """
+        with self.lock:
+            self._renew_afresh(next_epoch, ())
+
+    def _renew_afresh(self, next_epoch: int, lost: Sequence[OutboxRow]) -> None:
+        identity = self.journal.identity
+        if identity is not None and next_epoch > self.journal.head.epoch:
+            place = self.journal.place._replace(cursor=0, chain=Place().chain, reach=0)
+            self._renew(identity, next_epoch, place, lost, afresh=True)
 
     def _renew(
-        self, identity: Identity, epoch: int, place: Place, lost: Sequence[OutboxRow] = ()
+        self,
+        identity: Identity,
+        epoch: int,
+        place: Place,
+        lost: Sequence[OutboxRow] = (),
+        *,
+        afresh: bool = False,
     ) -> None:
         journal = self.journal
         rows = [*lost, *journal.pending()]
@@ -237,7 +256,7 @@ class Holding:
             place=place,
             old=[row.n for row in rows],
             made=made,
-            afresh=bool(lost),
+            afresh=afresh,
         )
         self.base = Base(journal)
         self.overlay = self._laid()

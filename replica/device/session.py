@@ -18,7 +18,7 @@ from replica.device.proof import Ask, Proof, Proved
 from replica.device.status import Mode
 from replica.errors import CorruptionError, ReplicaError
 from replica.events.record import Segment
-from replica.limits import CLOCK_SET_MS
+from replica.limits import CLOCK_SET_MS, PROOFS_UNEQUAL_MAX
 from replica.sync import effects as e
 from replica.sync.device_peer import DevicePeer
 from replica.sync.messages import Goodbye, Outcome, SectionDigest
@@ -60,6 +60,7 @@ class Report:
     counts: Counts = field(default_factory=Counts)
     proof: Proof | None = None  # wished for, and not there yet
     proved: Proved | None = None
+    unequal: int = 0  # proofs that failed since one held
     stopping: bool = False
 
 
@@ -149,21 +150,21 @@ class Session:
         if self._peer.state is State.LIVE:
             self._holding.exchanged(self._report.server_position, self._wall_ms())
             if self._holding.forgotten(self._report.server_position):
-                self._say_again()
+                self._go_on(self._holding.say_again, "going on in a new epoch")
             elif self._report.proof is not None:
                 self._prove(self._report.proof)
         self._report.changed()
 
-    def _say_again(self) -> None:
-        """The restored log lacks what earlier lives said: go on with it in a new epoch."""
+    def _go_on(self, renew: Callable[[int], None], why: str) -> None:
+        """End this connection; what follows is done in a new epoch."""
         try:
-            self._holding.say_again(self._next_epoch)
+            renew(self._next_epoch)
         except CorruptionError:
             raise
         except ReplicaError as error:
             self._perform(self._peer.failed(error))
         else:
-            self._perform(self._peer.close("closed", "going on in a new epoch"))
+            self._perform(self._peer.close("closed", why))
 
     def _say(self, effect: e.Effect) -> Sequence[e.Effect]:
         """Effects on the connection."""
@@ -227,10 +228,18 @@ class Session:
                 self._holding.proved(self._wall_ms())
             with self._holding.lock:
                 self._report.proof, self._report.proved = None, found
+                self._report.unequal = 0 if found.equal else self._report.unequal + 1
             if not found.equal:
-                # Meeting anew shows what is wrong: a copy of this device that writes elsewhere is
-                # found by the ends of the chains (wire-protocol.md §6).
-                self._perform(self._peer.close("closed", "the digests differ; meeting anew"))
+                self._mend()
+
+    def _mend(self) -> None:
+        """Meeting anew shows what is wrong: a copy of this device that writes elsewhere is found
+        by the ends of the chains. When it is not that, everything is fetched again, once: if that
+        does not help either, doing it for ever would not (wire-protocol.md §6)."""
+        if self._report.unequal == PROOFS_UNEQUAL_MAX:
+            self._go_on(self._holding.distrust, "the digests differ; fetching everything")
+        else:
+            self._perform(self._peer.close("closed", "the digests differ; meeting anew"))
 
 
 async def _rings(bell: asyncio.Event, within_s: float) -> bool:
