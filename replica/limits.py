@@ -222,10 +222,13 @@ assert FANOUT_POLL_MS <= 5_000, "a lost hint delays by at most five seconds"
 # Device ----------------------------------------------------------------------------------------
 # Rows a device reads from its journal at once: bounds memory on a phone.
 JOURNAL_READ_ROWS = 500
-# Pages of the journal kept in memory, and the write-ahead log before it is folded back: 16 MiB of
-# disk and half of that in memory buy a first sync that writes a fraction of the bytes.
+# Pages of the journal in its write-ahead log before it is folded back. The disk writes over a log
+# that was folded back in half of the time it takes to make one longer, so for a user at work: few.
+JOURNAL_CHECKPOINT_PAGES = 256
+# While much is taken in: 16 MiB of disk and half of that in memory buy a first sync that writes a
+# fraction of the bytes.
+JOURNAL_CATCH_UP_PAGES = 4_096
 JOURNAL_CACHE_KIB = 8_192
-JOURNAL_CHECKPOINT_PAGES = 4_096
 # Payloads in one append: more than any form makes at once, and still a short commit.
 APPEND_PAYLOADS_MAX = 2_000
 SOFTWARE_CHARS_MAX = 100  # name and version of the embedding program, for the office

@@ -70,11 +70,15 @@ def extend(author: Author, head: Head, facts: Iterable[Fact], now_ms: int) -> li
     """
     made: list[Made] = []
     for fact in facts:
-        stamp = tick(head.stamp, now_ms, device_node(author.device))
-        head = _put(made, author, head, fact, stamp)
+        made.append(follow(author, head_after(head, made), fact, now_ms))
     if not made:
         raise MisuseError("an append needs at least one payload")
     return made
+
+
+def follow(author: Author, head: Head, fact: Fact, now_ms: int) -> Made:
+    """The event after ``head``. Raises ``TooLarge`` when it passes ``EVENT_BYTES_MAX``."""
+    return _make(author, head, fact, tick(head.stamp, now_ms, device_node(author.device)))
 
 
 def remake(author: Author, head: Head, old: Sequence[Made]) -> list[Made]:
@@ -91,7 +95,7 @@ def remake(author: Author, head: Head, old: Sequence[Made]) -> list[Made]:
         event = before.event
         raw = Stamp(event.stamp)
         stamp = make_stamp(stamp_ms(raw), stamp_counter(raw), node)
-        head = _put(made, author, head, _fact(event, renamed), stamp)
+        made.append(_make(author, head_after(head, made), _fact(event, renamed), stamp))
         renamed[before.id] = made[-1].id
     return made
 
@@ -112,7 +116,7 @@ def again(
     names = dict(renamed)
     for before, corrected in old:
         fact = corrected or _fact(before.event, names)
-        head = _put(made, author, head, fact, tick(head.stamp, now_ms, device_node(author.device)))
+        made.append(follow(author, head_after(head, made), fact, now_ms))
         names[before.id] = made[-1].id
     return made
 
@@ -128,7 +132,7 @@ def waiting_on(rows: Mapping[int, Made], cause: bytes) -> dict[int, Made]:
     return found
 
 
-def _put(made: list[Made], author: Author, head: Head, fact: Fact, stamp: Stamp) -> Head:
+def _make(author: Author, head: Head, fact: Fact, stamp: Stamp) -> Made:
     event = Event(
         EVENT_FORMAT,
         author.account,
@@ -145,9 +149,7 @@ def _put(made: list[Made], author: Author, head: Head, fact: Fact, stamp: Stamp)
     data = encode_event(event)
     if len(data) > EVENT_BYTES_MAX:
         raise TooLarge("event bytes", limit=EVENT_BYTES_MAX, actual=len(data))
-    identity = event_id(data)
-    made.append(Made(identity, data, event))
-    return Head(head.epoch, head.seq + 1, identity, stamp)
+    return Made(event_id(data), data, event)
 
 
 def _fact(event: Event, renamed: Mapping[bytes, bytes]) -> Fact:

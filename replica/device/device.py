@@ -80,6 +80,7 @@ class Device:
         self._random_bytes = random_bytes
         self._software = software or f"replica-device/{__version__}"
         self._moved = threading.Condition(self._holding.lock)
+        self._waiting = 0  # threads, under the lock
         self._round = threading.Lock()
         self._link: Link | None = None
         if len(self._software) > SOFTWARE_CHARS_MAX:
@@ -149,7 +150,7 @@ class Device:
         """
         made = self._holding.append(payloads, self._now_ms(), deps=deps)
         self._grown()
-        return tuple(one.id for one in made)
+        return tuple([one.id for one in made])
 
     def resubmit(self, rejected: Rejected, payload: Payload | None = None) -> tuple[EventId, ...]:
         """Say a quarantined event of ``status().rejected`` again, corrected: ``payload`` is of the
@@ -372,11 +373,17 @@ class Device:
 
     def _wait(self, over: Callable[[], bool], timeout_s: float) -> None:
         with self._moved:
-            self._moved.wait_for(over, timeout_s)
+            self._waiting += 1
+            try:
+                self._moved.wait_for(over, timeout_s)
+            finally:
+                self._waiting -= 1
 
     def _notify(self) -> None:
-        with self._moved:
-            self._moved.notify_all()
+        # A thread counts itself before it looks: one that is not counted yet will see what moved.
+        if self._waiting:
+            with self._moved:
+                self._moved.notify_all()
 
 
 def _rejected(row: OutboxRow) -> Rejected:

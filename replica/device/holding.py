@@ -7,7 +7,7 @@ is one step that either happened whole, durably, or did not happen.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 
@@ -21,7 +21,7 @@ from replica.device.chain import (
     Head,
     Made,
     again,
-    extend,
+    follow,
     head_after,
     remake,
     waiting_on,
@@ -34,7 +34,7 @@ from replica.device.sales import NO_SALE, SALE_TYPES, builds_on, sale
 from replica.errors import CorruptionError, Malformed, MisuseError, StoreFailed, StoreUnavailable
 from replica.events.clock import Stamp
 from replica.events.event import GENESIS, Event, EventId, check_event, decode_event, event_id
-from replica.events.kinds import CATALOGUE, catalogue_fingerprint, decode_payload, encode_payload
+from replica.events.kinds import ANYBODY, REGISTRY, Said, catalogue_fingerprint, decode_payload
 from replica.events.payloads import Payload
 from replica.events.record import Origin, Record, Segment, records
 from replica.limits import APPEND_PAYLOADS_MAX, JOURNAL_READ_ROWS
@@ -84,19 +84,24 @@ class Holding:
             raise MisuseError(f"an append takes at most {APPEND_PAYLOADS_MAX} payloads")
         if not payloads:
             raise MisuseError("an append needs at least one payload")
+        said = [_say(payload) for payload in payloads]
         with self.lock:
+            author, head, overlay = self.author, self.journal.head, self.overlay
             made: list[Made] = []
-            head = self.journal.head
-            said: dict[DocKey, EventId] = {}
-            for payload in payloads:
-                made += extend(self.author, head, [self._fact(payload, deps, said)], now_ms)
-                head = head_after(head, made)
-                said[document_key(payload)] = made[-1].id
-            for one in made:
-                _check(one)
+            concerned: list[DocKey] = []
+            newest: dict[DocKey, EventId] = {}
+            for kind, body, payload in said:
+                keys = builds_on(payload)
+                fact = Fact(kind.name, kind.version, body, overlay.deps(keys, deps, newest))
+                made.append(follow(author, head_after(head, made), fact, now_ms))
+                newest[keys[0]] = made[-1].id
+                concerned.append(keys[0])
+            if deps:
+                for one in made:
+                    _check(one.event)
             self.journal.append(made, self.journal.numbers + numbers)
-            for payload, one in zip(payloads, made, strict=True):
-                self.overlay.add(document_key(payload), one.id, one.event)
+            for key, one in zip(concerned, made, strict=True):
+                overlay.add(key, one.id, one.event)
             return made
 
     def resubmit(self, identity: EventId, payload: Payload | None, now_ms: int) -> list[Made]:
@@ -112,10 +117,11 @@ class Holding:
             if not rows:
                 raise MisuseError("this event is not in quarantine, or was said again already")
             first, *rest = rows.values()
+            if payload is None:
+                _check(first.event)
             corrected = None if payload is None else self._corrected(first.event, payload)
             old = [(first, corrected), *((one, None) for one in rest)]
             made = again(self.author, self.journal.head, old, self._renamed(), now_ms)
-            _check(made[0])
             self.journal.append(made, self.journal.numbers, list(rows))
             self.overlay.settle(one.id for one in rows.values())
             for one in made:
@@ -131,9 +137,9 @@ class Holding:
     def _corrected(self, event: Event, payload: Payload) -> Fact:
         """The fact that takes the place of ``event``: about the same document, so that whoever
         refers to it stays right."""
-        kind, version, body = encode_payload(payload)
+        kind, body, payload = _say(payload)
         meant = about(event)
-        if kind != event.kind or (meant is not None and meant != document_key(payload)):
+        if kind.name != event.kind or (meant is not None and meant != document_key(payload)):
             raise MisuseError(
                 "a correction says the same kind of thing about the same document",
                 hint=f"give a corrected {event.kind}",
@@ -141,7 +147,7 @@ class Holding:
         # Causes are those of the old event. What was appended to the document since may wait on
         # the old event, and the correction must not wait on that.
         names = self._renamed()
-        return Fact(kind, version, body, tuple(names.get(dep, dep) for dep in event.deps))
+        return Fact(kind.name, kind.version, body, tuple(names.get(dep, dep) for dep in event.deps))
 
     def _renamed(self) -> dict[bytes, bytes]:
         """Ids of own events that were said again, and the ids they have now."""
@@ -151,14 +157,6 @@ class Holding:
             return event_id(row.data)
 
         return {id_of(n): id_of(by) for n, by in self.journal.resaid.items()}
-
-    def _fact(
-        self, payload: Payload, deps: Sequence[bytes], said: Mapping[DocKey, EventId]
-    ) -> Fact:
-        kind, version, body = encode_payload(payload)
-        if Origin.DEVICE not in CATALOGUE[kind, version].origins:
-            raise MisuseError(f"{kind} is not a device's to say")
-        return Fact(kind, version, body, self.overlay.deps(builds_on(payload), deps, said))
 
     @property
     def author(self) -> Author:
@@ -526,7 +524,7 @@ class Holding:
         """The device's clock is ``skew_ms`` ahead of the server's. Kept with the next commit."""
         with self.lock:
             self._note(self.journal.place._replace(skew_ms=skew_ms))
-            self.overlay.skew_ms = skew_ms
+            self.overlay.measured(skew_ms)
 
     def level(self) -> Level:
         """Where the documents stand, as one consistent reading."""
@@ -538,6 +536,11 @@ class Holding:
                 journal.place.reach,
                 self.base.sections(),
             )
+
+    def catch_up(self, server_position: int) -> None:
+        """The log is known to go to ``server_position``: make the journal ready for the rest."""
+        with self.lock:
+            self.journal.catch_up(self.journal.place.cursor < server_position)
 
     def exchanged(self, server_position: int, now_ms: int) -> None:
         """Note the time if nothing is left to send, nor to take in up to ``server_position``. Kept
@@ -575,11 +578,22 @@ class Holding:
             self.journal.close()
 
 
-def _check(made: Made) -> None:
+def _say(payload: Payload) -> Said:
     """The door would refuse it later, far from the mistake: say so now."""
     try:
-        check_event(made.event)
-        decode_payload(made.event)
+        said = REGISTRY.say(payload)
+    except Malformed as error:
+        raise MisuseError(str(error)) from error
+    if said.kind.origins is not ANYBODY and Origin.DEVICE not in said.kind.origins:
+        raise MisuseError(f"{said.kind.name} is not a device's to say")
+    return said
+
+
+def _check(event: Event) -> None:
+    """As :func:`_say`, for events of which more than the payload may be wrong."""
+    try:
+        check_event(event)
+        decode_payload(event)
     except Malformed as error:
         raise MisuseError(str(error)) from error
 

@@ -47,11 +47,13 @@ from replica.events.clock import Stamp
 from replica.events.event import HASH_BYTES, decode_event, event_id
 from replica.limits import (
     JOURNAL_CACHE_KIB,
+    JOURNAL_CATCH_UP_PAGES,
     JOURNAL_CHECKPOINT_PAGES,
     JOURNAL_READ_ROWS,
 )
 
 APPLICATION_ID = 0x5250_4C44  # "RPLD" in the header of the file: a journal, not any other database
+_INSERT_OWN = "INSERT INTO outbox VALUES (?, ?, ?)"
 
 # One tuple of statements per schema version, applied in order. Add, never edit: files in the
 # field have run the earlier ones.
@@ -162,7 +164,10 @@ class OutboxRow(NamedTuple):
 
 
 class Journal:
-    """Open with a path, close when done. All writing happens inside :meth:`commit`."""
+    """Open with a path, close when done. All writing happens inside :meth:`commit`, but for the one
+    row of a user's usual action (:meth:`append_one`)."""
+
+    _checkpoint_pages = JOURNAL_CHECKPOINT_PAGES
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Open or create the journal.
@@ -200,7 +205,7 @@ class Journal:
         # A first sync touches the same pages of stock and totals in every transaction; with room
         # for some of them the file is rewritten less often. Durability does not depend on it.
         run(f"PRAGMA cache_size = -{JOURNAL_CACHE_KIB}")
-        run(f"PRAGMA wal_autocheckpoint = {JOURNAL_CHECKPOINT_PAGES}")
+        run(f"PRAGMA wal_autocheckpoint = {self._checkpoint_pages}")
         with self.commit():
             (version,) = run("PRAGMA user_version").fetchone()
             (application,) = run("PRAGMA application_id").fetchone()
@@ -251,6 +256,23 @@ class Journal:
             self.head = self.head._replace(stamp=Stamp(event.stamp))
             if self.last_n >= life.first_n:
                 self.head = Head(event.epoch, event.seq, event_id(last_event), Stamp(event.stamp))
+
+    def catch_up(self, behind: bool) -> None:
+        """Fold the write-ahead log back seldom while much is taken in, often while a user works.
+
+        A matter of speed alone: a full disk is left to the next commit.
+        """
+        pages = JOURNAL_CATCH_UP_PAGES if behind else JOURNAL_CHECKPOINT_PAGES
+        if pages == self._checkpoint_pages:
+            return
+        self._checkpoint_pages = pages
+        try:
+            self._sql.execute(f"PRAGMA wal_autocheckpoint = {pages}")
+            if not behind:
+                # Now and here, or the user's next action would wait for it.
+                self._sql.execute("PRAGMA wal_checkpoint").fetchall()
+        except sqlite3.Error as error:
+            self._translated(error)  # notes when the file cannot be trusted any more
 
     def close(self) -> None:
         """Release the file. Safe to call twice."""
@@ -308,14 +330,27 @@ class Journal:
         ``head``, ``last_n`` and ``numbers`` move.
         """
         first = self.last_n + 1
-        rows = [(first + index, numbers, one.data) for index, one in enumerate(made)]
-        said_again = [(n, first + index) for index, n in enumerate(again)]
-        with self.commit():
-            self._sql.executemany("INSERT INTO outbox VALUES (?, ?, ?)", rows)
-            self._sql.executemany("INSERT INTO resaid VALUES (?, ?)", said_again)
-        self.resaid.update(said_again)
-        self.last_n, self.numbers = rows[-1][0], numbers
+        if len(made) == 1 and not again:
+            self.append_one((first, numbers, made[0].data))
+        else:
+            rows = [(first + index, numbers, one.data) for index, one in enumerate(made)]
+            said_again = [(n, first + index) for index, n in enumerate(again)]
+            with self.commit():
+                self._sql.executemany(_INSERT_OWN, rows)
+                self._sql.executemany("INSERT INTO resaid VALUES (?, ?)", said_again)
+            self.resaid.update(said_again)
+        self.last_n, self.numbers = self.last_n + len(made), numbers
         self.head = head_after(self.head, made)
+
+    def append_one(self, row: tuple[int, int, bytes]) -> None:
+        """As durable as a :meth:`commit`: SQLite makes a transaction of a statement that stands
+        alone. Most actions of a user are one event, and two calls are saved."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            self._sql.execute(_INSERT_OWN, row)
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
 
     def begin(
         self,
@@ -346,7 +381,7 @@ class Journal:
                 self.forget_places(life.first_n)
             if afresh:
                 self.drop_base()
-            self._sql.executemany("INSERT INTO outbox VALUES (?, ?, ?)", rows)
+            self._sql.executemany(_INSERT_OWN, rows)
         self.identity, self.place = identity, place
         self.lives = [before for before in self.lives if before.first_n != life.first_n] + [life]
         self.answered_n = max([self.answered_n, *old])

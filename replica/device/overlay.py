@@ -16,7 +16,7 @@ from types import MappingProxyType
 from replica.crdt.documents import DocKey, Document
 from replica.crdt.fold import fold
 from replica.device.base import Base
-from replica.events.clock import ZERO_STAMP, Stamp, correct
+from replica.events.clock import ZERO_STAMP, Stamp, correct, standing_until
 from replica.events.event import Event, EventId
 from replica.events.record import Flag, Origin, Record
 from replica.limits import DEPS_MAX, STAMP_MS_MAX
@@ -27,17 +27,26 @@ class Overlay:
 
     def __init__(self, base: Base, skew_ms: int) -> None:
         self._base = base
-        self.skew_ms = skew_ms  # the device's clock minus the server's, as last measured
+        self.measured(skew_ms)
         self._last = ZERO_STAMP
         self._records: dict[DocKey, list[Record]] = {}
         self._keys: dict[EventId, DocKey] = {}
         self._folded: dict[DocKey, Document] = {}
 
+    def measured(self, skew_ms: int) -> None:
+        """The device's clock is ``skew_ms`` ahead of the server's. Counts for what is added."""
+        self._skew_ms = skew_ms
+        self._standing = standing_until(offset_ms=skew_ms, received_ms=STAMP_MS_MAX)
+
     def add(self, key: DocKey, identity: EventId, event: Event) -> None:
         """Lay an event about ``key`` over the base. Call in the order of the chain."""
-        self._last = correct(
-            Stamp(event.stamp), offset_ms=self.skew_ms, received_ms=STAMP_MS_MAX, last=self._last
-        ).stamp
+        raw, last = Stamp(event.stamp), self._last
+        if last < raw <= self._standing:
+            self._last = raw
+        else:
+            self._last = correct(
+                raw, offset_ms=self._skew_ms, received_ms=STAMP_MS_MAX, last=last
+            ).stamp
         record = Record(identity, event, self._last, Flag.NONE, Origin.DEVICE, 0)
         self._records.setdefault(key, []).append(record)
         self._keys[identity] = key

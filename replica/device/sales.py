@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from msgspec import UNSET
@@ -44,19 +43,21 @@ def _sale(tag: bytes, content: Content) -> Sale:
     return Sale(tag, quantities)
 
 
-def builds_on(payload: Payload) -> Iterator[DocKey]:
-    """Documents that ``payload`` concerns or mentions, the most important first.
+def builds_on(payload: Payload) -> list[DocKey]:
+    """The document that ``payload`` concerns, then those it mentions, the most important first.
 
     An order mentions its customer and products: when the customer's own event is quarantined, the
     order waits with it instead of arriving without a customer (pitfalls P27).
     """
-    yield document_key(payload)
-    content = getattr(payload, "content", None)
-    for said in (payload, getattr(payload, "fields", None), content):
+    keys = [document_key(payload)]
+    content: Content | None = getattr(payload, "content", None)
+    if content is not None:
+        keys.append(DocKey("customer", content.customer))
+        keys += [DocKey("product", line.product) for line in content.lines]
+        return keys
+    for said in (payload, getattr(payload, "fields", None)):
         for name in ("customer", "order", "product"):
             mentioned = getattr(said, name, None)
             if mentioned and mentioned is not UNSET:
-                yield DocKey(name, mentioned)
-    if content is not None:
-        for line in content.lines:
-            yield DocKey("product", line.product)
+                keys.append(DocKey(name, mentioned))
+    return keys

@@ -148,6 +148,7 @@ class Session:
                 # The journal could not take it. Nothing was confirmed, so it comes again.
                 waiting = deque(self._peer.failed(error))
         if self._peer.state is State.LIVE:
+            self._holding.catch_up(self._report.server_position)
             self._holding.exchanged(self._report.server_position, self._wall_ms())
             if self._holding.forgotten(self._report.server_position):
                 self._go_on(self._holding.say_again, "going on in a new epoch")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -70,6 +70,14 @@ class Kind:
 _encoder = msgspec.msgpack.Encoder(order="sorted")
 
 
+class Said(NamedTuple):
+    """A payload that keeps its kind's rules, with its canonical bytes."""
+
+    kind: Kind
+    body: bytes
+    payload: Payload
+
+
 class Registry:
     """A set of kinds with their upcasters. The product has one, ``REGISTRY``."""
 
@@ -96,6 +104,22 @@ class Registry:
         if kind is None:
             raise MisuseError(f"{type(payload).__name__} is in no catalogue")
         return kind.name, kind.version, _encoder.encode(payload)
+
+    def say(self, payload: Payload) -> Said:
+        """What an author is going to say, checked as the door will check it; go on with the payload
+        that is given back, which has the types it claims.
+
+        Raises ``Malformed`` when ``payload`` breaks a rule of its kind or cannot be encoded.
+        """
+        kind = self._by_struct.get(type(payload))
+        if kind is None:
+            raise Malformed(f"{type(payload).__name__} is in no catalogue")
+        try:
+            body = _encoder.encode(payload)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise Malformed(f"{kind.name}: {error}") from error
+        (said,) = kind.decode_all([body])
+        return Said(kind, body, said)
 
     def decode(self, event: Event) -> Payload | None:
         """What ``event`` says, upcast to the newest version; None for an unknown kind or version.

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from replica.device import CustomerCreated, CustomerFields, Identity
+from replica.device import holding as holdings
 from replica.device.holding import Holding
 from replica.device.journal import Journal
 from replica.events.event import AccountId, DeviceId, Position
-from replica.events.kinds import encode_payload
+from replica.events.kinds import REGISTRY, Said, encode_payload
 from replica.events.payloads import Content, OrderCommitted, Payload, SealedLine
 from replica.events.ports import Log
 from replica.events.record import Origin, Record, records
@@ -43,6 +48,19 @@ def order(number: int, qty_e3: int = 1_000, product: str = "p-1") -> OrderCommit
     return OrderCommitted(
         f"o-{number}", Content(f"N-{number}", "c-1", "EUR", "2024-02-29", total_minor, lines)
     )
+
+
+def _unchecked(payload: Payload) -> Said:
+    name, version, body = encode_payload(payload)
+    return Said(REGISTRY.kinds[name, version], body, payload)
+
+
+@contextmanager
+def careless() -> Iterator[None]:
+    """Inside, a device says what breaks the rules, as a program that does not know them would."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(holdings, "_say", _unchecked)
+        yield
 
 
 class Office:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -216,6 +217,49 @@ def test_append_is_all_or_none(path: Path) -> None:
         holding.append([customer(1), broken], NOW_MS)
     assert holding.journal.head == head
     assert holding.document(DocKey("customer", "c-1")) is None
+    holding.close()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"order": "no id"},
+        {"order": 7},
+        {"content": None},
+        {"content": "text"},
+        {"content": object()},
+        {"content": {"number": "1"}},
+        {"lines": None},
+        {"lines": ["text"]},
+        {"lines": [["1", "p-1", 1.0, 1]]},
+        {"lines": [["1", "p-1", 2**70, 1]]},
+        {"number": "\ud800"},
+        {"date": 20_260_504},
+        {"total_minor": 1},
+        {"offline": False, "fees_minor": 0.0},
+    ],
+)
+def test_a_mistaken_payload_is_told_so(path: Path, fields: dict[str, object]) -> None:
+    """Whatever a payload's fields were given, it is checked as the door will check it, and nothing
+    was saved: no type is taken on trust (I-9, CON-04)."""
+    holding = opened(path)
+    good = order(1)
+    inside = {name: fields[name] for name in fields.keys() - {"order", "content"}}
+    values = {name: fields[name] for name in fields.keys() - inside.keys()}
+    values.setdefault("content", msgspec.structs.replace(good.content, **inside))
+    broken = msgspec.structs.replace(good, **values)
+    with pytest.raises(MisuseError):
+        holding.append([broken], NOW_MS)
+    assert holding.journal.last_n == 0
+    holding.append([good], NOW_MS)
+    holding.close()
+
+
+def test_what_cannot_be_a_payload_is_told_so(path: Path) -> None:
+    """Something that is in no catalogue is the caller's mistake, not a crash."""
+    holding = opened(path)
+    with pytest.raises(MisuseError, match="catalogue"):
+        holding.append([CustomerFields(name="Teahouse")], NOW_MS)
     holding.close()
 
 

@@ -22,6 +22,7 @@ from replica.errors import (
     UpgradeRequired,
 )
 from replica.events.event import decode_event
+from replica.limits import JOURNAL_CHECKPOINT_PAGES
 from tests.device.desk import identity
 
 AUTHOR = Author(identity().account, identity().device)
@@ -69,6 +70,32 @@ def test_settings_survive_a_power_cut(path: Path) -> None:
     journal.close()
 
 
+def test_much_to_take_in_makes_a_longer_log_for_a_while(path: Path) -> None:
+    """The write-ahead log grows while the device is behind, is folded back when it is level, and
+    stays short while its user works; what was committed is there in every case."""
+
+    def wait() -> int:
+        (found,) = journal._sql.execute("PRAGMA wal_autocheckpoint").fetchone()
+        return int(found)
+
+    journal = begun(path)
+    behind = [("order", f"o-{number}", bytes(4_000)) for number in range(JOURNAL_CHECKPOINT_PAGES)]
+    assert wait() == JOURNAL_CHECKPOINT_PAGES
+    journal.catch_up(behind=True)
+    with journal.commit():
+        journal.put_documents(behind)
+    assert path.stat().st_size < len(behind) * 4_000
+    journal.catch_up(behind=False)
+    assert path.stat().st_size > len(behind) * 4_000
+    assert wait() == JOURNAL_CHECKPOINT_PAGES
+    put(journal, b"kept")
+    journal.close()
+    journal = Journal(path)
+    assert journal.document("order", "o-0") == bytes(4_000)
+    assert journal.last_n == 1
+    journal.close()
+
+
 def test_second_opening_is_told_so(path: Path) -> None:
     """One connection is all there ever is: a second one gets a typed error at once."""
     journal = begun(path)
@@ -92,7 +119,8 @@ def test_second_process_is_told_so(path: Path) -> None:
     journal.close()
 
 
-def test_full_disk_is_told_before_anybody_believes(path: Path) -> None:
+@pytest.mark.parametrize("more", [[], [b"and a small one"]])
+def test_full_disk_is_told_before_anybody_believes(path: Path, more: list[bytes]) -> None:
     """An append without room raises, saves nothing, moves no clock; reads and room go on (§2.1)."""
     journal = begun(path)
     put(journal, b"kept")
@@ -100,7 +128,7 @@ def test_full_disk_is_told_before_anybody_believes(path: Path) -> None:
     journal._sql.execute(f"PRAGMA max_page_count = {pages}")
     before = (journal.head, journal.last_n, journal.numbers)
     with pytest.raises(StorageFull) as caught:
-        put(journal, bytes(60_000), b"and a small one")
+        put(journal, bytes(60_000), *more)
     assert "not saved" in str(caught.value)
     assert (journal.head, journal.last_n, journal.numbers) == before
     assert [row.n for row in journal.pending()] == [1]
@@ -110,13 +138,16 @@ def test_full_disk_is_told_before_anybody_believes(path: Path) -> None:
     journal.close()
 
 
-def test_io_error_ends_all_writing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lost", [[b"lost"], [b"lost", b"lost"]])
+def test_io_error_ends_all_writing(
+    path: Path, monkeypatch: pytest.MonkeyPatch, lost: list[bytes]
+) -> None:
     """After an I/O error of a commit nothing is accepted until the file is opened again (D4)."""
 
     class Broken:
         in_transaction = False
 
-        def execute(self, statement: str) -> None:
+        def execute(self, statement: str, row: object = ()) -> None:
             error = sqlite3.OperationalError("disk I/O error")
             error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
             raise error
@@ -125,7 +156,7 @@ def test_io_error_ends_all_writing(path: Path, monkeypatch: pytest.MonkeyPatch) 
     real = journal._sql
     monkeypatch.setattr(journal, "_sql", Broken())
     with pytest.raises(StoreFailed):
-        put(journal, b"lost")
+        put(journal, *lost)
     monkeypatch.setattr(journal, "_sql", real)
     with pytest.raises(StoreFailed):
         put(journal, b"lost too")

@@ -11,12 +11,11 @@ import pytest
 from replica.crdt.documents import DocKey
 from replica.crdt.view import View, view
 from replica.device import Device, OrderCancelled, OrderCommitted
-from replica.device import holding as holdings
 from replica.device.status import Rejected
 from replica.errors import MisuseError
 from replica.events.event import EventId
 from replica.sync.remedies import fix
-from tests.device.desk import NOW_MS, Office, customer, identity, opened, order
+from tests.device.desk import NOW_MS, Office, careless, customer, identity, opened, order
 from tests.device.server import enrolled
 
 ORDER = DocKey("order", "o-1")
@@ -36,8 +35,7 @@ class Desk:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.device = self.open()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(holdings, "_check", lambda _: None)
+        with careless():
             (self.bad,) = self.device.append(wrong())
         self.waits, self.other = self.device.append(OrderCancelled("o-1", "not today"), customer(7))
         self.office = Office()
@@ -145,8 +143,7 @@ def test_only_a_correction_is_taken(desk: Desk) -> None:
 def test_a_correction_that_is_wrong_again_is_a_row_of_its_own(desk: Desk) -> None:
     """A correction that the server sets aside as well can be corrected again, and takes the same
     dependants along (P29)."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(holdings, "_check", lambda _: None)
+    with careless():
         second, third = desk.device.resubmit(desk.rejected[desk.bad], wrong())
     desk.level()
     assert set(desk.rejected) == {second, third}

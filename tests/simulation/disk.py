@@ -43,6 +43,11 @@ class MemoryJournal(Journal):
             self._fuse.burn()
         self._fuse.burn()
 
+    def append_one(self, row: tuple[int, int, bytes]) -> None:
+        self._fuse.burn()
+        super().append_one(row)
+        self._fuse.burn()
+
     def image(self) -> bytes:
         """Everything committed, as a power cut would leave it."""
         if self._sql.in_transaction:
