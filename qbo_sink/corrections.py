@@ -23,7 +23,9 @@ Rule = Callable[[JsonObject], None]
 
 
 def _other_name(body: JsonObject) -> None:
-    name = body["DisplayName"]
+    name = body.get("DisplayName")
+    if name is None:  # an update that leaves the name alone
+        return
     body.setdefault("CompanyName", name[:COMPANY_CHARS])
     body["DisplayName"] = name[: CUSTOMER_NAME_CHARS - len(_SUFFIX)] + _SUFFIX
 

@@ -9,17 +9,17 @@ All methods block; the runner calls them off the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, update
 
 from qbo_sink import schema
-from qbo_sink.model import UNKNOWN_OUTCOME, Entity, Key, State, content_hash
+from qbo_sink.deciding import bring_in_step
+from qbo_sink.model import Entity, Key, State, content_hash
 from qbo_sink.opening import lease
-from qbo_sink.plan import Change, Decision, Intent, decide
+from qbo_sink.plan import Intent
 from qbo_sink.rows import (
     CLEAR,
     FRESH,
@@ -35,7 +35,6 @@ from qbo_sink.rows import (
     load,
     log_attempt,
     mapping_values,
-    next_generation,
     owner_of,
     parts,
     reading,
@@ -53,8 +52,14 @@ _wanted, _intents, _mappings = schema.wanted, schema.intents, schema.mappings
 class Ledger:
     """Intents, mappings and answers of all accounts in one database."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, now_ms: Callable[[], int] = lambda: 0) -> None:
         self._engine = engine
+        self._now_ms = now_ms  # dates new rows; nothing is decided by it
+
+    @property
+    def engine(self) -> Engine:
+        """The database, for the ledger's other halves."""
+        return self._engine
 
     def lease(self, account: bytes) -> AbstractContextManager[bool]:
         """Whether this process alone runs the cycle of ``account`` (:mod:`qbo_sink.opening`)."""
@@ -120,7 +125,7 @@ class Ledger:
         upsert(connection, _wanted, rows, ["account", "entity", "local_type", "local_id"])
         if realm:
             self._seed(connection, account, realm, kept)
-        self._decide(connection, account, list(kept))
+        bring_in_step(connection, account, list(kept), self._now_ms())
 
     def _seed(
         self, connection: Connection, account: bytes, realm: str, items: dict[Key, Item]
@@ -139,63 +144,6 @@ class Ledger:
                     number=item.link_number,
                     hash=content_hash(item.content) if item.content else "",
                 )
-            )
-
-    def _decide(self, connection: Connection, account: bytes, keys: list[Key]) -> None:
-        """Bring the intents of these documents in step with what is wanted of them."""
-        wanted = load(connection, _wanted, account, keys)
-        mapped = load(connection, _mappings, account, keys)
-        current = {
-            key: to_intent(row)
-            for key, row in load(connection, _intents, account, keys, is_open()).items()
-        }
-        added = []
-        for key in keys:
-            row = wanted.get(key)
-            if row is None or not row.hash:
-                continue
-            mapping = mapped.get(key)
-            decision = decide(
-                row.hash,
-                cancelled=row.cancelled,
-                acknowledged_hash=None if mapping is None else mapping.hash,
-                current=current.get(key),
-                follows=key.entity is not Entity.ITEM,
-            )
-            if decision.change is Change.ADD and decision.op is not None:
-                added.append(
-                    {
-                        **columns(account, key),
-                        "op": decision.op,
-                        "generation": next_generation(connection, account, key, row.hash),
-                        "hash": row.hash,
-                        "state": State.QUEUED,
-                        "position": row.position,
-                        "body": b"",
-                    }
-                )
-            elif key in current:
-                self._change(connection, current[key], decision, row.hash)
-        if added:
-            connection.execute(insert(_intents), added)
-
-    def _change(
-        self, connection: Connection, current: Intent, decision: Decision, new_hash: str
-    ) -> None:
-        if decision.change is Change.CANCEL:
-            compare_and_set(connection, current, state=State.CANCELLED)
-        elif decision.change is Change.REPLACE:
-            state = State.EXCLUDED if current.state is State.EXCLUDED else State.QUEUED
-            compare_and_set(
-                connection,
-                current,
-                **FRESH,
-                op=decision.op,
-                hash=new_hash,
-                state=state,
-                cycles=0,
-                corrections="",
-                told=False,
             )
 
     # Reading -------------------------------------------------------------------------------------
@@ -331,7 +279,7 @@ class Ledger:
             )
             _say(connection, account, answer)
             # An edit that came in while this was on its way follows as an update.
-            self._decide(connection, account, [intent.key])
+            bring_in_step(connection, account, [intent.key], self._now_ms())
         return ""
 
     def doubt(
@@ -408,7 +356,7 @@ class Ledger:
             )
             if changed:
                 _say(connection, account, answer)
-            self._decide(connection, account, [intent.key])
+            bring_in_step(connection, account, [intent.key], self._now_ms())
 
     def resend(self, intent: Intent) -> bool:
         """A definitive fault was dealt with: send again, as a new generation."""
@@ -465,39 +413,6 @@ class Ledger:
             )
             return changed.rowcount
 
-    def retry(self, intent: Intent) -> bool:
-        """A person pressed Retry: counts no cycle."""
-        with writing(self._engine) as connection:
-            return intent.state in (State.PARKED, State.FAULTED) and compare_and_set(
-                connection, intent, state=State.QUEUED, due_ms=0
-            )
-
-    def exclude(self, intent: Intent) -> bool:
-        """Take a row out of the queue. Not while its outcome is unknown."""
-        with writing(self._engine) as connection:
-            return intent.state not in UNKNOWN_OUTCOME and compare_and_set(
-                connection, intent, state=State.EXCLUDED
-            )
-
-    def include(self, intent: Intent) -> bool:
-        """Undo :meth:`exclude`: a new generation."""
-        with writing(self._engine) as connection:
-            return intent.state is State.EXCLUDED and compare_and_set(
-                connection,
-                intent,
-                **FRESH,
-                state=State.QUEUED,
-                generation=intent.generation + 1,
-            )
-
-    def move_to_bottom(self, account: bytes, intent: Intent) -> bool:
-        """Send it after everything that waits now."""
-        with writing(self._engine) as connection:
-            last = connection.scalar(
-                select(func.max(_intents.c.rank)).where(_intents.c.account == account, is_open())
-            )
-            return compare_and_set(connection, intent, rank=(last or 0) + 1)
-
     def corrected(
         self,
         account: bytes,
@@ -524,6 +439,18 @@ class Ledger:
                 )
             )
 
+    def undone_rules(self, account: bytes, key: Key) -> set[str]:
+        """Rules that somebody took back for this document: they are not applied to it again."""
+        table = schema.corrections
+        with reading(self._engine) as connection:
+            return set(
+                connection.scalars(
+                    select(table.c.rule)
+                    .join(_intents, _intents.c.id == table.c.intent)
+                    .where(is_key(_intents, account, key), table.c.undone_ms > 0)
+                )
+            )
+
     # Mappings ------------------------------------------------------------------------------------
 
     def adopt(self, account: bytes, links: Sequence[tuple[Mapping, Answer | None]]) -> int:
@@ -540,7 +467,7 @@ class Ledger:
                 connection.execute(insert(_mappings).values(**values))
                 _say(connection, account, answer)
                 taken.append(mapping.key)
-            self._decide(connection, account, taken)
+            bring_in_step(connection, account, taken, self._now_ms())
         return len(taken)
 
     def accept(self, account: bytes, mapping: Mapping) -> None:
@@ -551,13 +478,13 @@ class Ledger:
                 .where(is_key(_mappings, account, mapping.key))
                 .values(**mapping_values(mapping))
             )
-            self._decide(connection, account, [mapping.key])
+            bring_in_step(connection, account, [mapping.key], self._now_ms())
 
     def forget(self, account: bytes, key: Key) -> None:
         """The entity is gone there: what is wanted is created anew, under a new generation."""
         with writing(self._engine) as connection:
             connection.execute(delete(_mappings).where(is_key(_mappings, account, key)))
-            self._decide(connection, account, [key])
+            bring_in_step(connection, account, [key], self._now_ms())
 
     def drifted(self, account: bytes, key: Key, drift: str, sync_token: str | None = None) -> None:
         """What became of the entity there since it was acknowledged."""
@@ -568,18 +495,6 @@ class Ledger:
             connection.execute(
                 update(_mappings).where(is_key(_mappings, account, key)).values(**values)
             )
-
-    def attempts(self, account: bytes, intent_id: int) -> list[Attempt]:
-        """The calls of one row, oldest first."""
-        table = schema.attempts
-        names = [field.name for field in fields(Attempt)]
-        with reading(self._engine) as connection:
-            found = connection.execute(
-                select(*(table.c[name] for name in names))
-                .where(table.c.account == account, table.c.intent == intent_id)
-                .order_by(table.c.id)
-            )
-            return [Attempt(*row) for row in found]
 
 
 def _say(connection: Connection, account: bytes, answer: Answer | None) -> None:

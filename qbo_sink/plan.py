@@ -44,6 +44,7 @@ class Intent:
     fix: str = ""
     detail: str = ""
     told: bool = False
+    queued_ms: int = 0
 
 
 class Change(StrEnum):

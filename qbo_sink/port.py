@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING
 import httpx2 as httpx
 
 from qbo_sink import config as configuration
-from qbo_sink import remedies, schedule, web
-from qbo_sink.catalogue import PREFLIGHT
+from qbo_sink import remedies, schedule, viewing, web
 from qbo_sink.client import http_client
 from qbo_sink.config import LOCAL_SANDBOX, Config
 from qbo_sink.connections import CONNECTED, RECONNECT, Connections, Link
 from qbo_sink.ledger import Ledger
-from qbo_sink.model import Entity, Key, Party, Product, Sale, State, decode_wanted, sale_needs
+from qbo_sink.liststore import ListStore
+from qbo_sink.model import Entity, Key, State
 from qbo_sink.opening import open_ledger, tidy
 from qbo_sink.pace import Sleep
-from qbo_sink.plan import Intent, Step, plan
+from qbo_sink.plan import Step
 from qbo_sink.push import Submit
-from qbo_sink.rows import Attempt
+from qbo_sink.queue import Queue, guidance
 from qbo_sink.runner import Parts, Runner
 from qbo_sink.session import Session
 from qbo_sink.tokens import TokenKeeper, TokenUnavailable, authorize_url
@@ -34,8 +34,23 @@ from qbo_sink.vault import load_vault
 from qbo_sink.webhooks import realms_of
 from replica.errors import MisuseError, ReplicaError
 from replica.events.event import AccountId
-from replica.limits import QBO_CYCLES_MAX
-from replica.sink import Comparison, QueueRow, RunReport, SinkContext, SinkStatus
+from replica.sink import (
+    Comparison,
+    Correction,
+    Deed,
+    Guidance,
+    ListAsk,
+    ListInfo,
+    ListPage,
+    QueueAsk,
+    QueuePage,
+    QueueRow,
+    Refusal,
+    RowDetail,
+    RunReport,
+    SinkContext,
+    SinkStatus,
+)
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -43,6 +58,7 @@ if TYPE_CHECKING:
 
 NAME = "quickbooks"
 _IDLE_MS = 60_000
+EVERYTHING = QueueAsk()
 _NOT_CONNECTED = "No QuickBooks company is connected. Orders queue up meanwhile."
 
 
@@ -66,6 +82,7 @@ class QuickBooksSink:
         self._http: httpx.AsyncClient | None = None
         self._parts: Parts | None = None
         self._runner: Runner | None = None
+        self._queue: Queue | None = None
         self._schedule = schedule.parse(config.schedule) if config else schedule.Schedule("never")
         self._zone = schedule.zone(config.zone if config else "UTC")
         self._clock: asyncio.Task[None] | None = None
@@ -112,7 +129,8 @@ class QuickBooksSink:
             config=self._config,
             http=self._http,
             views=self._context.views,
-            ledger=Ledger(self._context.ledger),
+            ledger=Ledger(self._context.ledger, self._context.now_ms),
+            lists=ListStore(self._context.ledger),
             connections=connections,
             keeper=keeper,
             vault=vault,
@@ -122,6 +140,7 @@ class QuickBooksSink:
             name=self.name,
         )
         self._runner = Runner(self._parts)
+        self._queue = Queue(self._parts, self._runner)
         if self._schedule.every != "never":
             self._clock = asyncio.create_task(self._keep_schedule())
 
@@ -157,22 +176,41 @@ class QuickBooksSink:
             RunReport() if self._runner is None else await self._runner.run(account, only=intents)
         )
 
-    async def queue(self, account: AccountId) -> list[QueueRow]:
+    @property
+    def _desk(self) -> Queue:
+        if self._queue is None:
+            raise Refusal(_NOT_CONNECTED)
+        return self._queue
+
+    async def queue(self, account: AccountId, ask: QueueAsk = EVERYTHING) -> QueuePage:
         """What will be sent next time, in sending order, with the reason of what waits (QB-15)."""
-        if self._runner is None:
-            return []
-        await self._runner.feed(account)
-        return [_row(at, step) for at, step in enumerate(await self.preview(account), start=1)]
+        return QueuePage() if self._queue is None else await self._queue.page(account, ask)
+
+    async def row_of(self, account: AccountId, local_type: str, local_id: str) -> QueueRow | None:
+        """The row of one document, None when nothing waits for it."""
+        if self._queue is None:
+            return None
+        return await self._queue.row_of(account, local_type, local_id)
+
+    async def row(self, account: AccountId, identity: str) -> RowDetail | None:
+        """Everything about one row (QB-18, QB-26)."""
+        return None if self._queue is None else await self._queue.row(account, identity)
+
+    async def act(self, account: AccountId, thing: str, action: str, deed: Deed) -> None:
+        """Carry out an offer. Raises ``Refusal`` saying why not."""
+        await self._desk.act(account, thing, action, deed)
+
+    async def corrections(self, account: AccountId) -> list[Correction]:
+        """The newest automatic corrections (QB-24)."""
+        return [] if self._queue is None else await self._queue.corrections(account)
+
+    def guidance(self) -> list[Guidance]:
+        """Every fault with cause and fix (QB-28)."""
+        return guidance()
 
     async def preview(self, account: AccountId) -> list[Step]:
         """The queue as the plan sees it."""
-        intents = await asyncio.to_thread(self.parts.ledger.open_intents, account)
-        needs = {intent.id: _needs(intent) for intent in intents}
-        keys = {key for found in needs.values() for key in found}
-        mapped = await asyncio.to_thread(self.parts.ledger.mappings, account, keys)
-        strict = self.parts.config.settings.strict_order
-        now_ms = self._context.now_ms()
-        return plan(intents, needs, set(mapped), now_ms, strict_order=strict)
+        return await self._desk.steps(account)
 
     async def status(self, account: AccountId) -> SinkStatus:
         """The connection in one word and one sentence."""
@@ -215,35 +253,6 @@ class QuickBooksSink:
             raise TokenUnavailable("no QuickBooks is configured")
         return await self._runner.compare(account)
 
-    # The queue, as its users handle it (QB-16) ---------------------------------------------------
-
-    async def exclude(self, account: AccountId, intent_id: int) -> bool:
-        """Take a row out; ``include`` undoes it. False when it is being sent."""
-        return await self._act(account, intent_id, self.parts.ledger.exclude)
-
-    async def include(self, account: AccountId, intent_id: int) -> bool:
-        return await self._act(account, intent_id, self.parts.ledger.include)
-
-    async def retry(self, account: AccountId, intent_id: int) -> bool:
-        """Try a failing row at the next run; counts no cycle."""
-        return await self._act(account, intent_id, self.parts.ledger.retry)
-
-    async def move_to_bottom(self, account: AccountId, intent_id: int) -> bool:
-        def move(intent: Intent) -> bool:
-            return self.parts.ledger.move_to_bottom(account, intent)
-
-        return await self._act(account, intent_id, move)
-
-    async def attempts(self, account: AccountId, intent_id: int) -> list[Attempt]:
-        """Every call of a row, with Intuit's transaction ids."""
-        return await asyncio.to_thread(self.parts.ledger.attempts, account, intent_id)
-
-    async def _act(
-        self, account: AccountId, intent_id: int, action: Callable[[Intent], bool]
-    ) -> bool:
-        intent = await asyncio.to_thread(self.parts.ledger.intent, account, intent_id)
-        return intent is not None and await asyncio.to_thread(action, intent)
-
     # Differences that a comparison showed ---------------------------------------------------------
 
     async def send_again(self, account: AccountId, local_type: str, local_id: str) -> str:
@@ -269,6 +278,22 @@ class QuickBooksSink:
             return "no QuickBooks is configured"
         key = Key(Entity.ESTIMATE, local_type, local_id)
         return await self._runner.remedy(account, key, act)
+
+    # The accounting lists, for viewing (ACC-01) --------------------------------------------------
+
+    async def lists(self, account: AccountId) -> Sequence[ListInfo]:
+        """Every list as it was last pulled; none without a configuration."""
+        if self._parts is None:
+            return []
+        parts = self._parts
+        return await asyncio.to_thread(viewing.infos, parts.lists, parts.config, account)
+
+    async def rows(self, account: AccountId, name: str, ask: ListAsk) -> ListPage | None:
+        """Some rows of one list."""
+        if self._parts is None:
+            return None
+        parts = self._parts
+        return await asyncio.to_thread(viewing.page, parts.lists, parts.config, account, name, ask)
 
     # Connecting ----------------------------------------------------------------------------------
 
@@ -316,67 +341,6 @@ class QuickBooksSink:
                     self._hinted.discard(account)
                     await self.run(AccountId(account), "schedule")
             await self._sleep(_IDLE_MS / 1000)
-
-
-def _row(position: int, step: Step) -> QueueRow:
-    intent = step.intent
-    wanted = decode_wanted(intent.key.entity, intent.content) if intent.content else None
-    number, customer, amount_minor, currency = "", "", None, ""
-    if isinstance(wanted, Sale):
-        content = wanted.content
-        number, customer = content.number, content.customer
-        amount_minor, currency = content.total_minor, content.currency
-    elif isinstance(wanted, Party | Product):
-        customer = wanted.name
-    return QueueRow(
-        position=position,
-        entity=intent.key.entity.value,
-        local_type=intent.key.local_type,
-        local_id=intent.key.local_id,
-        number=number,
-        customer=customer,
-        amount_minor=amount_minor,
-        currency=currency,
-        state=_shown_state(step),
-        reason=_shown_reason(step),
-        attempts=intent.cycles,
-    )
-
-
-_STATES = {
-    State.PARKED: "needs_you",
-    State.FAULTED: "retrying",
-    State.EXCLUDED: "excluded",
-    State.IN_FLIGHT: "sending",
-    State.IN_DOUBT: "retrying",
-}
-
-
-def _shown_state(step: Step) -> str:
-    intent = step.intent
-    if intent.state is State.FAULTED and (intent.code in PREFLIGHT or not intent.cycles):
-        return "needs_you"
-    if intent.state is State.FAULTED and intent.cycles >= QBO_CYCLES_MAX:
-        return "autofixing"
-    if step.waits_for is not None:
-        return "waiting_on"
-    return _STATES.get(intent.state, "queued")
-
-
-def _shown_reason(step: Step) -> str:
-    intent = step.intent
-    if intent.state not in (State.PARKED, State.FAULTED):
-        return step.reason
-    tries = f" (try {intent.cycles} of {QBO_CYCLES_MAX})" if intent.state is State.FAULTED else ""
-    detail = f" QuickBooks says: {intent.detail}" if intent.detail else ""
-    return f"{intent.cause}{tries} {intent.fix}{detail}"
-
-
-def _needs(intent: Intent) -> list[Key]:
-    wanted = decode_wanted(intent.key.entity, intent.content) if intent.content else None
-    if not isinstance(wanted, Sale) or wanted.cancelled:
-        return []
-    return sale_needs(wanted)
 
 
 def _submit(context: SinkContext) -> Submit:

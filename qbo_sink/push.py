@@ -325,10 +325,10 @@ class Push:
 
     async def _refuse(self, intent: Intent, refused: Refused, attempt: Attempt | None) -> None:
         counts = attempt is not None
-        rule = corrections.rule_for(refused.code, refused.family, intent.key.entity)
         used_up = intent.cycles + counts >= QBO_CYCLES_MAX
-        correctable = rule is not None and rule not in intent.corrections.split(",")
-        parked = refused.kind is Class.BUG or (counts and used_up and not correctable)
+        parked = refused.kind is Class.BUG
+        if counts and used_up and not parked:
+            parked = await self._rule(intent, refused.code, refused.family) is None
         tell = parked or refused.kind is Class.HUMAN
         answer = answers.parked(intent.key, refused)
         told_already = intent.told and intent.code == refused.code
@@ -354,8 +354,8 @@ class Push:
         if intent.cycles < QBO_CYCLES_MAX or not intent.code:
             return intent
         family = faults.family_of(intent.code, intent.detail)
-        rule = corrections.rule_for(intent.code, family, intent.key.entity)
-        if rule is None or rule in intent.corrections.split(","):
+        rule = await self._rule(intent, intent.code, family)
+        if rule is None:
             return intent
         names = f"{intent.corrections},{rule}".strip(",")
         made = await self._bodies.body(intent)
@@ -372,6 +372,14 @@ class Push:
             now_ms=self._session.now_ms(),
         )
         return replace(intent, corrections=names)
+
+    async def _rule(self, intent: Intent, code: str, family: str) -> str | None:
+        """The correction that may still be tried: each once, and none that somebody took back."""
+        rule = corrections.rule_for(code, family, intent.key.entity)
+        if rule is None or rule in intent.corrections.split(","):
+            return None
+        undone = await asyncio.to_thread(self._ledger.undone_rules, self._account, intent.key)
+        return None if rule in undone else rule
 
     async def _postpone(
         self, intent: Intent, due_ms: int, cause: str, attempt: Attempt | None

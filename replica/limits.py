@@ -112,6 +112,7 @@ LOG_TEXT_CHARS_MAX = 2_000
 # One HTTP body: the largest form or JSON document anybody sends here is far below.
 HTTP_BODY_BYTES_MAX = 65_536
 LIST_ROWS_MAX = 50  # rows of one page of a list
+LIST_START_MAX = 10_000_000  # where a page of a list may begin
 # New container objects before a garbage collection looks at them: some megabytes at most.
 GARBAGE_OBJECTS_MIN = 20_000
 # Kernel memory and time one reader that stopped reading may hold (reliability D11).

@@ -16,7 +16,30 @@ from sqlalchemy import Engine
 from starlette.routing import BaseRoute
 from typer import Typer
 
+from replica.errors import PeerError
 from replica.events.event import AccountId
+from replica.limits import SINK_ROWS_MAX
+
+
+class Refusal(PeerError):
+    """What was asked of a sink cannot be done; the message says why, for the person who asked."""
+
+    code = "refused"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Something a person may do about one thing: a button that a page shows (QB-16).
+
+    ``name`` is what :meth:`Sink.act` is told. ``asks`` names the text that goes with it ("Reason"),
+    empty for none. ``warns`` is what to know first: a page shows it before it acts.
+    """
+
+    name: str
+    label: str
+    tone: str = ""  # "", "primary" or "danger"
+    asks: str = ""
+    warns: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,6 +57,100 @@ class QueueRow:
     state: str  # one of ui.md §2: queued, waiting_on, sending, retrying, needs_you, …
     reason: str  # why it waits or what failed, in words; empty when nothing is to be said
     attempts: int
+    id: str = ""  # names the row to ``act`` and ``row``
+    becomes: str = ""  # "new, Accepted", "changed", "rejected", …
+    since_ms: int = 0  # when it was queued; zero when that is not known
+    next_ms: int = 0  # when it is tried again by itself; zero for "at the next run"
+    code: str = ""  # of the fault, with its page of guidance
+    cause: str = ""
+    fix: str = ""
+    detail: str = ""  # the other system's own words
+    tries: str = ""  # "try 2 of 3, …" (QB-23)
+    trouble: str = ""  # "temporary" passes by itself, "data" needs somebody (QB-22)
+    changes: Sequence[str] = ()  # what a change changes, in words
+    foreseen: Sequence[str] = ()  # faults that can be seen before anything is sent
+    offers: Sequence[Offer] = ()
+
+
+@dataclass(frozen=True)
+class QueueAsk:
+    """Which part of a queue is wanted: rows in ``state``, holding ``text``, from ``start`` on.
+
+    The state ``failing`` stands for every row that has a fault, the code for those of one fault.
+    """
+
+    text: str = ""
+    state: str = ""
+    code: str = ""
+    start: int = 0
+    limit: int = SINK_ROWS_MAX
+
+
+@dataclass(frozen=True)
+class QueuePage:
+    """A part of a queue. ``top`` is the failing row that stands first, whatever is filtered."""
+
+    rows: Sequence[QueueRow] = ()
+    matching: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)  # state → rows, unfiltered
+    codes: Mapping[str, int] = field(default_factory=dict)  # code of a fault → rows
+    top: QueueRow | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a row and what came of it. ``trace`` is what the other side's support wants."""
+
+    started_ms: int
+    finished_ms: int
+    outcome: str
+    status: int
+    trace: str
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class RowDetail:
+    """Everything about one row. ``support`` is a text without secrets, to hand on (QB-26)."""
+
+    row: QueueRow
+    calls: Sequence[Call] = ()
+    dependants: Sequence[str] = ()
+    body: str = ""
+    support: str = ""
+
+
+@dataclass(frozen=True)
+class Correction:
+    """One automatic correction, with what it changed (QB-24)."""
+
+    id: str
+    at_ms: int
+    record: str
+    rule: str
+    text: str
+    before: str
+    after: str
+    offers: Sequence[Offer] = ()
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """What one fault means and what to do about it (QB-28)."""
+
+    code: str
+    cause: str
+    fix: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Deed:
+    """Who asked for something, and the text that an offer asked for."""
+
+    by: str
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +185,59 @@ class Comparison:
     changed: Sequence[str] = ()
     deleted: Sequence[str] = ()
     differs: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class ListColumn:
+    """One column of a list. ``kind`` is text, date or money (a decimal number as text)."""
+
+    name: str
+    title: str
+    kind: str = "text"
+
+
+@dataclass(frozen=True)
+class ListInfo:
+    """One of the other system's lists as it was last pulled (requirements ACC-01)."""
+
+    name: str
+    title: str
+    columns: Sequence[ListColumn]
+    rows: int = 0  # that stand there
+    pulled_ms: int = 0  # 0: never
+    complete: bool = False  # read through at least once
+    reason: str = ""  # why it was not told last time; empty when it was
+    there: str = ""  # where it is changed: a link into the other system
+
+
+@dataclass(frozen=True)
+class ListRow:
+    """One row. ``state`` is empty, inactive or deleted; ``values`` by the name of the column."""
+
+    id: str
+    values: Mapping[str, str]
+    state: str = ""
+
+
+@dataclass(frozen=True)
+class ListAsk:
+    """Which rows of a list are wanted: with ``text`` in them, in ``state`` (None: any), by
+    ``sort``: label, number, date or amount, with a minus for the greatest first."""
+
+    text: str = ""
+    state: str | None = None
+    sort: str = ""
+    after: tuple[str | int, str] | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True)
+class ListPage:
+    """Some rows of a list, and the key to ask for the next ones with; None after the last."""
+
+    info: ListInfo
+    rows: Sequence[ListRow] = ()
+    after: tuple[str | int, str] | None = None
 
 
 Submit = Callable[[AccountId, str, Sequence[tuple[str, bytes]]], Awaitable[None]]
@@ -112,11 +282,39 @@ class Sink(Protocol):
         """Push what is queued and pull what changed. A second call joins the run that is on."""
         ...
 
-    async def queue(self, account: AccountId) -> list[QueueRow]:
-        """What will be sent next time, in sending order."""
+    async def queue(self, account: AccountId, ask: QueueAsk) -> QueuePage:
+        """What will be sent next time, in sending order, failing rows on top (QB-21)."""
+        ...
+
+    async def row_of(self, account: AccountId, local_type: str, local_id: str) -> QueueRow | None:
+        """The row of one document, None when nothing waits for it."""
+        ...
+
+    async def row(self, account: AccountId, identity: str) -> RowDetail | None:
+        """Everything about one row; None when there is no such row."""
+        ...
+
+    async def act(self, account: AccountId, thing: str, action: str, deed: Deed) -> None:
+        """Carry out an offer on what ``thing`` names. Raises ``Refusal`` saying why not."""
+        ...
+
+    async def corrections(self, account: AccountId) -> Sequence[Correction]:
+        """The newest automatic corrections, newest first."""
+        ...
+
+    def guidance(self) -> Sequence[Guidance]:
+        """Every fault the sink knows, with cause and fix."""
         ...
 
     async def status(self, account: AccountId) -> SinkStatus: ...
+
+    async def lists(self, account: AccountId) -> Sequence[ListInfo]:
+        """The other system's lists that are shown here and changed there, in order."""
+        ...
+
+    async def rows(self, account: AccountId, name: str, ask: ListAsk) -> ListPage | None:
+        """Some rows of one list; None when there is no such list."""
+        ...
 
     async def compare(self, account: AccountId) -> Comparison:
         """Every committed document against its counterpart there."""

@@ -25,8 +25,13 @@ def ls(
     """List the queue. Exit code 3 when a row needs somebody."""
     from replica.cli.local import ask
 
-    found = ask(config(), "GET", "/queue", account=account, sinks=True)
+    rows, start = [], 0
+    while start is not None:
+        path = f"/queue?start={start}"
+        found = ask(config(), "GET", path, account=account, sinks=True)
+        rows += found["rows"]
+        start = found["next"]
     say(f"{found['status']['state']}: {found['status']['text']}")
-    emit(found["rows"], as_json=as_json)
-    if any(row["state"] in STUCK for row in found["rows"]):
+    emit(rows, as_json=as_json)
+    if any(row["state"] in STUCK for row in rows):
         raise typer.Exit(NEEDS_ATTENTION)

@@ -133,12 +133,12 @@ def decode_key(text: str | None, *shape: type) -> tuple[Any, ...] | None:
         raise Malformed("after: not a key of this list") from error
 
 
-def bounded_limit(text: str | None, default: int, most: int) -> int:
-    """The ``limit`` of a list request. Raises ``Malformed``."""
+def bounded_limit(text: str | None, default: int, most: int, *, least: int = 1) -> int:
+    """A number of a list request. Raises ``Malformed``."""
     if text is None:
         return default
-    if not text.isdecimal() or not 1 <= int(text[:9]) <= most:
-        raise Malformed(f"limit: a number from 1 to {most}")
+    if not text.isdecimal() or not least <= int(text[:9]) <= most:
+        raise Malformed(f"a number from {least} to {most} is expected")
     return int(text)
 
 

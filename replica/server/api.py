@@ -24,7 +24,13 @@ from replica.events.event import UUID_BYTES, AccountId
 from replica.events.kinds import REGISTRY
 from replica.events.payloads import Payload
 from replica.events.record import Origin
-from replica.limits import LIST_ROWS_MAX, LOCAL_EVENTS_MAX, NAME_CHARS_MAX, PAGE_ROWS_MAX
+from replica.limits import (
+    LIST_ROWS_MAX,
+    LIST_START_MAX,
+    LOCAL_EVENTS_MAX,
+    NAME_CHARS_MAX,
+    PAGE_ROWS_MAX,
+)
 from replica.projections import queries
 from replica.server import aside
 from replica.server.answers import (
@@ -46,6 +52,7 @@ from replica.server.runs import Run
 from replica.server.runtime import Runtime
 from replica.server.stores import PASSWORD_BYTES, new_user
 from replica.server.why import why
+from replica.sink import QueueAsk
 from replica.store.access import Role
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
@@ -220,9 +227,20 @@ class Api:
         rows = [{**section._asdict(), "digest": section.digest.hex()} for section in sections]
         return {"position": position, "sections": rows}
 
-    async def queue(self, _: Request, who: Principal) -> Any:
-        sinks = self._runtime.sinks
-        return {"status": await sinks.status(who.account), "rows": await sinks.queue(who.account)}
+    async def queue(self, request: Request, who: Principal) -> Any:
+        """What waits, in sending order; ``start`` goes on where ``next`` of the last page says."""
+        sinks, asked = self._runtime.sinks, request.query_params
+        start = bounded_limit(asked.get("start"), 0, LIST_START_MAX, least=0)
+        ask = QueueAsk(text=asked.get("q", "")[:80], state=asked.get("state", ""), start=start)
+        page = await sinks.queue(who.account, ask)
+        following = start + len(page.rows)
+        return {
+            "status": await sinks.status(who.account),
+            "rows": page.rows,
+            "matching": page.matching,
+            "counts": page.counts,
+            "next": following if following < page.matching else None,
+        }
 
     # Doing ---------------------------------------------------------------------------------------
 

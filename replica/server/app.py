@@ -18,6 +18,7 @@ from replica.server.guard import SecurityHeaders
 from replica.server.runtime import Runtime
 from replica.server.web.frame import Frame
 from replica.server.web.pages import Pages
+from replica.server.web.queue_pages import QueuePages
 
 SYNC_PATHS = ("/sync", "/api/v1/sync")
 
@@ -42,6 +43,7 @@ def build_app(runtime: Runtime) -> ASGIApp:
             *(WebSocketRoute(path, runtime.sync_endpoint) for path in SYNC_PATHS),
             *runtime.sinks.routes(),
             *pages.routes(),
+            *QueuePages(runtime, frame).routes(),
         ],
         middleware=[Middleware(RequestBodyLimitMiddleware, max_body_size=HTTP_BODY_BYTES_MAX)],
         exception_handlers=pages.exception_handlers(),

@@ -15,7 +15,20 @@ from replica.errors import ReplicaError
 from replica.events.event import AccountId
 from replica.server.logs import Logger
 from replica.server.metrics import Metrics
-from replica.sink import Comparison, QueueRow, RunReport, Sink, SinkPlugin, SinkStatus
+from replica.sink import (
+    Comparison,
+    ListAsk,
+    ListInfo,
+    ListPage,
+    QueueAsk,
+    QueuePage,
+    QueueRow,
+    Refusal,
+    RunReport,
+    Sink,
+    SinkPlugin,
+    SinkStatus,
+)
 
 NOT_INSTALLED = SinkStatus("not_connected", "No accounting program is connected.", 0)
 
@@ -96,14 +109,27 @@ class Sinks:
             reports[sink.name] = report
         return reports
 
-    async def queue(self, account: AccountId) -> list[QueueRow]:
-        """What waits in all sinks, each in sending order."""
-        rows: list[QueueRow] = []
+    async def queue(self, account: AccountId, ask: QueueAsk) -> QueuePage:
+        """A part of the queue of the first sink, which is the one that pages show."""
+        empty = QueuePage()
         for sink in self._started:
-            rows += await self._guarded(
-                sink, "queue", sink.queue(account), failed=[], account=account
-            )
-        return rows
+            call = sink.queue(account, ask)
+            return await self._guarded(sink, "queue", call, failed=empty, account=account)
+        return empty
+
+    async def row_of(self, account: AccountId, local_type: str, local_id: str) -> QueueRow | None:
+        """What waits for one document."""
+        for sink in self._started:
+            call = sink.row_of(account, local_type, local_id)
+            return await self._guarded(sink, "row", call, failed=None, account=account)
+        return None
+
+    @property
+    def desk(self) -> Sink:
+        """The sink whose rows people handle. Raises ``Refusal`` without one."""
+        if not self._started:
+            raise Refusal(NOT_INSTALLED.text)
+        return self._started[0]
 
     async def status(self, account: AccountId) -> SinkStatus:
         """The state of the first sink, which is the one that pages show."""
@@ -113,6 +139,20 @@ class Sinks:
                 sink, "status", sink.status(account), failed=failed, account=account
             )
         return NOT_INSTALLED
+
+    async def lists(self, account: AccountId) -> Sequence[ListInfo]:
+        """The lists of the first sink, which is the one that pages show."""
+        for sink in self._started:
+            call = sink.lists(account)
+            return await self._guarded(sink, "lists", call, failed=(), account=account)
+        return ()
+
+    async def rows(self, account: AccountId, name: str, ask: ListAsk) -> ListPage | None:
+        """Some rows of one of these lists; None when there is no such list."""
+        for sink in self._started:
+            call = sink.rows(account, name, ask)
+            return await self._guarded(sink, "rows", call, failed=None, account=account)
+        return None
 
     async def compare(self, account: AccountId) -> dict[str, Comparison]:
         """Every committed document against its counterpart, per sink that can be reached."""

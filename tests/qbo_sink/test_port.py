@@ -25,12 +25,13 @@ from replica.errors import Forbidden, WorldError
 from replica.events.event import AccountId
 from replica.events.payloads import OrderCancelled
 from replica.server.plugins import load_sinks
-from replica.sink import SinkContext
+from replica.sink import Deed, SinkContext
 from tests.qbo_sink.test_push import basics, do, run, watch
 from tests.qbo_sink.world import ACCOUNT, World, customer, order, product, quote
 
 T = TypeVar("T")
 OTHER = AccountId(b"another-account0")
+DEED = Deed("owner")
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_without_a_quickbooks_the_sink_says_so(world: World) -> None:
 
     async def act(sink: QuickBooksSink) -> Any:
         assert (await sink.run(ACCOUNT, "test")).errors == ()
-        assert await sink.queue(ACCOUNT) == []
+        assert (await sink.queue(ACCOUNT)).rows == ()
         return await sink.status(ACCOUNT)
 
     assert with_sink(world, act).state == "not_connected"
@@ -81,7 +82,7 @@ def test_the_preview_is_the_order_of_sending(world: World) -> None:
     world.put(order("o-1"), quote("q-1"), order("o-2"))
 
     async def act(sink: QuickBooksSink) -> list[str]:
-        listed = [row.local_id for row in await sink.queue(ACCOUNT)]
+        listed = [row.local_id for row in (await sink.queue(ACCOUNT)).rows]
         await sink.run(ACCOUNT, "test")
         return listed
 
@@ -118,16 +119,16 @@ def test_an_excluded_row_is_not_sent_until_it_is_taken_back(world: World) -> Non
     async def exclude(sink: QuickBooksSink) -> Any:
         await sink.queue(ACCOUNT)
         step = next(s for s in await sink.preview(ACCOUNT) if s.intent.key.local_id == "o-1")
-        assert await sink.exclude(ACCOUNT, step.intent.id)
+        await sink.act(ACCOUNT, f"row:{step.intent.id}", "exclude", DEED)
         await sink.run(ACCOUNT, "test")
-        return step.intent.id, await sink.queue(ACCOUNT)
+        return step.intent.id, (await sink.queue(ACCOUNT)).rows
 
     identity, rows = with_sink(world, exclude)
     assert world.per_marker() == {"o:o-2": 1}
     assert [(row.position, row.local_id, row.state) for row in rows] == [(1, "o-1", "excluded")]
 
     async def include(sink: QuickBooksSink) -> None:
-        assert await sink.include(ACCOUNT, identity)
+        await sink.act(ACCOUNT, f"row:{identity}", "include", DEED)
         await sink.run(ACCOUNT, "test")
 
     with_sink(world, include)
@@ -145,9 +146,9 @@ def test_a_row_can_go_last_and_one_row_can_go_alone(world: World) -> None:
     async def act(sink: QuickBooksSink) -> list[str]:
         await sink.queue(ACCOUNT)
         ids = {s.intent.key.local_id: s.intent.id for s in await sink.preview(ACCOUNT)}
-        assert await sink.move_to_bottom(ACCOUNT, ids["o-1"])
-        listed = [row.local_id for row in await sink.queue(ACCOUNT)]
-        await sink.run_only(ACCOUNT, frozenset({ids["o-3"]}))
+        await sink.act(ACCOUNT, f"row:{ids['o-1']}", "bottom", DEED)
+        listed = [row.local_id for row in (await sink.queue(ACCOUNT)).rows]
+        await sink.act(ACCOUNT, f"row:{ids['o-3']}", "only", DEED)
         return listed
 
     assert with_sink(world, act) == ["o-2", "o-3", "o-1"]
@@ -162,17 +163,19 @@ def test_a_failed_row_shows_everything_support_asks_for(world: World) -> None:
         await sink.run(ACCOUNT, "test")
         (top, *_) = await sink.preview(ACCOUNT)
         return (
-            await sink.queue(ACCOUNT),
-            await sink.attempts(ACCOUNT, top.intent.id),
+            (await sink.queue(ACCOUNT)).rows,
+            await sink.row(ACCOUNT, f"row:{top.intent.id}"),
             await sink.status(ACCOUNT),
         )
 
-    rows, attempts, status = with_sink(world, act)
+    rows, detail, status = with_sink(world, act)
     assert (rows[0].local_id, rows[0].state) == ("c-1", "retrying")
     assert "try 1 of 3" in rows[0].reason
     assert "another name" in rows[0].reason
-    assert attempts[-1].tid
-    assert attempts[-1].code == "6240"
+    assert detail.calls[-1].trace
+    assert detail.calls[-1].code == "6240"
+    assert detail.calls[-1].trace in detail.support
+    assert detail.dependants == ["order T-o-1"]
     assert status.state == "failing"
     assert [row.state for row in rows if row.local_id == "o-1"] == ["waiting_on"]
 

@@ -43,7 +43,7 @@ def queue_of(world: World) -> list[QueueRow]:
         sink = world.make_sink()
         await sink.start()
         try:
-            return await sink.queue(ACCOUNT)
+            return list((await sink.queue(ACCOUNT)).rows)
         finally:
             await sink.stop()
 

@@ -19,7 +19,23 @@ from replica.events.event import AccountId
 from replica.events.kinds import encode_payload
 from replica.events.payloads import OrderEstimated
 from replica.server.runs import Run, differing, finished_event
-from replica.sink import Comparison, QueueRow, RunReport, SinkContext, SinkStatus
+from replica.sink import (
+    Comparison,
+    Correction,
+    Deed,
+    Guidance,
+    ListAsk,
+    ListInfo,
+    ListPage,
+    QueueAsk,
+    QueuePage,
+    QueueRow,
+    Refusal,
+    RowDetail,
+    RunReport,
+    SinkContext,
+    SinkStatus,
+)
 from replica.sync.messages import SectionDigest
 from tests.server.raw import RawDevice
 from tests.server.test_pages import order, stock
@@ -74,15 +90,37 @@ class Books:
         await self.context.submit(account, self.name, [(kind, body)])
         return RunReport(sent=1, created=1, pulled=2)
 
-    async def queue(self, account: AccountId) -> list[QueueRow]:
-        return [
-            QueueRow(
-                1, "Estimate", "order", "o-1", "A-0001", "Acme", 998, "USD", "queued", "next", 0
-            )
-        ]
+    def row_(self) -> QueueRow:
+        return QueueRow(
+            1, "Estimate", "order", "o-1", "A-0001", "Acme", 998, "USD", "queued", "next", 0, "r-1"
+        )
+
+    async def queue(self, account: AccountId, ask: QueueAsk) -> QueuePage:
+        return QueuePage((self.row_(),), 1, {"queued": 1})
+
+    async def row_of(self, account: AccountId, local_type: str, local_id: str) -> QueueRow | None:
+        return self.row_() if (local_type, local_id) == ("order", "o-1") else None
+
+    async def row(self, account: AccountId, identity: str) -> RowDetail | None:
+        return RowDetail(self.row_()) if identity == "r-1" else None
+
+    async def act(self, account: AccountId, thing: str, action: str, deed: Deed) -> None:
+        raise Refusal("Nothing can be done with it.")
+
+    async def corrections(self, account: AccountId) -> Sequence[Correction]:
+        return ()
+
+    def guidance(self) -> Sequence[Guidance]:
+        return ()
 
     async def status(self, account: AccountId) -> SinkStatus:
         return SinkStatus("healthy", "Connected to the books.", 1, 1_000)
+
+    async def lists(self, account: AccountId) -> Sequence[ListInfo]:
+        return ()
+
+    async def rows(self, account: AccountId, name: str, ask: ListAsk) -> ListPage | None:
+        return None
 
     async def compare(self, account: AccountId) -> Comparison:
         return self.found
@@ -177,6 +215,43 @@ def test_a_second_press_joins(world: World, company: Company, books: Books) -> N
         ended = office.get("/sync-now").json()
     assert (ended["run"], ended["state"]) == (first["run"], "done")
     assert books.runs - before == 1
+
+
+def test_a_run_cut_off_by_a_stop_is_taken_up(tmp_path: Path) -> None:
+    """A server that ends in the middle of a run goes on with it at the next start, under the same
+    id and name, and its result is an event once (architecture.md §9)."""
+    first = World(tmp_path / "data", plugins=[Books])
+    company = first.company()
+    stopped_at = made[-1]
+    stopped_at.held.clear()
+
+    async def press() -> Run:
+        return first.runtime.sync_now.press(company.account, "ana")
+
+    run = first.on_loop(press)
+    first.line(lambda line: line["event"] == "batch" or stopped_at.runs > 0)
+    first.stop()
+    second = World(tmp_path / "data", plugins=[Books])
+
+    async def finished() -> Run:
+        await second.runtime.sync_now.finish(company.account)
+        taken_up = second.runtime.sync_now.current(company.account)
+        assert taken_up is not None
+        return taken_up
+
+    taken_up = second.on_loop(finished)
+    assert (taken_up.id, taken_up.by, taken_up.started_ms) == (run.id, "ana", run.started_ms)
+    assert taken_up.taken_up
+    assert taken_up.equal
+    second.stop()
+    third = World(tmp_path / "data", plugins=[Books])
+
+    async def nothing() -> Run | None:
+        return third.runtime.sync_now.current(company.account)
+
+    assert third.on_loop(nothing) is None
+    third.stop()
+    del made[-3:]  # the other tests look at the newest of their own server
 
 
 def test_who_is_offline_is_named_with_the_time(

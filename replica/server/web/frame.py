@@ -51,6 +51,12 @@ FLASHES = {
     "unchanged": Flash("Nothing was changed.", "info", ""),
     "deleted": Flash("Deleted here and on every device. Restore it here if that was wrong."),
     "restored": Flash("Restored here and on every device."),
+    "retry": Flash("It is tried again with the next sync."),
+    "exclude": Flash("Removed from the queue. It is kept under Excluded.", "minus", ""),
+    "include": Flash("Back in the queue."),
+    "bottom": Flash("It goes last now."),
+    "only": Flash("Sent by itself; what came of it is shown below.", "info", ""),
+    "undo": Flash("Taken back. The next sync says it as it was meant."),
 }
 """What an address may ask a page to say; an address cannot make it say anything else."""
 
@@ -65,6 +71,7 @@ class Shell:
     session: str
     position: int
     navigation: list[Entry]
+    sync_menu: list[Entry]
     sync_button: Mark
 
 
@@ -103,6 +110,7 @@ class Frame:
             form_token=form_token(shell.session),
             position=f"{shell.position:,}",
             navigation=shell.navigation,
+            sync_menu=shell.sync_menu,
             sync_button=shell.sync_button,
             live=shell.live,
             here=here,
@@ -148,14 +156,18 @@ def address(path: str, query: dict[str, str]) -> str:
     return f"{path}?{urlencode(query)}" if query else path
 
 
-def sync_mark(state: str, *, running: bool, attention: bool) -> Mark:
+def sync_mark(state: str, *, running: bool, attention: bool, waiting: int) -> Mark:
     """How the Sync button looks: spinning, a cross when something needs somebody, else a check
-    (QB-17)."""
-    if running:
+    (QB-17). No check while something waits: it would look as if everything were there."""
+    if running or state == "running":
         return marks.RUNNING
     if attention or state in ("stopped", "failing", "reconnect_needed"):
         return Mark("error", "something needs attention", "cross", "bad")
-    return Mark("ready", "ready", "sync", "ok")
+    if state == "not_connected":
+        return Mark("not_connected", "not connected", "plug", "")
+    if waiting:
+        return Mark("waiting", f"{waiting} waiting", "sync", "wait")
+    return Mark("ready", "everything was sent", "check", "ok")
 
 
 def _static_version() -> str:

@@ -92,8 +92,16 @@ class PageGroup:
                 Entry("/conflicts", "Conflicts", review, "for review", review > 0),
                 Entry("/sync", "Sync"),
             ],
+            sync_menu=[
+                Entry("/sync", "Sync Now: the last run"),
+                Entry("/queue", "Preview of the next sync"),
+                Entry("/errors", "Sync errors"),
+            ],
             sync_button=sync_mark(
-                status.state, running=run is not None and run.running, attention=parked > 0
+                status.state,
+                running=run is not None and run.running,
+                attention=parked > 0,
+                waiting=status.queued,
             ),
         )
         here = "/" + request.url.path.split("/")[1]

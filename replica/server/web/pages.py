@@ -40,9 +40,6 @@ from replica.server.web.group import Form, PageGroup, frame_numbers, live_mark, 
 from replica.server.web.marks import ORDER_MARKS
 from replica.server.web.why_views import why_page
 from replica.server.why import why
-from replica.sink import QueueRow
-
-QUEUE_ROWS_SHOWN = 200
 
 
 class Pages(PageGroup):
@@ -57,7 +54,6 @@ class Pages(PageGroup):
             Route("/logout", self.logout, methods=["POST"]),
             self._show("/orders", self.orders),
             self._show("/orders/{id}", self.order),
-            self._show("/queue", self.queue),
             self._show("/devices", self.devices),
             self._show("/customers", self.customers),
             self._show("/customers/{id}", self.customer),
@@ -187,22 +183,9 @@ class Pages(PageGroup):
             row,
             products=products,
             devices=await self._device_names(who.account),
-            waiting=await self._waiting(who.account, identity),
+            waiting=await self._runtime.sinks.row_of(who.account, "order", identity),
         )
         return await self._page(request, who, "order.html", order=order)
-
-    async def queue(self, request: Request, who: Principal) -> Response:
-        sinks = self._runtime.sinks
-        rows = await sinks.queue(who.account)
-        return await self._page(
-            request,
-            who,
-            "queue.html",
-            sink_title="QuickBooks",
-            connection=views.connection(await sinks.status(who.account)),
-            rows=[views.queue_row(row) for row in rows[:QUEUE_ROWS_SHOWN]],
-            more=max(0, len(rows) - QUEUE_ROWS_SHOWN),
-        )
 
     async def devices(
         self, request: Request, who: Principal, code: dict[str, Any] | None = None
@@ -358,12 +341,6 @@ class Pages(PageGroup):
         """Names by device id in hex, the writers inside the server among them."""
         rows = await self._runtime.devices.rows(account)
         return {row.id: row.name for row in rows} | self._runtime.local_names(account)
-
-    async def _waiting(self, account: AccountId, order: str) -> QueueRow | None:
-        rows = await self._runtime.sinks.queue(account)
-        return next(
-            (row for row in rows if (row.local_type, row.local_id) == ("order", order)), None
-        )
 
 
 def _to_customer(identity: str, done: str) -> Response:

@@ -200,39 +200,6 @@ def lanes(
     ]
 
 
-def queue_row(row: QueueRow) -> dict[str, Any]:
-    """One piece of work that waits for QuickBooks."""
-    paths = {"order": "/orders/", "customer": "/customers/"}
-    path = paths.get(row.local_type)
-    amount = "" if row.amount_minor is None else words.money(row.amount_minor, row.currency)
-    return {
-        "position": row.position,
-        "entity": row.entity,
-        "name": row.number or row.customer or row.local_id,
-        "href": path + quote(row.local_id, safe="") if path else "",
-        "customer": row.customer,
-        "mark": marks.order_mark(row.state),
-        "reason": row.reason,
-        "amount": amount,
-    }
-
-
-def connection(status: SinkStatus) -> dict[str, Any]:
-    """The connection to QuickBooks in words."""
-    hints = {
-        "not_connected": "Orders wait safely on the server until it is connected.",
-        "reconnect_needed": "Connect again; what waits is sent then.",
-        "stopped": "Look at the rows below; Sync Now tries again.",
-        "failing": "It tries again by itself.",
-    }
-    return {
-        "mark": marks.connection_mark(status.state),
-        "text": status.text,
-        "last_run_ms": status.last_run_ms,
-        "hint": hints.get(status.state, ""),
-    }
-
-
 _DEVICE_MARKS = {
     "online": marks.ONLINE,
     "offline": marks.OFFLINE,

@@ -18,7 +18,7 @@
     const active = document.activeElement;
     const typing = active && main.contains(active) && active.matches("input, select, textarea");
     const dirty = [...main.querySelectorAll("input")].some((field) => field.value !== field.defaultValue);
-    return typing || dirty || main.querySelector("[data-keep]") !== null;
+    return typing || dirty || main.querySelector("[data-keep], details[open]") !== null;
   };
 
   const refresh = async () => {
