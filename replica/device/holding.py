@@ -510,11 +510,17 @@ class Holding:
         self.overlay = self._laid()
         self._complete = False
 
-    def met(self, log_id: bytes, generation: int) -> None:
-        """The server let us in: its log is the one the cursor belongs to."""
+    def met(self, log_id: bytes, generation: int, position: int | None = None) -> None:
+        """The server let us in: its log is the one the cursor belongs to, and ends at ``position``.
+
+        What we know to be in it lies no further: an answer kept from a log that went back, where
+        a copy of this device has said the same again, names a place in the old one.
+        """
         with self.lock:
             journal = self.journal
             place = journal.place._replace(log_id=log_id, generation=generation)
+            if position is not None:
+                place = place._replace(reach=min(place.reach, position))
             if place.fingerprint != catalogue_fingerprint():
                 self._start_over(place, journal.answered_n)
             elif place != journal.place:

@@ -203,7 +203,7 @@ class Session:
             case e.Reset():
                 holding.start_over(*effect)
             case e.Welcomed(welcome):
-                holding.met(welcome.log_id, welcome.generation)
+                holding.met(welcome.log_id, welcome.generation, welcome.position)
                 self._next_epoch = welcome.next_epoch
                 self._live(welcome.position)
             case e.ForkFound(next_epoch):

@@ -165,10 +165,9 @@ class Nemesis(World):
 
     def do_clone(self, dice: Dice) -> None:
         phone = dice.pick(self.phones)
-        if len(self.phones) >= 5 or phone.device in self.copied or self.restored:
+        if len(self.phones) >= 5 or phone.device in self.copied:
             return  # one copy too many is promised to be found, not that nothing is told twice
         self._copied(phone)
-        self.cloned = True
         clone = Phone(f"{phone.name} copy", phone.device, lambda: self.now_ms, phone.image())
         clone.skew_ms, clone.revoked = phone.skew_ms, phone.revoked
         self.phones.append(clone)
@@ -211,8 +210,8 @@ class Nemesis(World):
         self._restore_server(dice, raised=False)
 
     def _restore_server(self, dice: Dice, *, raised: bool) -> None:
-        if self.backup is None or self.cloned:
-            return  # see docs/guarantees.md: a living copy and a restored server, not both
+        if self.backup is None:
+            return
         self.images.clear()
         kept, self.backup = self.backup, None
         fault = "restore_raised" if raised else "restore_silent"

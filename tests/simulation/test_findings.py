@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from replica.events.kinds import encode_payload
-from replica.events.payloads import StockMoved
+from replica.events.payloads import DeviceRevoked, StockMoved
+from replica.events.record import Origin
 from replica.sync.table import State
 from tests.simulation.dice import Dice
 from tests.simulation.nemesis import Nemesis
@@ -111,5 +112,46 @@ def test_a_server_that_forgot_silently_decides_anew() -> None:
     assert phone.journal.place.cursor == 1
     world.do_restore_silent(Dice(0))
     phone.skew_ms += 5_000
+    settle(world)
+    audit(world)
+
+
+def test_a_copy_and_a_restored_server_end_equal() -> None:
+    """The log goes back, and a living copy tells it again what both had said, so that another time
+    is decided. The original keeps the first decision, and nothing but its digests shows it: after
+    a second failed proof it fetches everything and is equal (I-10; first seen in seed 57)."""
+    world = world_of(phones=1)
+    (phone,) = world.phones
+    phone.skew_ms = -90_000
+    world.do_backup_server(Dice(0))
+    connect(world, phone)
+    save(world, phone, "w1")
+    world.do_clone(Dice(0))
+    copy = world.phones[1]
+    world.do_restore_silent(Dice(0))
+    copy.skew_ms += 5_000
+    connect(world, copy)
+    assert copy.journal.pending_count == 0
+    copy.hang_up()
+    settle(world)
+    audit(world)
+    assert {phone.journal.head.epoch, copy.journal.head.epoch} == {1, 2}
+
+
+def test_a_log_that_went_back_ends_before_what_was_answered() -> None:
+    """A copy says one of two events again to a log that went back to its beginning. What the
+    original was told of its own lies behind the end of that log, and it does not wait for it
+    (I-15; first seen when copies and restored logs were first put together)."""
+    world = world_of(phones=1)
+    (phone,) = world.phones
+    world.do_backup_server(Dice(0))
+    connect(world, phone)
+    for at in range(6):
+        world.servers[0].write("web", Origin.WEB, [DeviceRevoked(f"{at:032x}")], world.now_ms)
+    save(world, phone, "w1")
+    world.do_clone(Dice(0))
+    world.do_restore_silent(Dice(0))
+    copy = world.phones[1]
+    connect(world, copy)
     settle(world)
     audit(world)

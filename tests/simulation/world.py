@@ -53,7 +53,7 @@ class World:
         self.images: dict[str, Image] = {}  # backups of phones
         self.copied: set[bytes] = set()  # devices of which there are, or were, two copies
         self.backup: _Account | None = None
-        self.restored = self.cloned = False
+        self.restored = False
         self.notebook = Notebook()
         self.sink = Sink()
         self.struck: Counter[str] = Counter()
