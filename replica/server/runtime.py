@@ -66,6 +66,8 @@ class Runtime:
         self.failed: StoreFailed | None = None
         self._on_failed = on_failed
         self._tasks: list[asyncio.Task[None]] = []
+        # Whoever meets an I/O error first, be it a login: nobody goes on with this disk (D4).
+        stores.on_failed = self._fail
         self.commits = GroupCommitter(
             stores.log, on_committed=self.hub.publish, on_failed=self._fail
         )

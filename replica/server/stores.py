@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 
-from replica.errors import StoreUnavailable
+from replica.errors import StoreFailed, StoreUnavailable
 from replica.events.event import UUID_BYTES, AccountId
 from replica.projections.tables import open_views
 from replica.server.config import Config
@@ -30,9 +30,13 @@ PASSWORD_BYTES = 15
 
 
 class Stores:
-    """The open databases of one process. Close when done."""
+    """The open databases of one process. Close when done.
+
+    ``on_failed`` hears of the first I/O error of each, in any thread: end the process (D4).
+    """
 
     def __init__(self, config: Config) -> None:
+        self.on_failed: Callable[[StoreFailed], object] = lambda _: None
         self._config = config
         self._closing = ExitStack()
         self._ledgers: dict[str, Database] = {}
@@ -68,6 +72,7 @@ class Stores:
         else:
             path = self._config.data / name
             database = open_sqlite(path, profile="rebuildable" if rebuildable else "durable")
+        database.on_failed = lambda error: self.on_failed(error)
         self._closing.callback(database.close)
         return database
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,6 +25,7 @@ from sqlalchemy import (
     URL,
     Connection,
     Engine,
+    ExceptionContext,
     QueuePool,
     Table,
     create_engine,
@@ -35,7 +36,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from replica.errors import MisuseError, StoreFailed, StoreUnavailable
+from replica.errors import MisuseError, ReplicaError, StoreFailed, StoreUnavailable
 from replica.limits import (
     POOL_WAIT_MS_MAX,
     POSTGRES_CONNECTIONS_MAX,
@@ -66,6 +67,7 @@ class Database:
 
     ``path`` is the SQLite file, None on a server. ``exclusive`` says that no other process can
     write while this object is open, which is what makes remembering heads between commits safe.
+    ``on_failed`` hears of the first I/O error, in the thread that met it: end the process (D4).
     """
 
     write: Engine
@@ -73,7 +75,13 @@ class Database:
     path: Path | None = None
     exclusive: bool = False
     failed: bool = False
+    on_failed: Callable[[StoreFailed], object] = field(default=lambda _: None, repr=False)
     _lock: ProcessLock | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        # Sinks keep their ledgers through the bare engine: a failed disk is theirs too.
+        event.listen(self.write, "handle_error", self._judge)
+        event.listen(self.write, "begin", self._refuse)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -143,18 +151,29 @@ class Database:
         if self._lock is not None:
             self._lock.release()
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _judge(self, context: ExceptionContext) -> None:
+        if isinstance(context.sqlalchemy_exception, DBAPIError):
+            self._note(translate(context.sqlalchemy_exception))
+
+    def _note(self, error: ReplicaError | None) -> None:
+        if isinstance(error, StoreFailed) and not self.failed:
+            self.failed = True
+            self.on_failed(error)
+
+    def _refuse(self, _: object = None) -> None:
         if self.failed:
             raise StoreFailed("the store stopped after an earlier I/O error")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        self._refuse()
         try:
             yield
         except DBAPIError as error:
             ours = translate(error)
             if ours is None:
                 raise
-            if isinstance(ours, StoreFailed):
-                self.failed = True
+            self._note(ours)
             raise ours from error
         except PoolTimeout as error:
             raise StoreUnavailable("no free database connection") from error

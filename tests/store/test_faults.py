@@ -164,6 +164,23 @@ def test_an_io_error_at_a_checkpoint_stops_the_log(failing: Database, account: A
         log.append([author.request(1)])
 
 
+def test_whoever_meets_the_failure_it_is_told_and_nobody_goes_on(failing: Database) -> None:
+    """An I/O error met through the bare engine, as a sink's ledger uses it, is told once and stops
+    every later transaction of that database (D4)."""
+    heard: list[StoreFailed] = []
+    failing.on_failed = heard.append
+    FailingDisk.code = 10 | (4 << 8)
+    with pytest.raises(OperationalError), failing.write.begin() as connection:
+        connection.execute(text("CREATE TABLE ledger (one INTEGER)"))
+    FailingDisk.code = None
+    for _ in range(2):
+        with pytest.raises(StoreFailed), failing.write.begin():
+            pass
+    with pytest.raises(StoreFailed), failing.reading():
+        pass
+    assert len(heard) == 1
+
+
 def test_a_failed_commit_leaves_nothing_remembered(failing: Database, account: AccountId) -> None:
     """When a commit fails for want of room, the next append is decided on what is on disk and not
     on what would have been (I-4)."""
