@@ -64,6 +64,9 @@ class Stores:
         """Close every connection and let the next process in."""
         self._closing.close()
 
+    def _tell(self, error: StoreFailed) -> None:
+        self.on_failed(error)
+
     def _open(self, name: str, *, rebuildable: bool) -> Database:
         if self._config.database_url:
             if hasattr(self, "database"):
@@ -72,7 +75,7 @@ class Stores:
         else:
             path = self._config.data / name
             database = open_sqlite(path, profile="rebuildable" if rebuildable else "durable")
-        database.on_failed = lambda error: self.on_failed(error)
+        database.on_failed = self._tell
         self._closing.callback(database.close)
         return database
 
