@@ -116,6 +116,9 @@ class PlainJournal(Journal):
             raise
         self._fuse.burn()
 
+    def catch_up(self, behind: bool) -> None:
+        """There is no file to be quick with."""
+
     def append(self, made: Sequence[Made], numbers: int, again: Sequence[int] = ()) -> None:
         first = self.last_n + 1
         said_again = {n: first + index for index, n in enumerate(again)}
