@@ -186,6 +186,8 @@ POSTGRES_IDLE_IN_TRANSACTION_MS_MAX = 10_000
 # Set reconciliation ------------------------------------------------------------------------------
 # One message: below FRAME_BYTES_MAX with the frame around it, and half a second of work at most.
 RECONCILE_FRAME_BYTES_MAX = 131_072
+# One question: fits into a request's body (HTTP_BODY_BYTES_MAX).
+RECONCILE_QUESTION_BYTES_MAX = 61_440
 # What other implementations use at least; a list of ids always fits.
 RECONCILE_FRAME_BYTES_MIN = 4_096
 RECONCILE_LIST_IDS_MAX = 100  # ids listed in one range
@@ -193,6 +195,13 @@ RECONCILE_LIST_IDS_MAX = 100  # ids listed in one range
 RECONCILE_BLOCK_ITEMS = 128
 RECONCILE_OPEN_RANGES_MAX = 16_384  # ranges known to differ that wait for their turn
 RECONCILE_ROUNDS_MAX = 4_096  # 10 % of a million items take some hundreds
+# Sets that a process keeps for whoever compares with it, of the accounts asked for last: 45 MB for
+# a million events.
+RECONCILE_SETS_MAX = 4
+# Documents asked for in one request, and what one answer holds of them beside the first.
+RECONCILE_DOCUMENTS_MAX = 1_000
+RECONCILE_DOCUMENTS_BYTES_TARGET = 1_048_576
+RECONCILE_WAIT_S = 10.0  # for the read models to reach the asker's position
 
 # Access control in the store --------------------------------------------------------------------
 ENROLMENT_CODE_TTL_MS = 600_000

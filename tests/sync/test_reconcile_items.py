@@ -64,6 +64,12 @@ class Sets(RuleBasedStateMachine):
             assert self.set.add(*item) is (item not in self.plain)
             self.plain.add(item)
 
+    @rule(some=st.lists(items, max_size=20), time=st.integers(0, 80), count=st.integers(0, 300))
+    def update(self, some: list[Item], time: int, count: int) -> None:
+        batch = [*some, *(Item(time, ident(k)) for k in range(count))]
+        self.set.update(batch)
+        self.plain.update(batch)
+
     @rule(item=items)
     def discard(self, item: Item) -> None:
         assert self.set.discard(*item) is (item in self.plain)

@@ -25,6 +25,7 @@ from replica.limits import (
     RECONCILE_FRAME_BYTES_MIN,
     RECONCILE_LIST_IDS_MAX,
     RECONCILE_OPEN_RANGES_MAX,
+    RECONCILE_QUESTION_BYTES_MAX,
     RECONCILE_ROUNDS_MAX,
 )
 from replica.sync.reconcile.items import (
@@ -135,7 +136,7 @@ class Initiator:
         self,
         items: Items,
         *,
-        frame_bytes: int = RECONCILE_FRAME_BYTES_MAX,
+        frame_bytes: int = RECONCILE_QUESTION_BYTES_MAX,
         first_split: Split = FIRST_SPLIT,
         split: Split = ASKING_SPLIT,
     ) -> None:

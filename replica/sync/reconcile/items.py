@@ -96,22 +96,20 @@ class ItemSet:
     """The set, with insertion and removal. Asking for the same total twice in a row is free."""
 
     def __init__(self, items: Iterable[tuple[int, bytes]] = ()) -> None:
-        distinct = [one for one, _ in groupby(sorted(items))]
-        size = RECONCILE_BLOCK_ITEMS
-        parts = (distinct[at : at + size] for at in range(0, len(distinct), size))
-        self._blocks = [_Block.of(*zip(*part, strict=True)) for part in parts]
-        self._firsts = [block.item(0) for block in self._blocks]
+        self._blocks: list[_Block] = []
+        self._firsts: list[Item] = []
         self._starts = [0]  # items before each block, and after the last
         self._totals = [0]  # sum of their ids
-        self._renew_from: int | None = 0  # the first block whose end is not where it was
+        self._renew_from: int | None = None  # the first block whose end is not where it was
         self._last_total = (0, 0)
+        self.update(items)
 
     def __len__(self) -> int:
         return self._starts_now()[-1]
 
     def __iter__(self) -> Iterator[Item]:
         for block in self._blocks:
-            yield from map(block.item, range(len(block.times)))
+            yield from block
 
     def __contains__(self, item: tuple[int, bytes]) -> bool:
         at = self._block_of(item)
@@ -137,6 +135,24 @@ class ItemSet:
             self._firsts.insert(at + 1, upper.item(0))
         self._changed(at)
         return True
+
+    def update(self, items: Iterable[tuple[int, bytes]]) -> None:
+        """Insert many at once, block by block: what is there already stays as it is.
+
+        Raises ``MisuseError`` when one of them is none; some may be inserted then.
+        """
+        ordered, done = sorted(items), 0
+        while done < len(ordered):
+            at = max(self._block_of(ordered[done]), 0)
+            following = self._firsts[at + 1 : at + 2]
+            end = bisect_left(ordered, following[0], done) if following else len(ordered)
+            held = [item for block in self._blocks[at : at + 1] for item in block]
+            merged = [one for one, _ in groupby(sorted([*held, *ordered[done:end]]))]
+            blocks = [_Block.of(*zip(*part, strict=True)) for part in _cut(merged)]
+            self._blocks[at : at + 1] = blocks
+            self._firsts[at : at + 1] = [block.item(0) for block in blocks]
+            self._changed(at)
+            done = end
 
     def discard(self, time: int, identity: bytes) -> bool:
         """Take an item out. False when it is not there."""
@@ -238,6 +254,9 @@ class _Block:
         block.total = block.sum(0, len(times))
         return block
 
+    def __iter__(self) -> Iterator[Item]:
+        return map(Item, self.times, self.some_ids(0, len(self.times)))
+
     def item(self, index: int) -> Item:
         return Item(self.times[index], self.id(index))
 
@@ -298,6 +317,11 @@ class _Block:
         self.times += following.times
         self.ids += following.ids
         self.total += following.total
+
+
+def _cut(items: list[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+    for at in range(0, len(items), RECONCILE_BLOCK_ITEMS):
+        yield items[at : at + RECONCILE_BLOCK_ITEMS]
 
 
 def _check(time: int, identity: bytes) -> None:
