@@ -26,6 +26,7 @@ class Tables:
         "answers",
         "documents",
         "identity",
+        "imports",
         "lives",
         "outbox",
         "place",
@@ -36,6 +37,7 @@ class Tables:
 
     def __init__(self) -> None:
         self.identity: Identity | None = None
+        self.imports: tuple[bytes, int] | None = None
         self.place = Place()
         self.lives: dict[int, Life] = {}
         self.outbox: dict[int, tuple[int, bytes]] = {}
@@ -47,7 +49,7 @@ class Tables:
 
     def copy(self) -> Tables:
         copied = Tables.__new__(Tables)
-        copied.identity, copied.place = self.identity, self.place
+        copied.identity, copied.place, copied.imports = self.identity, self.place, self.imports
         for name in ("lives", "outbox", "answers", "resaid", "documents", "sales", "totals"):
             setattr(copied, name, getattr(self, name).copy())
         return copied
@@ -87,6 +89,9 @@ class PlainJournal(Journal):
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def catch_up(self, behind: bool) -> None:
+        """There is no file to keep short."""
 
     def image(self) -> Tables:
         """Everything committed, as a power cut would leave it."""
@@ -129,6 +134,10 @@ class PlainJournal(Journal):
         self.resaid.update(said_again)
         self.last_n, self.numbers = self.last_n + len(made), numbers
         self.head = head_after(self.head, made)
+
+    def append_one(self, row: tuple[int, int, bytes]) -> None:
+        with self.commit():
+            self._tables.outbox[row[0]] = row[1:]
 
     def begin(
         self,
@@ -192,6 +201,12 @@ class PlainJournal(Journal):
     def put_place(self, place: Place) -> None:
         self._tables.place = place
 
+    def put_import(self, manifest: bytes, done: int) -> None:
+        self._tables.imports = (manifest, done)
+
+    def end_import(self) -> None:
+        self._tables.imports = None
+
     def drop_base(self) -> None:
         self._tables.documents, self._tables.sales, self._tables.totals = {}, {}, {}
 
@@ -226,6 +241,20 @@ class PlainJournal(Journal):
             for n, said in sorted(self._tables.answers.items(), reverse=True)
             if said.state in {State.QUARANTINED, State.REFUSED} and n not in self._tables.resaid
         ]
+
+    def importing(self) -> tuple[bytes, int] | None:
+        return self._tables.imports
+
+    def acknowledged_after(self, position: int) -> list[OutboxRow]:
+        return [
+            self._row(n)
+            for n, said in sorted(self._tables.answers.items())
+            if said.state == State.ACKNOWLEDGED and said.position > position
+        ]
+
+    def states(self, kind: str, identities: Sequence[str]) -> dict[str, bytes]:
+        documents = self._tables.documents
+        return {one: documents[kind, one] for one in identities if (kind, one) in documents}
 
     def document(self, kind: str, identity: str) -> bytes | None:
         return self._tables.documents.get((kind, identity))

@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from inspect import unwrap
+from types import FunctionType
 
 import pytest
 
+from replica.device.journal import Journal
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.options import FAULTS, plan
+from tests.simulation.plain import PlainJournal
 from tests.simulation.report import hunt, untested
 from tests.simulation.run import run, run_seed, shrink
 
@@ -60,6 +64,17 @@ def test_a_seed_is_one_history(seed: int) -> None:
     assert one.trace == other.trace
     assert one.struck == other.struck
     assert run_seed(seed + 1).trace != one.trace
+
+
+def test_plain_tables_answer_everything() -> None:
+    """Whatever the product's journal does with its database, the plain one does with its tables."""
+    inside = {"__init__", "_prepare", "_undo"}
+    touching = {
+        name
+        for name, one in vars(Journal).items()
+        if isinstance(one, FunctionType) and {"_sql", "_read"} & set(unwrap(one).__code__.co_names)
+    }
+    assert touching - inside <= set(vars(PlainJournal))
 
 
 @pytest.mark.parametrize("seed", range(12))
