@@ -90,9 +90,6 @@ class PlainJournal(Journal):
     def close(self) -> None:
         """Nothing is open."""
 
-    def catch_up(self, behind: bool) -> None:
-        """There is no file to keep short."""
-
     def image(self) -> Tables:
         """Everything committed, as a power cut would leave it."""
         return self._tables.copy()
