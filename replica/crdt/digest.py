@@ -16,7 +16,7 @@ import msgspec
 from replica.crdt.documents import DocKey
 
 DIGEST_BYTES = 32
-_MODULUS = 1 << (8 * DIGEST_BYTES)
+DIGEST_MODULUS = 1 << (8 * DIGEST_BYTES)
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -76,4 +76,4 @@ class SectionTotals:
         count, total = self._totals.get(key.type, (0, 0))
         delta = sign * int.from_bytes(document_hash(key, state), "big")
         self._sections = None
-        self._totals[key.type] = (count + sign, (total + delta) % _MODULUS)
+        self._totals[key.type] = (count + sign, (total + delta) % DIGEST_MODULUS)

@@ -15,6 +15,7 @@ from replica.limits import HTTP_BODY_BYTES_MAX
 from replica.server import health
 from replica.server.api import Api
 from replica.server.guard import SecurityHeaders
+from replica.server.reconcile import ReconcileRoutes
 from replica.server.runtime import Runtime
 from replica.server.web.frame import Frame
 from replica.server.web.pages import Pages
@@ -40,6 +41,7 @@ def build_app(runtime: Runtime) -> ASGIApp:
         routes=[
             *health.routes(runtime),
             *Api(runtime).routes(),
+            *ReconcileRoutes(runtime).routes(),
             *(WebSocketRoute(path, runtime.sync_endpoint) for path in SYNC_PATHS),
             *runtime.sinks.routes(),
             *pages.routes(),

@@ -1,0 +1,135 @@
+"""Finding what differs without sending what is equal: reconciliation over HTTP.
+
+``POST /api/v1/reconcile/events`` answers messages of the Negentropy Protocol V1 about the events of
+a log, for operators, managers and devices; ``POST /api/v1/reconcile/documents`` about documents,
+for devices, which then take those that differ from ``POST /api/v1/documents``
+(wire-protocol.md §13). An answer follows from the question and the set; nothing is remembered of
+whoever asks. Work runs off the event loop, one question of an account after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from replica.errors import Forbidden, Malformed, ReplicaError, StoreUnavailable, TooLarge
+from replica.events.event import HASH_BYTES, AccountId
+from replica.limits import (
+    RECONCILE_DOCUMENTS_BYTES_TARGET,
+    RECONCILE_DOCUMENTS_MAX,
+    RECONCILE_WAIT_S,
+    SAFE_INTEGER_MAX,
+)
+from replica.projections import hashes
+from replica.server.answers import bounded_limit, check_header_token, json_problem, principal_of
+from replica.server.auth import NotSignedIn, Right
+from replica.server.runtime import Runtime
+from replica.server.sets import Answer, DocumentSet, LogSet, Sets
+
+POSITION_HEADER = "replica-position"
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class ReconcileRoutes:
+    """The three routes."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        stores = runtime.stores
+        self._events = Sets(lambda account: LogSet(stores.log, account))
+        self._documents = Sets(lambda account: DocumentSet(stores.views, account))
+        self._turns: dict[AccountId, asyncio.Lock] = {}
+
+    def routes(self) -> list[Route]:
+        """Errors are told as everywhere in the API."""
+        table = {
+            "/reconcile/events": self.events,
+            "/reconcile/documents": self.documents,
+            "/documents": self.states,
+        }
+        return [
+            Route(f"/api/v1{path}", _told(handler), methods=["POST"])
+            for path, handler in table.items()
+        ]
+
+    async def events(self, request: Request) -> Response:
+        """The answer to a message about the events of the log."""
+        account = await self._asker(request)
+        return _answered(await self._answer(account, self._events, await request.body()))
+
+    async def documents(self, request: Request) -> Response:
+        """The answer to a message about documents that include ``position`` of the query."""
+        account = await self._device(request)
+        asked = request.query_params.get("position")
+        position = bounded_limit(asked, 0, SAFE_INTEGER_MAX, least=0)
+        if not await self._runtime.projecting.wait(account, position, RECONCILE_WAIT_S):
+            raise StoreUnavailable("the documents are not at that position yet")
+        return _answered(await self._answer(account, self._documents, await request.body()))
+
+    async def states(self, request: Request) -> Response:
+        """The documents with the hashes in the body; fewer when they have changed meanwhile, or
+        when the answer would be too long."""
+        account = await self._device(request)
+        body = await request.body()
+        wanted = [body[at : at + HASH_BYTES] for at in range(0, len(body), HASH_BYTES)]
+        if not wanted or len(wanted[-1]) != HASH_BYTES:
+            raise Malformed("body: hashes of 32 bytes, one after the other")
+        if len(wanted) > RECONCILE_DOCUMENTS_MAX:
+            raise TooLarge("documents", limit=RECONCILE_DOCUMENTS_MAX, actual=len(wanted))
+        found = await asyncio.to_thread(self._read, account, wanted)
+        return Response(found, media_type="application/octet-stream")
+
+    def _read(self, account: AccountId, wanted: list[bytes]) -> bytes:
+        with self._runtime.stores.views.reading() as connection:
+            limit_bytes = RECONCILE_DOCUMENTS_BYTES_TARGET
+            found = hashes.states(connection, account, wanted, limit_bytes)
+        return _encode([(key.type, key.id, state) for key, state in found])
+
+    async def _answer(
+        self, account: AccountId, sets: Sets[LogSet] | Sets[DocumentSet], message: bytes
+    ) -> Answer:
+        # Waiting for one's turn here, not in a thread, of which there are few.
+        async with self._turns.setdefault(account, asyncio.Lock()):
+            return await asyncio.to_thread(sets.answer, account, message)
+
+    async def _asker(self, request: Request) -> AccountId:
+        """The account of whoever may compare logs: the operator, a manager, a device."""
+        origins = self._runtime.config.browser_origins
+        try:
+            principal = await principal_of(request, self._runtime.auth, origins, Right.MANAGE)
+        except NotSignedIn:
+            return await self._device(request)
+        check_header_token(request, principal)
+        return principal.account
+
+    async def _device(self, request: Request) -> AccountId:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Forbidden("a device comes with its token")
+        check_token = self._runtime.stores.control.check_token
+        return (await asyncio.to_thread(check_token, token)).account
+
+
+def _answered(answer: Answer) -> Response:
+    return Response(
+        answer.message,
+        media_type="application/octet-stream",
+        headers={POSITION_HEADER: str(answer.position)},
+    )
+
+
+def _told(
+    handler: Callable[[Request], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except ReplicaError as error:
+            return json_problem(error)
+
+    return answer
