@@ -238,9 +238,9 @@ class QuickBooksSink:
             return "stopped", link.reason or "The connection is stopped."
         faulted = counts.get(State.FAULTED, 0) + counts.get(State.PARKED, 0)
         if faulted:
-            return "stopped" if counts.get(
-                State.PARKED
-            ) else "failing", f"{faulted} need attention."
+            word = "row needs" if faulted == 1 else "rows need"
+            state = "stopped" if counts.get(State.PARKED) else "failing"
+            return state, f"{faulted} {word} attention; the rest goes on."
         if link.last_failed:
             return "failing", "The last run did not finish; it is tried again."
         if self._schedule.every == "never":

@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from qbo_sink import foresee, shown
@@ -111,7 +112,8 @@ class Queue:
         link = self._parts.connections.get(account)
         wanted = {step.intent.id: _wanted(step.intent) for _, step in found}
         customers = [_customer_key(value) for value in wanted.values() if isinstance(value, Sale)]
-        contents = self._parts.ledger.wanted(account, customers)
+        needed = [step.waits_for for _, step in found if step.waits_for is not None]
+        contents = self._parts.ledger.wanted(account, [*customers, *needed])
         mappings = self._parts.ledger.mappings(
             account, [*customers, *(step.intent.key for _, step in found)]
         )
@@ -129,7 +131,7 @@ class Queue:
             rows.append(
                 shown.to_row(
                     at,
-                    step,
+                    _named(step, parties),
                     value,
                     name_of=name_of,
                     dependants=waiting.get(step.intent.key, ()),
@@ -305,6 +307,16 @@ def guidance() -> list[Guidance]:
     own = [Guidance(code, one.cause, one.fix, one.kind) for code, one in PREFLIGHT.items()]
     known = [Guidance(str(code), one.cause, one.fix, one.kind) for code, one in CATALOGUE.items()]
     return [*own, *known]
+
+
+def _named(step: Step, known: dict[Key, Wanted]) -> Step:
+    """The same step, its reason with a name in place of an id."""
+    need = step.waits_for
+    wanted = None if need is None else known.get(need)
+    if need is None or wanted is None or isinstance(wanted, Sale) or not wanted.name:
+        return step
+    named = f"{need.local_type} {wanted.name}"
+    return replace(step, reason=step.reason.replace(describe(need), named))
 
 
 def _asked_for(step: Step, ask: QueueAsk) -> bool:
