@@ -25,6 +25,7 @@ VERBS = {
     "project": "Look at the read models and rebuild them",
     "queue": "What waits to be sent, in sending order",
     "serve": "Run the server",
+    "sync": "Sync Now: devices, lists and accounting, and the proof",
     "user": "Add users of the main app",
     "why": "Explain why a field has its value",
 }

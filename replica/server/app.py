@@ -14,9 +14,11 @@ from starlette.types import ASGIApp
 from replica.limits import HTTP_BODY_BYTES_MAX
 from replica.server import health
 from replica.server.api import Api
+from replica.server.chunks import ChunkRoutes
 from replica.server.guard import SecurityHeaders
 from replica.server.reconcile import ReconcileRoutes
 from replica.server.runtime import Runtime
+from replica.server.web.accounting import AccountingPages
 from replica.server.web.frame import Frame
 from replica.server.web.pages import Pages
 from replica.server.web.queue_pages import QueuePages
@@ -30,6 +32,7 @@ def build_app(runtime: Runtime) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await runtime.start()
+        await runtime.sync_now.take_up()
         try:
             yield
         finally:
@@ -41,11 +44,13 @@ def build_app(runtime: Runtime) -> ASGIApp:
         routes=[
             *health.routes(runtime),
             *Api(runtime).routes(),
+            *ChunkRoutes(runtime.chunks, runtime.stores.control.check_token).routes(),
             *ReconcileRoutes(runtime).routes(),
             *(WebSocketRoute(path, runtime.sync_endpoint) for path in SYNC_PATHS),
             *runtime.sinks.routes(),
             *pages.routes(),
             *QueuePages(runtime, frame).routes(),
+            *AccountingPages(runtime, frame).routes(),
         ],
         middleware=[Middleware(RequestBodyLimitMiddleware, max_body_size=HTTP_BODY_BYTES_MAX)],
         exception_handlers=pages.exception_handlers(),

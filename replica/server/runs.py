@@ -58,6 +58,7 @@ class Run:
     account: AccountId
     by: str
     started_ms: int
+    taken_up: bool = False  # begun by a process that ended in the middle of it
     steps: list[Step] = field(default_factory=plan)
     presses: int = 1
     finished_ms: int | None = None

@@ -19,6 +19,7 @@ from replica.limits import SHUTDOWN_GRACE_S, TOUCH_INTERVAL_S
 from replica.projections.runner import Projector
 from replica.server import aside
 from replica.server.auth import Auth
+from replica.server.chunks import Chunks
 from replica.server.config import Config
 from replica.server.connections import Connections
 from replica.server.devices import Devices
@@ -33,7 +34,10 @@ from replica.server.sync_endpoint import SyncEndpoint
 from replica.server.sync_now import SyncNow
 from replica.sink import SinkContext, SinkPlugin
 from replica.store.access import TOKEN_BYTES, make_token
+from replica.store.runs import OpenRuns
 from replica.store.writer import GroupCommitter
+
+CHUNKS_DIRECTORY = "chunks"
 
 
 def wall_clock_ms() -> int:
@@ -103,6 +107,7 @@ class Runtime:
             operator_token=self.operator_token,
         )
         self.sync_endpoint = self._sync_endpoint()
+        self.chunks = Chunks(config.data / CHUNKS_DIRECTORY, stores.views, stores.log)
 
     def head(self, account: AccountId) -> Position:
         """The position of an account's log. Blocking."""
@@ -152,6 +157,7 @@ class Runtime:
             sinks=self.sinks,
             door=self.door,
             live=self.live,
+            open_runs=OpenRuns(self.stores.database),
             head=self.head,
             now_ms=self.now_ms,
             metrics=self.metrics,

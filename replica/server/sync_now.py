@@ -2,7 +2,8 @@
 
 One run per account; a second press joins the run that is on. A run never fails as a whole: what
 could not be done is said in its step and in the result. The result is stored as an event, so every
-replica can show it.
+replica can show it. A run that a crash or a stop of the server cut off is taken up at the next
+start: every step looks at how things are, so doing one again does nothing twice.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from replica.server.projecting import Projecting
 from replica.server.runs import DeviceProof, Run, differing, disagreements, finished_event
 from replica.server.sinks import Sinks
 from replica.server.web.words import count
+from replica.store.runs import OpenRun, OpenRuns
 from replica.sync.messages import Digest
 
 
@@ -48,6 +50,7 @@ class SyncNow:
         sinks: Sinks,
         door: Door,
         live: Live,
+        open_runs: OpenRuns,
         head: Callable[[AccountId], int],
         now_ms: Callable[[], int],
         metrics: Metrics,
@@ -59,6 +62,7 @@ class SyncNow:
         self._sinks = sinks
         self._door = door
         self._live = live
+        self._open_runs = open_runs
         self._head = head
         self._now_ms = now_ms
         self._metrics = metrics
@@ -78,8 +82,17 @@ class SyncNow:
             return run
         now_ms = self._now_ms()
         identity = make_id(now_ms, secrets.token_bytes(RANDOM_BYTES))
-        run = self._runs[account] = Run(identity, account, by, now_ms)
-        self._tasks[account] = asyncio.create_task(self._guarded(run))
+        return self._start(Run(identity, account, by, now_ms))
+
+    async def take_up(self) -> None:
+        """Go on with the runs that the last process left. Call once the sinks have started."""
+        for left in await asyncio.to_thread(self._open_runs.left):
+            self._logger.info("sync now taken up", account=left.account, run=left.run)
+            self._start(Run(left.run, left.account, left.by, left.started_ms, taken_up=True))
+
+    def _start(self, run: Run) -> Run:
+        self._runs[run.account] = run
+        self._tasks[run.account] = asyncio.create_task(self._guarded(run))
         return run
 
     async def finish(self, account: AccountId) -> None:
@@ -88,7 +101,7 @@ class SyncNow:
             await asyncio.shield(self._tasks[account])
 
     async def stop(self) -> None:
-        """Give up what is on; pressing again starts anew."""
+        """Break off what is on; the next start takes it up."""
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -121,6 +134,13 @@ class SyncNow:
         self._live.tell(run.account, "run", said)
 
     async def _run(self, run: Run) -> None:
+        remembered = OpenRun(run.account, run.id, run.by, run.started_ms)
+        await asyncio.to_thread(self._open_runs.begin, remembered)
+        await self._do(run)
+        await self._door.submit_local(run.account, WEB, [finished_event(run, self._now_ms())])
+        await asyncio.to_thread(self._open_runs.end, remembered)
+
+    async def _do(self, run: Run) -> None:
         work: tuple[Callable[[Run], Awaitable[str]], ...] = (
             self._ask_devices,
             self._catch_up,
@@ -134,7 +154,6 @@ class SyncNow:
             problems = len(run.problems)
             step.text = await do(run)
             step.state = "attention" if len(run.problems) > problems else "done"
-        await self._door.submit_local(run.account, WEB, [finished_event(run, self._now_ms())])
 
     # Steps: each says in words what came of it ---------------------------------------------------
 

@@ -152,3 +152,13 @@ tries = Table(
     Column("last_ms", BigInteger, nullable=False),
 )
 """Wrong logins and codes per source, so that guessing slows down and stays slow after a restart."""
+
+sync_runs = Table(
+    "sync_runs",
+    metadata,
+    Column("account", LargeBinary(16), primary_key=True),
+    Column("run", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+)
+"""Runs of Sync Now that have begun and not ended: at most one per account (architecture.md §9)."""

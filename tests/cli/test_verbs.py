@@ -177,6 +177,23 @@ def test_the_queue_of_an_unconnected_server(cli: Cli) -> None:
     assert "not_connected" in cli.said
 
 
+def test_sync_now_from_the_command_line(cli: Cli, data: Path) -> None:
+    """sync says what each step did and ends with the digests, also without a running server; with
+    a company that is not connected it ends with exit code 0, as nothing needs anybody (SYN-15)."""
+    world = World(data)
+    company = world.company()
+    world.write(company, customer(1, "Acme"))
+    world.stop()
+    found = cli.json("sync")
+    assert (found["state"], found["equal"], found["problems"]) == ("done", True, [])
+    assert {name: found["sections"][0][name] for name in ("section", "count")} == {
+        "section": "customer",
+        "count": 1,
+    }
+    assert cli.said.count("\n") >= 5
+    assert "0 of 0 devices hold the same as the server" in cli.said
+
+
 def test_control_characters_never_reach_a_terminal(cli: Cli) -> None:
     """A name that colours the terminal is shown without its power (I-26)."""
     cli("init")

@@ -1,0 +1,70 @@
+"""``replica sync``: Sync Now from the command line, with its progress and its proof."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from replica.cli.frame import NEEDS_ATTENTION, config, emit, say, verb
+
+app = verb("Sync Now: devices, lists and accounting, and the proof")
+
+POLL_S = 0.3
+RUN_S_MAX = 3_600.0
+
+
+@app.command()
+def sync(
+    *,
+    account: Annotated[str, typer.Option(help="name or id; the oldest by default")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Start a run, or join the one that is on, and say what each step did.
+
+    Exit code 3 when something needs somebody: a device that differs, a document that could not be
+    sent. A run goes on in the server when this program is ended; run it again to look.
+    """
+    from replica.cli.local import ask, running
+
+    settings = config()
+    # Without a server the run lives in this process, and the answer is its end.
+    wait = "" if running(settings.data) else "?wait=1"
+    found = ask(settings, "POST", f"/sync-now{wait}", account=account, sinks=True)
+    said: set[str] = set()
+    _say_steps(found, said)
+    deadline_s = time.monotonic() + RUN_S_MAX
+    while found["state"] == "running" and time.monotonic() < deadline_s:
+        time.sleep(POLL_S)
+        found = ask(settings, "GET", "/sync-now", account=account)
+        _say_steps(found, said)
+    for problem in found["problems"]:
+        say(f"! {problem}")
+    if as_json:
+        emit(found, as_json=True)
+    else:
+        emit(_proofs(found), as_json=False)
+    if not found["equal"]:
+        raise typer.Exit(NEEDS_ATTENTION)
+
+
+def _say_steps(found: dict[str, Any], said: set[str]) -> None:
+    """Each step once, when it has ended."""
+    for step in found["steps"]:
+        if step["state"] in ("done", "attention") and step["name"] not in said:
+            said.add(step["name"])
+            say(f"{step['title']}: {step['text']}")
+
+
+def _proofs(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row per section of the server, then one per device."""
+    sections = [
+        {"part": one["section"], "state": "server", "count": one["count"], "digest": one["digest"]}
+        for one in found["sections"]
+    ]
+    devices = [
+        {"part": one["name"], "state": one["state"], "count": one["pending"], "digest": ""}
+        for one in found["devices"]
+    ]
+    return sections + devices

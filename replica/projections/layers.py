@@ -1,0 +1,97 @@
+"""Documents in bulk: what changed after a position, as chunks are cut from it.
+
+The order is the order of use: what a rep needs to go on selling comes first (SYN-01). A deleted
+customer or product comes before those that are there, so that nobody sells what is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Table, select
+
+from replica.crdt.digest import SectionTotal
+from replica.events.event import AccountId
+from replica.limits import PROJECTION_KEYS_MAX
+from replica.projections import tables as t
+from replica.sync.chunks import Kept
+
+_FIRST = ("order", "quote", "return", "payment")
+_THEN = ("stock", "product", "customer")
+_DELETABLE: dict[str, Table] = {"product": t.products, "customer": t.customers}
+
+
+class Standing(NamedTuple):
+    """Where the documents of an account stand."""
+
+    position: int
+    chain: bytes
+    fingerprint: bytes
+    sections: tuple[SectionTotal, ...]
+
+
+class Stretch(NamedTuple):
+    """Documents of one section, in order; they are read while they are consumed."""
+
+    section: str
+    documents: Iterator[Kept]
+
+
+def standing(connection: Connection, account: AccountId) -> Standing | None:
+    """None before the first step. Take it and :func:`changed_after` from one transaction."""
+    c = t.checkpoints.c
+    row = connection.execute(
+        select(c.position, c.chain, c.fingerprint).where(c.account == account)
+    ).first()
+    if row is None:
+        return None
+    s = t.section_totals.c
+    totals = connection.execute(
+        select(s.section, s.count, s.digest).where(s.account == account).order_by(s.section)
+    )
+    return Standing(
+        row.position,
+        bytes(row.chain),
+        bytes(row.fingerprint),
+        tuple(SectionTotal(name, count, bytes(digest)) for name, count, digest in totals if count),
+    )
+
+
+def changed_after(
+    connection: Connection, account: AccountId, sections: Sequence[str], position: int
+) -> Iterator[Stretch]:
+    """Documents of ``sections`` that a record after ``position`` touched, most useful first.
+
+    Consume each stretch before the next one.
+    """
+    known = set(sections)
+    rest = sorted(known - {*_FIRST, *_THEN})
+    c = t.documents.c
+
+    def stretch(section: str, *tests: ColumnElement[bool]) -> Stretch:
+        query = (
+            select(c.id, c.state)
+            .where(c.account == account, c.type == section, c.position > position, *tests)
+            .order_by(c.id)
+        )
+        rows = connection.execute(query, execution_options={"yield_per": PROJECTION_KEYS_MAX})
+        return Stretch(section, (Kept(identity, bytes(state)) for identity, state in rows))
+
+    for section in _FIRST:
+        if section in known:
+            yield stretch(section)
+    gone = {
+        section: select(table.c.id).where(table.c.account == account, table.c.present == 0)
+        for section, table in _DELETABLE.items()
+        if section in known
+    }
+    for section, ids in gone.items():
+        yield stretch(section, c.id.in_(ids))
+    for section in _THEN:
+        if section in gone:
+            yield stretch(section, c.id.not_in(gone[section]))
+        elif section in known:
+            yield stretch(section)
+    for section in rest:
+        yield stretch(section)

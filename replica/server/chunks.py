@@ -1,0 +1,264 @@
+"""Frozen chunks of documents for devices that have far to go, served as they are stored.
+
+``GET /api/v1/snapshot`` says which chunks lead from a device's cursor to where the layers end, and
+``GET /api/v1/chunks/{sha256}`` gives one, with ranges (wire-protocol.md §12). A device that has not
+far to go, or whose history is another one, is told 204: the log on the websocket serves it.
+
+Everything here is a cache over the read models, in the data directory under ``chunks/``. It may be
+deleted at any time: devices fall back on the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import Connection
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from replica.errors import Forbidden, Malformed, ReplicaError
+from replica.events.event import HASH_BYTES, AccountId, Position
+from replica.events.kinds import catalogue_fingerprint
+from replica.events.ports import Log
+from replica.limits import (
+    CHUNK_BUILD_WAIT_S,
+    CHUNKED_EVENTS_MIN,
+    CHUNKED_LAYERS_MAX,
+    CHUNKED_TAIL_PART,
+    SAFE_INTEGER_MAX,
+)
+from replica.projections import layers
+from replica.server.answers import NotFound, json_problem
+from replica.store.access import Device
+from replica.store.engine import Database
+from replica.sync.chunks import (
+    Layer,
+    Manifest,
+    SectionLine,
+    cut,
+    decode_manifest,
+    encode_manifest,
+)
+
+MANIFEST_FILE = "manifest.json"
+
+
+class Whereabouts(NamedTuple):
+    """Where a device stands: its cursor, in which history."""
+
+    log_id: str
+    generation: int
+    cursor: int
+    chain: str
+
+
+class Chunks:
+    """The chunk files of all accounts. :meth:`refresh` blocks; one at a time per account."""
+
+    def __init__(self, directory: Path, views: Database, log: Log) -> None:
+        self._directory = directory
+        self._views = views
+        self._log = log
+
+    def file(self, account: AccountId, name: str) -> Path:
+        """Where a chunk is if it is there. ``name`` is 64 hexadecimal digits."""
+        return self._directory / account.hex() / name
+
+    def refresh(self, account: AccountId, cursor: int) -> Manifest | None:
+        """The layers after ``cursor``, extended by a new one when the read models are far ahead
+        of them; None when they would not be worth it."""
+        known = self._known(account)
+        with self._snapshot() as connection:
+            now = layers.standing(connection, account)
+            if now is None or now.fingerprint != catalogue_fingerprint():
+                return None
+            reached = known.position if known else 0
+            tail = now.position - max(cursor, reached)
+            if tail >= max(CHUNKED_EVENTS_MIN, reached // CHUNKED_TAIL_PART):
+                known = self._extended(connection, account, known, now)
+        if known is None or known.position - cursor < CHUNKED_EVENTS_MIN:
+            return None
+        return known.after(cursor)
+
+    def same_history(self, account: AccountId, where: Whereabouts) -> bool:
+        """Whether a device's cursor lies in this log as it is."""
+        if where.cursor == 0:
+            return True
+        head = self._log.head(account)
+        chain = self._log.chain_at(account, Position(where.cursor))
+        return (where.log_id, where.generation) == (head.log_id.hex(), head.generation) and (
+            chain is not None and chain.hex() == where.chain
+        )
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[Connection]:
+        """Checkpoint and documents as of one moment, also where that has to be asked for."""
+        with self._views.reading() as connection:
+            level = {} if self._views.path else {"isolation_level": "REPEATABLE READ"}
+            yield connection.execution_options(**level)
+
+    def _known(self, account: AccountId) -> Manifest | None:
+        """The manifest that was made last, if it is still about this log and this fold."""
+        try:
+            manifest = decode_manifest(self.file(account, MANIFEST_FILE).read_bytes())
+        except (OSError, Malformed):
+            return None
+        head = self._log.head(account)
+        ours = (
+            (manifest.log_id, manifest.generation) == (head.log_id.hex(), head.generation)
+            and manifest.fingerprint == catalogue_fingerprint().hex()
+            and self._log.chain_at(account, Position(manifest.position))
+            == bytes.fromhex(manifest.chain)
+        )
+        whole = all(self.file(account, chunk.sha256).exists() for chunk in manifest.chunks())
+        return manifest if ours and whole else None
+
+    def _extended(
+        self,
+        connection: Connection,
+        account: AccountId,
+        known: Manifest | None,
+        now: layers.Standing,
+    ) -> Manifest:
+        """``known`` and a layer up to ``now``; all in one layer when there are too many."""
+        before = known.layers if known and len(known.layers) < CHUNKED_LAYERS_MAX else ()
+        after = before[-1].through if before else 0
+        sections = [total.section for total in now.sections]
+        found = []
+        self.file(account, "").mkdir(parents=True, exist_ok=True)
+        for stretch in layers.changed_after(connection, account, sections, after):
+            for info, data in cut(stretch.section, stretch.documents):
+                path = self.file(account, info.sha256)
+                if not path.exists():
+                    _put(path, data)
+                found.append(info)
+        head = self._log.head(account)
+        manifest = Manifest(
+            log_id=head.log_id.hex(),
+            generation=head.generation,
+            position=now.position,
+            chain=now.chain.hex(),
+            fingerprint=now.fingerprint.hex(),
+            sections=tuple(
+                SectionLine(total.section, total.count, total.digest.hex())
+                for total in now.sections
+            ),
+            layers=(*before, Layer(after, now.position, tuple(found))),
+        )
+        _put(self.file(account, MANIFEST_FILE), encode_manifest(manifest))
+        self._sweep(account, [manifest, *([known] if known else [])])
+        return manifest
+
+    def _sweep(self, account: AccountId, manifests: list[Manifest]) -> None:
+        """Remove what neither the new manifest nor the one before names: a device may be in the
+        middle of that one."""
+        named = {chunk.sha256 for one in manifests for chunk in one.chunks()} | {MANIFEST_FILE}
+        for path in self.file(account, "").iterdir():
+            if path.name not in named:
+                with suppress(OSError):
+                    path.unlink()
+
+
+def _put(path: Path, data: bytes) -> None:
+    """Whole or not at all. Not flushed: a chunk proves itself by its name when it is read."""
+    new = path.with_name(path.name + ".new")
+    new.write_bytes(data)
+    new.replace(path)
+
+
+class ChunkRoutes:
+    """The two routes. ``check_token`` blocks and raises ``Forbidden`` or ``Revoked``."""
+
+    def __init__(self, chunks: Chunks, check_token: Callable[[str], Device]) -> None:
+        self._chunks = chunks
+        self._check_token = check_token
+        self._making: set[asyncio.Task[Manifest | None]] = set()
+        self._turns: dict[AccountId, asyncio.Lock] = {}
+
+    def routes(self) -> list[Route]:
+        """Both, for devices with their token."""
+        return [
+            Route("/api/v1/snapshot", self.snapshot, methods=["GET"]),
+            Route("/api/v1/chunks/{sha256:str}", self.chunk, methods=["GET"]),
+        ]
+
+    async def snapshot(self, request: Request) -> Response:
+        """The manifest from the device's cursor on, or 204: the log serves this device better."""
+        try:
+            device = await self._device(request)
+            where = _whereabouts(request)
+            if not await asyncio.to_thread(self._chunks.same_history, device.account, where):
+                return Response(status_code=204)
+            manifest = await self._manifest(device.account, where.cursor)
+        except ReplicaError as error:
+            return json_problem(error)
+        if manifest is None:
+            return Response(status_code=204)
+        return Response(encode_manifest(manifest), media_type="application/json")
+
+    async def chunk(self, request: Request) -> Response:
+        """The bytes of one chunk; they never change, so whoever has them keeps them."""
+        try:
+            device = await self._device(request)
+            name = request.path_params["sha256"]
+            if len(name) != 2 * HASH_BYTES or not set(name) <= set("0123456789abcdef"):
+                raise Malformed("a chunk's name is 64 hexadecimal digits")
+            path = self._chunks.file(device.account, name)
+            if not await asyncio.to_thread(path.exists):
+                raise NotFound("there is no such chunk any more", hint="ask for the snapshot again")
+        except ReplicaError as error:
+            return json_problem(error)
+        return FileResponse(
+            path,
+            media_type="application/octet-stream",
+            headers={"cache-control": "private, max-age=31536000, immutable"},
+        )
+
+    async def _device(self, request: Request) -> Device:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Forbidden("a device comes with its token")
+        return await asyncio.to_thread(self._check_token, token)
+
+    async def _manifest(self, account: AccountId, cursor: int) -> Manifest | None:
+        """Making layers goes on when nobody waits any more: the next device finds them."""
+        making = asyncio.create_task(self._make(account, cursor))
+        self._making.add(making)
+        making.add_done_callback(self._made)
+        try:
+            async with asyncio.timeout(CHUNK_BUILD_WAIT_S):
+                return await asyncio.shield(making)
+        except TimeoutError:
+            return None
+
+    async def _make(self, account: AccountId, cursor: int) -> Manifest | None:
+        async with self._turns.setdefault(account, asyncio.Lock()):
+            return await asyncio.to_thread(self._chunks.refresh, account, cursor)
+
+    def _made(self, making: asyncio.Task[Manifest | None]) -> None:
+        self._making.discard(making)
+        if not making.cancelled():
+            making.exception()  # whoever still waits is told; nobody else has to be
+
+
+class _Query(msgspec.Struct):
+    log_id: str = ""
+    generation: int = 0
+    cursor: int = 0
+    chain: str = ""
+
+
+def _whereabouts(request: Request) -> Whereabouts:
+    try:
+        query = msgspec.convert(dict(request.query_params), _Query, strict=False)
+    except msgspec.ValidationError as error:
+        raise Malformed(f"query: {error}") from error
+    if not 0 <= query.cursor <= SAFE_INTEGER_MAX:
+        raise Malformed("query: cursor is a position")
+    return Whereabouts(query.log_id, query.generation, query.cursor, query.chain)

@@ -1,0 +1,171 @@
+"""Chunks: documents in bulk, for a device's first sync and for long absences (wire-protocol.md §12).
+
+A *chunk* is a run of documents of one section with their states, compressed, frozen, and named by
+the SHA-256 of its bytes. A *layer* is the chunks of every document that changed after one position,
+as it was at another. A *manifest* lists the layers that lead from an empty replica to a position.
+A newer layer holds the newer state of a document that an older one holds too, so whoever takes
+chunks in the order of the manifest, replacing what it has, ends with the documents as they are at
+that position; the log goes on from there.
+
+Pure: bytes in, bytes out. Who stores and who fetches is elsewhere.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from replica.errors import Malformed
+from replica.limits import (
+    CHUNK_BYTES_TARGET,
+    CHUNK_RAW_BYTES_MAX,
+    MANIFEST_BYTES_MAX,
+    SAFE_INTEGER_MAX,
+)
+
+FORMAT = 1
+_COMPRESSION_LEVEL = 6
+
+Count = Annotated[int, Meta(ge=0, le=SAFE_INTEGER_MAX)]
+Hex16 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Section = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class Kept(NamedTuple):
+    """One document as replicas keep it: ``state`` is what ``Document.encode`` gave."""
+
+    id: str
+    state: bytes
+
+
+class ChunkInfo(msgspec.Struct, frozen=True):
+    """What a chunk is, without its bytes."""
+
+    sha256: Hex32
+    bytes: Count
+    section: Section
+    count: Count
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """Every document that changed after ``after``, with its state at ``through``."""
+
+    after: Count
+    through: Count
+    chunks: tuple[ChunkInfo, ...]
+
+
+class SectionLine(msgspec.Struct, frozen=True):
+    """What a section amounts to when everything is taken in (wire-protocol.md §7)."""
+
+    section: Section
+    count: Count
+    digest: Hex32
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """The way to ``position`` of one log. Layers are in order and leave no gap between them."""
+
+    log_id: Hex16
+    generation: Count
+    position: Count
+    chain: Hex32
+    fingerprint: Hex32  # of the catalogue that the states were folded with
+    sections: tuple[SectionLine, ...]
+    layers: tuple[Layer, ...]
+
+    def chunks(self) -> tuple[ChunkInfo, ...]:
+        """All chunks in the order in which they have to be taken."""
+        return tuple(chunk for layer in self.layers for chunk in layer.chunks)
+
+    def after(self, cursor: int) -> Manifest:
+        """What a replica that stands at ``cursor`` lacks of this."""
+        wanted = tuple(layer for layer in self.layers if layer.through > cursor)
+        return msgspec.structs.replace(self, layers=wanted)
+
+
+class Chunk(NamedTuple):
+    """A chunk with its bytes, as they are stored and sent."""
+
+    info: ChunkInfo
+    data: bytes
+
+
+_Body = tuple[int, str, list[tuple[str, bytes]]]
+_encode_body = msgspec.msgpack.Encoder().encode
+_decode_body = msgspec.msgpack.Decoder(_Body).decode
+
+
+def cut(section: str, documents: Iterable[Kept]) -> Iterator[Chunk]:
+    """Chunks of about ``CHUNK_BYTES_TARGET`` uncompressed bytes; none for no documents.
+
+    Raises ``OverflowError`` for a document that no chunk can hold: serve the log instead.
+    """
+    batch: list[Kept] = []
+    size = 0
+    for document in documents:
+        size += len(document.state) + len(document.id)
+        batch.append(document)
+        if size >= CHUNK_BYTES_TARGET:
+            yield _chunk(section, batch)
+            batch, size = [], 0
+    if batch:
+        yield _chunk(section, batch)
+
+
+def _chunk(section: str, documents: list[Kept]) -> Chunk:
+    raw = _encode_body((FORMAT, section, documents))
+    if len(raw) > CHUNK_RAW_BYTES_MAX:
+        raise OverflowError(f"a document of {section} is too large for a chunk")
+    data = zlib.compress(raw, _COMPRESSION_LEVEL)
+    info = ChunkInfo(sha256(data).hexdigest(), len(data), section, len(documents))
+    return Chunk(info, data)
+
+
+def open_chunk(info: ChunkInfo, data: bytes) -> list[Kept]:
+    """The documents of ``data``, proved to be the chunk that ``info`` names.
+
+    Raises ``Malformed`` for other bytes, and for bytes of the right hash that are no chunk. Memory
+    stays within ``CHUNK_RAW_BYTES_MAX`` whatever the bytes say.
+    """
+    if len(data) != info.bytes or sha256(data).hexdigest() != info.sha256:
+        raise Malformed("the chunk is not the one that was asked for")
+    inflate = zlib.decompressobj()
+    try:
+        raw = inflate.decompress(data, CHUNK_RAW_BYTES_MAX)
+        if not inflate.eof or inflate.unused_data:
+            raise Malformed("the chunk does not end where its bytes do")
+        number, section, documents = _decode_body(raw)
+    except (zlib.error, msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise Malformed(f"not a chunk: {error}") from error
+    if (number, section, len(documents)) != (FORMAT, info.section, info.count):
+        raise Malformed("the chunk holds something else than its manifest says")
+    return [Kept(*document) for document in documents]
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """JSON, as it is stored and sent."""
+    return msgspec.json.encode(manifest)
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """Raises ``Malformed`` for anything else, and for layers that do not follow each other."""
+    if len(data) > MANIFEST_BYTES_MAX:
+        raise Malformed("the manifest is too large")
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise Malformed(f"not a manifest: {error}") from error
+    ends = [layer.through for layer in manifest.layers]
+    starts = [layer.after for layer in manifest.layers]
+    if not ends or starts[1:] != ends[:-1] or ends[-1] != manifest.position:
+        raise Malformed("the layers of the manifest do not lead to its position")
+    if any(layer.after >= layer.through for layer in manifest.layers):
+        raise Malformed("a layer of the manifest leads nowhere")
+    return manifest
