@@ -7,8 +7,8 @@ cursor and what it stands for cannot part (pitfalls P49). Folding twice changes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from replica.crdt.digest import SectionTotal, SectionTotals
 from replica.crdt.documents import DocKey, Document
@@ -16,6 +16,9 @@ from replica.crdt.fold import fold
 from replica.device.journal import Journal
 from replica.device.sales import NO_SALE, SALE_TYPES, Sale, sale
 from replica.events.record import Record
+
+if TYPE_CHECKING:
+    from replica.sync.chunks import Kept
 
 
 class Change(NamedTuple):
@@ -63,6 +66,28 @@ class Base:
                 _sell(change, key, documents.sales.get(key, NO_SALE), sale(document))
         return change
 
+    def adopt(
+        self, section: str, documents: Sequence[Kept], own: Mapping[DocKey, Sequence[Record]]
+    ) -> Change:
+        """Put ``documents``, as the server has them, in the place of ours, in memory.
+
+        ``own`` are records that the server's states do not include yet; they are folded in.
+        """
+        before = self._journal.states(section, [one.id for one in documents])
+        change = Change({}, self._totals.copy(), [], [])
+        for identity, state in documents:
+            key = DocKey(section, identity)
+            after = _with(key, state, own[key]) if key in own else state
+            old = before.get(identity)
+            if old == after:
+                continue
+            change.states[key] = after
+            change.totals.replace(key, old, after)
+            if section in SALE_TYPES:
+                sold = NO_SALE if old is None else sale(Document.decode(key, old))
+                _sell(change, key, sold, sale(Document.decode(key, after)))
+        return change
+
     def store(self, change: Change) -> None:
         """Write ``change``. Inside ``journal.commit()``; then :meth:`stored`."""
         journal = self._journal
@@ -74,6 +99,14 @@ class Base:
     def stored(self, change: Change) -> None:
         """The transaction that held ``change`` is durable."""
         self._totals = change.totals
+
+
+def _with(key: DocKey, state: bytes, records: Iterable[Record]) -> bytes:
+    """``state`` with ``records`` folded in; what else they touch is left to their own documents."""
+    documents = {key: Document.decode(key, state)}
+    for record in records:
+        fold(documents, record)
+    return documents[key].encode()
 
 
 def _sell(change: Change, key: DocKey, before: Sale, after: Sale) -> None:

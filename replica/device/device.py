@@ -354,6 +354,7 @@ class Device:
                 server_position=max(report.server_position if report else 0, level.cursor),
                 sections=level.sections,
                 rejected=tuple(_rejected(row) for row in journal.aside()),
+                fetching=report.progress if report else (),
             )
 
     @property

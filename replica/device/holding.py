@@ -437,6 +437,16 @@ class Holding:
             journal.place = place
             self._settle(change, (one.id for one, _ in heard))
 
+    def adopted(self, change: Change, place: Place) -> None:
+        """Documents that came in bulk are durable, and ``place`` with them."""
+        self.journal.place = place
+        self._settle(change, ())
+
+    def own_behind(self, position: int) -> list[Record]:
+        """Records of the device's own that the log holds behind ``position``."""
+        rows = self.journal.acknowledged_after(position)
+        return list(_records((_made(row), row.answer) for row in rows))
+
     def _heard_again(self, segments: Sequence[Segment]) -> list[tuple[Made, Stored]]:
         """Own events that come back from the log: what it says of them replaces what we knew.
 

@@ -89,6 +89,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "INSERT INTO place VALUES (1, x'', 0, 0, zeroblob(32), 0, x'', 0, 0, 0)",
     ),
     ("CREATE TABLE resaid (n INTEGER PRIMARY KEY, by INTEGER NOT NULL)",),
+    (
+        """CREATE TABLE import (
+            one INTEGER PRIMARY KEY CHECK (one = 1), manifest BLOB NOT NULL,
+            done INTEGER NOT NULL)""",
+    ),
 )
 
 
@@ -436,6 +441,14 @@ class Journal:
             place,
         )
 
+    def put_import(self, manifest: bytes, done: int) -> None:
+        """Documents in bulk are on their way: so many chunks of ``manifest`` are in."""
+        self._sql.execute("INSERT OR REPLACE INTO import VALUES (1, ?, ?)", (manifest, done))
+
+    def end_import(self) -> None:
+        """Everything is in, or the log brings it."""
+        self._sql.execute("DELETE FROM import")
+
     def drop_base(self) -> None:
         """Forget what was fetched or folded. The outbox and its answers stay."""
         for table in ("document", "sale", "total"):
@@ -513,6 +526,16 @@ class Journal:
         ).fetchone()
         return None if row is None else bytes(row[0])
 
+    def states(self, kind: str, identities: Sequence[str]) -> dict[str, bytes]:
+        """Base states of those of ``identities`` that there are."""
+        found: dict[str, bytes] = {}
+        for first in range(0, len(identities), JOURNAL_READ_ROWS):
+            some = identities[first : first + JOURNAL_READ_ROWS]
+            marks = ", ".join("?" * len(some))
+            statement = f"SELECT id, state FROM document WHERE type = ? AND id IN ({marks})"  # noqa: S608
+            found.update(self._read(statement, (kind, *some)))
+        return found
+
     def documents(self, kind: str, after: str) -> list[tuple[str, bytes]]:
         """The next page of base documents of a type by id."""
         return self._read(
@@ -523,6 +546,20 @@ class Journal:
     def sold(self, product: str) -> list[tuple[str, str, bytes, int]]:
         """(type, id, tag, qty_e3) of every effective sale of ``product``."""
         return self._read("SELECT type, id, tag, qty_e3 FROM sale WHERE product = ?", (product,))
+
+    def importing(self) -> tuple[bytes, int] | None:
+        """The manifest under way and how many of its chunks are in."""
+        rows = self._read("SELECT manifest, done FROM import", ())
+        return (bytes(rows[0][0]), rows[0][1]) if rows else None
+
+    def acknowledged_after(self, position: int) -> list[OutboxRow]:
+        """Own events in the log behind ``position``, in the order they were made."""
+        rows = self._read(
+            "SELECT o.n, o.event, a.* FROM answer a JOIN outbox o ON o.n = a.n"
+            " WHERE a.state = ? AND a.position > ? ORDER BY a.n",
+            (State.ACKNOWLEDGED, position),
+        )
+        return [OutboxRow(row[0], row[1], Answer(*row[2:])) for row in rows]
 
     def totals(self) -> list[tuple[str, int, bytes]]:
         """(section, count, digest) of the base."""

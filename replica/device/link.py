@@ -15,14 +15,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from replica.device import chunks
 from replica.device.enrolment import sync_url
 from replica.device.holding import Holding
 from replica.device.journal import Identity
 from replica.device.proof import Proof
 from replica.device.session import Report, Session
-from replica.device.status import RESTING, Mode
-from replica.errors import CorruptionError, MisuseError
+from replica.device.status import RESTING, Mode, Progress
+from replica.errors import CorruptionError, MisuseError, PeerGone
 from replica.limits import (
+    CHUNK_FAILURES_MAX,
     CLOSE_TIMEOUT_MS,
     CONNECT_TIMEOUT_MS,
     FRAME_BYTES_MAX,
@@ -65,6 +67,7 @@ class Link:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bell = asyncio.Event()
         self._dialling: asyncio.Task[Any] | None = None
+        self._fetches_lost = 0  # in a row
         self.report = Report(changed)
 
     # From any thread -----------------------------------------------------------------------------
@@ -135,12 +138,51 @@ class Link:
     async def _main(self) -> None:
         with self._holding.lock:
             self._loop, self._bell = asyncio.get_running_loop(), asyncio.Event()
+        self.report.log_serves, self._fetches_lost = False, 0
         while not self.report.stopping:
-            goodbye = await self._connect()
+            goodbye = None
+            if not self._wants_bulk() or await self._fetch():
+                goodbye = await self._connect()
             if self.report.mode in RESTING:
                 return
-            await self._pause(goodbye.retry_after_ms if goodbye else 0)
+            if not self._wants_bulk() or self._fetches_lost:
+                await self._pause(goodbye.retry_after_ms if goodbye else 0)
         self._show(Mode.OFFLINE, "sync is stopped")
+
+    def _wants_bulk(self) -> bool:
+        report = self.report
+        return not report.log_serves and chunks.wanted(self._holding, report.server_position)
+
+    async def _fetch(self) -> bool:
+        """Take in documents in bulk; False when the connection was lost and it is to go on."""
+        from replica.device.fetch import fetch  # noqa: PLC0415 - needed once in a while
+
+        identity = self._holding.journal.identity
+        assert identity is not None, "start() asks for one"
+        self._show(Mode.CONNECTING, f"fetching from {identity.url}")
+        try:
+            moved = await asyncio.to_thread(
+                fetch, self._holding, stopping=self._is_stopping, progress=self._progress
+            )
+        except PeerGone as error:
+            self._fetches_lost += 1
+            self.report.log_serves = self._fetches_lost >= CHUNK_FAILURES_MAX
+            self._show(Mode.OFFLINE, str(error))
+            return False
+        except CorruptionError as error:
+            self._show(Mode.FAILED, str(error))
+            return False
+        self.report.log_serves = not moved
+        return True
+
+    def _is_stopping(self) -> bool:
+        return self.report.stopping
+
+    def _progress(self, progress: tuple[Progress, ...]) -> None:
+        with self._holding.lock:
+            self._fetches_lost = 0
+            self.report.progress = progress
+        self.report.changed()
 
     async def _connect(self) -> Goodbye | None:
         """One connection from beginning to end; the goodbye, if one was said."""

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from replica.device import chunks
 from replica.device.holding import Holding
 from replica.device.proof import Ask, Proof, Proved
-from replica.device.status import Mode
+from replica.device.status import Mode, Progress
 from replica.errors import CorruptionError, ReplicaError
 from replica.events.record import Segment
 from replica.limits import CLOCK_SET_MS, PROOFS_UNEQUAL_MAX
@@ -62,6 +63,8 @@ class Report:
     proved: Proved | None = None
     unequal: int = 0  # proofs that failed since one held
     stopping: bool = False
+    log_serves: bool = False  # the server has nothing in bulk for this device
+    progress: tuple[Progress, ...] = ()  # documents on their way in bulk
 
 
 @dataclass
@@ -152,6 +155,10 @@ class Session:
             self._holding.exchanged(self._report.server_position, self._wall_ms())
             if self._holding.forgotten(self._report.server_position):
                 self._go_on(self._holding.say_again, "going on in a new epoch")
+            elif not self._report.log_serves and chunks.wanted(
+                self._holding, self._report.server_position
+            ):
+                self._perform(self._peer.close("closed", "fetching documents in bulk"))
             elif self._report.proof is not None:
                 self._prove(self._report.proof)
         self._report.changed()

@@ -40,6 +40,14 @@ class Rejected(NamedTuple):
     fix: str  # what to do about it; the office reads the same words
 
 
+class Progress(NamedTuple):
+    """Documents of one section that come in bulk: how many are in, of how many (SYN-14)."""
+
+    section: str
+    done: int
+    total: int
+
+
 class Status(NamedTuple):
     """One consistent reading of a device."""
 
@@ -54,6 +62,7 @@ class Status(NamedTuple):
     server_position: int  # how far that log is known to go: with ``cursor``, the progress (SYN-14)
     sections: tuple[SectionTotal, ...]
     rejected: tuple[Rejected, ...]
+    fetching: tuple[Progress, ...] = ()  # documents on their way in bulk: a first sync (SYN-01)
 
 
 class SyncResult(NamedTuple):
