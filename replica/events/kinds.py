@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -150,7 +150,7 @@ class Registry:
 
     def fingerprint(self) -> bytes:
         """32 bytes that change whenever the same log may give other documents (see below)."""
-        return sha256(f"{MERGE_RULES_VERSION}\n{self._names}".encode()).digest()
+        return _fingerprint(MERGE_RULES_VERSION, self._names)
 
     def _upcast(self, kind: Kind, payload: Payload) -> Payload:
         version = kind.version
@@ -201,6 +201,11 @@ REGISTRY = Registry(
 )
 
 CATALOGUE = REGISTRY.kinds
+
+
+@cache
+def _fingerprint(merge_rules: int, names: str) -> bytes:
+    return sha256(f"{merge_rules}\n{names}".encode()).digest()
 
 
 def encode_payload(payload: Payload) -> tuple[str, int, bytes]:

@@ -114,7 +114,7 @@ class Sink:
         self.crash_in = 0
         self._ids = 0
         self._generations: Counter[tuple[Key, str]] = Counter()
-        self._sales: dict[bytes, Sale | None] = {}  # what a state of a document means; pure
+        self._sales: dict[bytes, tuple[Sale, bytes, str] | None] = {}  # what a state means; pure
 
     def arrow(self) -> None:
         if self.crash_in:
@@ -133,14 +133,12 @@ class Sink:
             if state not in self._sales:
                 seen = view(documents[key])
                 content = seen["content"]
-                self._sales[state] = content and to_sale(key.type, key.id, seen)
-            sale = self._sales[state]
-            if sale is not None:
-                self._want(sale)
+                self._sales[state] = _wanted(to_sale(key.type, key.id, seen)) if content else None
+            wanted = self._sales[state]
+            if wanted is not None:
+                self._want(*wanted)
 
-    def _want(self, sale: Sale) -> None:
-        content = encode_wanted(sale)
-        digest = content_hash(content)
+    def _want(self, sale: Sale, content: bytes, digest: str) -> None:
         mapping = self.acknowledged.get(sale.key)
         current = self.intents.get(sale.key)
         decision = plan.decide(
@@ -277,6 +275,11 @@ class Sink:
     def _tell(self, answer: Answer | None) -> None:
         if answer is not None:
             self.unsaid.append(Fact(answer.kind, 1, answer.payload))
+
+
+def _wanted(sale: Sale) -> tuple[Sale, bytes, str]:
+    content = encode_wanted(sale)
+    return sale, content, content_hash(content)
 
 
 def estimate_total(row: JsonObject) -> Decimal:

@@ -94,11 +94,12 @@ class DiskLog(MemoryLog):
         self.appends = 0
 
     def head(self, account: AccountId) -> LogHead:
-        return super().head(account)._replace(generation=self.generation)
+        state = self.state
+        return LogHead(state.log_id, self.generation, state.position, state.chain)
 
     @property
     def state(self) -> _Account:
-        return self._account(ACCOUNT)
+        return self._accounts.get(ACCOUNT) or self._account(ACCOUNT)
 
     def backup(self) -> _Account:
         """A copy of everything: segments and heads are immutable, their containers are not."""

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from replica.crdt import view
 from replica.events import event as events
 from replica.events import record
 from replica.events.kinds import Kind, Registry
@@ -58,6 +59,19 @@ def _records(all_records: Callable[[Any], Iterator[Any]]) -> Callable[[Any], Any
     return cache(lambda segment: tuple(all_records(segment)))
 
 
+def _view(view: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    known: dict[tuple[Any, bytes], Any] = {}
+
+    def remembered(document: Any) -> Any:
+        key = (document.key, document.encode())
+        found = known.get(key)
+        if found is None:
+            found = known[key] = view(document)
+        return found
+
+    return remembered
+
+
 @cache
 def _places() -> list[tuple[Any, str, Callable[[Any], Any]]]:
     """Everything that names one of the functions, and what takes its place there."""
@@ -66,7 +80,8 @@ def _places() -> list[tuple[Any, str, Callable[[Any], Any]]]:
         (Registry, "read", _read),
         (Kind, "decode_all", _decode_all),
     ]
-    for function, make in ((events.decode_event, cache), (record.records, _records)):
+    functions = ((events.decode_event, cache), (record.records, _records), (view.view, _view))
+    for function, make in functions:
         for module in list(sys.modules.values()):
             if module.__name__.startswith(("replica.", "tests.simulation.")):
                 names = [name for name, value in vars(module).items() if value is function]

@@ -90,6 +90,7 @@ class Options(NamedTuple):
     servers: int
     skews_ms: tuple[int, ...]
     small_pages: bool
+    one_probe: bool  # the clock is measured once for each connection
     real: bool  # SQLite under every phone, and nothing answered from memory
     faults: tuple[str, ...]
 
@@ -110,7 +111,8 @@ def plan(seed: int) -> Plan:
         servers=1 + dice.below(2),
         skews_ms=tuple(dice.pick(SKEWS_MS) if dice.chance(40) else 0 for _ in range(4)),
         small_pages=dice.chance(40),
-        real=dice.chance(12),
+        one_probe=dice.chance(70),
+        real=dice.chance(4),
         faults=faults,
     )
     weights = {**ALWAYS, **{name: FAULTS[name] for name in faults}}
@@ -125,11 +127,9 @@ def plan(seed: int) -> Plan:
 @contextmanager
 def bounds(options: Options) -> Iterator[None]:
     """Small frames and windows, so that a small world has many of them."""
-    if not options.small_pages:
-        yield
-        return
-    before = [(module, name, getattr(module, name)) for module, name, _ in _SMALL]
-    for module, name, value in _SMALL:
+    changed = (_SMALL if options.small_pages else ()) + (_ONE_PROBE if options.one_probe else ())
+    before = [(module, name, getattr(module, name)) for module, name, _ in changed]
+    for module, name, value in changed:
         setattr(module, name, value)
     try:
         yield
@@ -144,5 +144,5 @@ _SMALL = (
     (downstream, "UNCONFIRMED_BYTES_MAX", 2_400),
     (device_peer, "PUSH_EVENTS_MAX", 2),
     (device_peer, "PUSHES_IN_FLIGHT_MAX", 2),
-    (server_peer, "PROBE_SAMPLES", 1),
 )
+_ONE_PROBE = ((server_peer, "PROBE_SAMPLES", 1),)

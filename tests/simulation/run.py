@@ -77,9 +77,10 @@ def settle(world: Nemesis) -> None:
             server.start()
     for phone in world.phones:
         phone.fuse.left = 0
-        phone.wish_for_proof()
+        phone.report.proof = phone.report.proved = None
+    busy = True
     for _ in range(ROUNDS):
-        _meet(world, dice)
+        _meet(world, dice, prove=not busy)
         busy = world.run_sink(dice)
         if not busy and all(_at_rest(world, phone) for phone in world.phones):
             return
@@ -93,25 +94,30 @@ def settle(world: Nemesis) -> None:
     demand(holds=False, text=f"I-15: {waiting or 'the sink'} did not come to rest: {states}")
 
 
-def _meet(world: Nemesis, dice: Dice) -> None:
+def _meet(world: Nemesis, dice: Dice, *, prove: bool) -> None:
+    """Everybody exchanges everything; once the sink has nothing to add, they ``prove`` it too."""
     for phone in world.phones:
+        if prove and not _at_rest(world, phone) and phone.report.proof is None:
+            phone.wish_for_proof()
         world.connect(phone, dice)
     for wire in world.wires:
         if wire.peer.state is PeerState.LIVE:
             hinted = wire.peer.hint(world.log.head(ID).position, world._server_ms(wire))
             world._server_says(wire, hinted)
+    _ask(world)
     for _ in range(MOVES):
         if not world.move(dice):
             break
     else:
         demand(holds=False, text="I-15: the world does not come to rest")
-    for phone in world.phones:
-        met = world.wire_of(phone)
-        if phone.report.proved is not None and not _at_rest(world, phone):
-            phone.wish_for_proof()
-        if met is not None and phone.report.proof is not None:
-            world._device_says(met, phone.prove)
     world.wires = [wire for wire in world.wires if not wire.over]
+
+
+def _ask(world: Nemesis) -> None:
+    for phone in world.phones:
+        wire = world.wire_of(phone)
+        if wire is not None and phone.report.proof is not None:
+            world._device_says(wire, phone.prove)
 
 
 def _at_rest(world: Nemesis, phone: Phone) -> bool:

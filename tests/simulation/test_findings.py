@@ -14,7 +14,9 @@ from tests.simulation.run import audit, settle
 
 
 def world_of(phones: int, servers: int = 1) -> Nemesis:
-    options = Options(phones, servers, (0, 0, 0, 0), small_pages=False, real=True, faults=())
+    options = Options(
+        phones, servers, (0, 0, 0, 0), small_pages=False, one_probe=False, real=True, faults=()
+    )
     return Nemesis(Plan(0, options, ()))
 
 
