@@ -57,7 +57,7 @@ from replica.events.ports import (
     HeadMoved,
     Log,
 )
-from replica.events.record import Flag, Origin, Segment, encode_record, raw_records
+from replica.events.record import Flag, Origin, Segment, encode_record, encode_records, raw_records
 from replica.limits import HEAD_MOVES_MAX, PUSH_BYTES_MAX
 from replica.sync.messages import Decision, Outcome, Verdict, bounded
 from replica.sync.verdicts import NOTHING, Settlement, add_verdict, join, nothing_but
@@ -304,7 +304,7 @@ def judge_together(context: Context, head: DeviceHead, events: Sequence[bytes]) 
         ids=tuple(ids),
         first_seq=head.seq + 1,
         last_seq=seq,
-        records=b"".join([encode_record(data, None, 0) for data in events]),
+        records=encode_records(events),
     )
     return Judged(request, (Run(Outcome.ACCEPTED, len(events), "", ""),), (), None)
 

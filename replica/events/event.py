@@ -109,9 +109,29 @@ def decode_events(data: Sequence[bytes]) -> list[Event]:
         raise Malformed(f"not an event: {error}") from error
     for event in events:
         _check_between(event)
-    if list(map(_encoder.encode, events)) != list(data):
+    if not encodes_to(_encoder, events, data):
         raise Malformed("event bytes are not canonical")
     return events
+
+
+def encodes_to(
+    encoder: msgspec.msgpack.Encoder, values: Sequence[object], data: Sequence[bytes]
+) -> bool:
+    """Whether every value, decoded from the bytes at its place, is encoded to the same bytes.
+
+    Encoded together and compared once. That proves each: no msgpack value is the beginning of
+    another, so where the first one differed, the rest could not agree.
+    """
+    return encoder.encode(values) == array_header(len(values)) + b"".join(data)
+
+
+def array_header(count: int) -> bytes:
+    """The msgpack header of an array of ``count`` elements."""
+    if count < 16:
+        return bytes((0x90 | count,))
+    if count < 1 << 16:
+        return b"\xdc" + count.to_bytes(2, "big")
+    return b"\xdd" + count.to_bytes(4, "big")
 
 
 def check_event(event: Event) -> None:

@@ -22,7 +22,7 @@ from replica.errors import Malformed, MisuseError
 from replica.events import payloads as p
 from replica.events import rules
 from replica.events.clock import Stamp
-from replica.events.event import EVENT_FORMAT, Event, check_event, encode_event
+from replica.events.event import EVENT_FORMAT, Event, check_event, encode_event, encodes_to
 from replica.events.payloads import Payload
 from replica.events.record import Origin
 
@@ -58,7 +58,7 @@ class Kind:
         try:
             payloads = list(map(self.decoder.decode, bodies))
             # Equal bytes prove sorted unique keys, shortest integers, absent defaults, no floats.
-            canonical = list(map(_encoder.encode, payloads)) == bodies
+            canonical = encodes_to(_encoder, payloads, bodies)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise Malformed(f"{self.name}: {error}") from error
         if not canonical:

@@ -19,7 +19,14 @@ import msgspec
 
 from replica.errors import CorruptionError
 from replica.events.clock import Stamp
-from replica.events.event import Event, EventId, Position, decode_event, event_id
+from replica.events.event import (
+    Event,
+    EventId,
+    Position,
+    array_header,
+    decode_event,
+    event_id,
+)
 
 
 class Origin(IntEnum):
@@ -86,13 +93,10 @@ def encode_record(event_bytes: bytes, stamp: Stamp | None, flags: int) -> bytes:
     return _encode((event_bytes, stamp, flags))
 
 
-def array_header(count: int) -> bytes:
-    """The msgpack header of an array of ``count`` elements."""
-    if count < 16:
-        return bytes((0x90 | count,))
-    if count < 1 << 16:
-        return b"\xdc" + count.to_bytes(2, "big")
-    return b"\xdd" + count.to_bytes(4, "big")
+def encode_records(events: Sequence[bytes]) -> bytes:
+    """:func:`encode_record` of each, one after the other: every stamp stands, no flags."""
+    together = _encode([(event, None, 0) for event in events])
+    return together[len(array_header(len(events))) :]
 
 
 def raw_records(segment: Segment) -> list[tuple[bytes, bytes | None, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
 
 import msgspec
@@ -16,6 +17,7 @@ from replica.events.event import (
     Event,
     check_event,
     decode_event,
+    decode_events,
     device_node,
     encode_event,
     event_id,
@@ -128,3 +130,26 @@ def test_deep_nesting_is_malformed() -> None:
     """Ten thousand nested arrays end in a typed error, not in the end of the process (D10)."""
     with pytest.raises(Malformed):
         decode_event(b"\x91" * 10_000 + b"\xc0")
+
+
+@given(st.lists(_events, min_size=1, max_size=4), st.data())
+def test_events_are_canonical_together_or_one_of_them_alone_is_not(
+    events: list[Event], draw: st.DataObject
+) -> None:
+    """Whatever byte is set or left out, and wherever one ends and the next begins, checking all at
+    once lets through exactly what checking one by one does (§2)."""
+    joined = bytearray(b"".join(map(encode_event, events)))
+    at = draw.draw(st.integers(0, len(joined) - 1))
+    joined[at : at + draw.draw(st.integers(0, 1))] = draw.draw(st.binary(max_size=2))
+    shift = draw.draw(st.integers(-1, 1))
+    cut = len(encode_event(events[0])) + shift
+    pieces = [bytes(joined[:cut]), bytes(joined[cut:])]
+
+    def passes(check: Callable[[], object]) -> bool:
+        try:
+            check()
+        except (Malformed, TooLarge):
+            return False
+        return True
+
+    assert passes(lambda: decode_events(pieces)) == passes(lambda: [*map(decode_event, pieces)])

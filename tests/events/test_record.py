@@ -10,12 +10,12 @@ from hypothesis import given, settings
 
 from replica.errors import CorruptionError
 from replica.events.clock import Stamp
-from replica.events.event import encode_event
+from replica.events.event import array_header, encode_event
 from replica.events.record import (
     Record,
     Segment,
-    array_header,
     encode_record,
+    encode_records,
     extend_chain,
     raw_records,
     records,
@@ -52,6 +52,12 @@ def test_a_damaged_segment_is_called_corrupt(data: bytes, count: int) -> None:
     """A row that does not hold its records stops the reader with a typed error (I-22)."""
     with pytest.raises(CorruptionError):
         raw_records(segment(data, count))
+
+
+def test_records_are_encoded_together_as_one_by_one() -> None:
+    """A run of sound events becomes the same bytes as its events alone (§2)."""
+    events = [bytes([number]) * number for number in range(40)]
+    assert encode_records(events) == b"".join(encode_record(data, None, 0) for data in events)
 
 
 @pytest.mark.parametrize("count", [0, 15, 16, 65_535, 65_536])
