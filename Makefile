@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+CLIENT := clients/typescript
 
-.PHONY: help setup demo serve test check format clean browser simulate bench
+.PHONY: help setup demo serve test check format clean browser simulate bench typescript
 
 help:  ## Show the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,10 +21,15 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup  ## Run the main job on the embedded default, then keep serving (EXIT=1 to end)
 	@$(BIN)/replica demo $(if $(EXIT),--exit,)
 
+typescript: $(CLIENT)/dist/.built  ## Build the TypeScript client with the node of .venv
+
+$(CLIENT)/dist/.built: $(STAMP) $(CLIENT)/package-lock.json $(wildcard $(CLIENT)/*.json $(CLIENT)/src/*.ts $(CLIENT)/src/*/*.ts $(CLIENT)/test/*.ts)
+	@sh tools/build-typescript.sh $(VENV)
+
 browser: setup  ## Install Chromium for the browser tests where that is possible
 	@sh tools/install-browser.sh
 
-test: setup browser check  ## Lint, types, import contracts, tests
+test: setup browser typescript check  ## Lint, types, import contracts, tests
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 bench: setup  ## Measure against the floor in the same run (SHORT=1 for fewer rounds)
@@ -43,4 +49,4 @@ format: setup  ## Rewrite the sources in the house style
 	@$(BIN)/ruff format .
 
 clean:  ## Remove what setup and runs have made
-	rm -rf $(VENV) var .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) var $(CLIENT)/dist $(CLIENT)/node_modules .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,310 @@
+/** The catalogue: every kind of event, its payload and its rules (wire-protocol.md §2.3, §2.4). */
+
+import { same } from "./bytes.ts";
+import { malformed, ReplicaError } from "./errors.ts";
+import type { Event } from "./event.ts";
+import { totalMinor } from "./money.ts";
+import { pack, unpack, type Value } from "./msgpack.ts";
+import {
+  boolean,
+  bytes,
+  date,
+  integer,
+  list,
+  mapOf,
+  maybe,
+  oneOf,
+  orNil,
+  said,
+  struct,
+  text,
+  tuple,
+  type Of,
+  type Schema,
+  type Struct,
+} from "./schema.ts";
+
+const SAFE = Number.MAX_SAFE_INTEGER;
+
+const id = text("id", { max: 64, pattern: /^[A-Za-z0-9._:-]+$/ });
+const idOrEmpty = text("id or empty", { max: 64, pattern: /^[A-Za-z0-9._:-]*$/ });
+const NAME = /^[^\x00-\x1f\x7f]*$/;
+const name = text("name", { max: 500, pattern: NAME });
+const number = text("number", { max: 21, pattern: NAME });
+const longText = text("long text", { max: 4_000, pattern: /^[^\x00]*$/ });
+const currency = text("currency", { max: 3, pattern: /^[A-Z]{3}$/ });
+const hexDevice = text("hex device id", { max: 32, pattern: /^[0-9a-f]{32}$/ });
+const hexHash = text("hex hash or empty", { max: 64, pattern: /^(?:[0-9a-f]{64})?$/ });
+const int = integer("integer", -SAFE, SAFE);
+const count = integer("integer ≥ 0", 0, SAFE);
+const time = integer("integer 0..253402300799999", 0, 253_402_300_799_999);
+const hash = bytes("bytes 32", 32, 32);
+
+export const Address = struct("Address", {
+  line1: maybe(name, ""),
+  line2: maybe(name, ""),
+  city: maybe(name, ""),
+  region: maybe(name, ""),
+  postal_code: maybe(name, ""),
+  country: maybe(name, ""),
+});
+
+export const CustomerFields = struct("CustomerFields", {
+  name: said(name),
+  status: said(oneOf("customer", "prospect")),
+  company: said(name),
+  contact: said(name),
+  email: said(name),
+  phone: said(name),
+  address: said(Address),
+  ship_address: said(Address),
+  currency: said(currency),
+  segment: said(name),
+  tax_exempt: said(boolean),
+  rep: said(name),
+});
+
+export const ProductFields = struct("ProductFields", {
+  name: said(name),
+  sku: said(name),
+  barcode: said(name),
+  description: said(longText),
+  category: said(name),
+  unit: said(name),
+  price_e4: said(int),
+  currency: said(currency),
+  taxable: said(boolean),
+});
+
+export const OrderFields = struct("OrderFields", {
+  customer: said(id),
+  number: said(number),
+  currency: said(currency),
+  date: said(date(false)),
+  delivery_date: said(date(false)),
+  delivery_address: said(Address),
+  contact: said(name),
+  rep: said(name),
+  payment_method: said(name),
+  po_number: said(name),
+  memo: said(longText),
+  note: said(longText),
+  discount_minor: said(count),
+  shipping_minor: said(count),
+  fees_minor: said(count),
+  department: said(name),
+  class: said(name),
+  signature: said(hexHash),
+});
+
+export const LineFields = struct("LineFields", {
+  product: said(id),
+  qty_e3: said(count),
+  price_e4: said(int),
+  text: said(longText),
+});
+
+/** `[id, product, qty_e3, price_e4, text]` */
+export const SealedLine = tuple("SealedLine", [id, id, int, int, longText]);
+
+export const Content = struct("Content", {
+  number,
+  customer: id,
+  currency,
+  date: date(false),
+  total_minor: int,
+  lines: list("array 1..2000 of *SealedLine*", SealedLine, { min: 1, max: 2_000 }),
+  delivery_date: maybe(date(true), ""),
+  delivery_address: maybe(orNil(Address), null),
+  contact: maybe(name, ""),
+  rep: maybe(name, ""),
+  payment_method: maybe(name, ""),
+  po_number: maybe(name, ""),
+  memo: maybe(longText, ""),
+  note: maybe(longText, ""),
+  discount_minor: maybe(count, 0),
+  shipping_minor: maybe(count, 0),
+  fees_minor: maybe(count, 0),
+  department: maybe(name, ""),
+  class: maybe(name, ""),
+  signature: maybe(hexHash, ""),
+  offline: maybe(boolean, false),
+});
+export type Content = Of<typeof Content.shape>;
+
+export const STRUCTS = { CustomerFields, Address, ProductFields, OrderFields, LineFields, Content };
+
+export type From = "anybody" | "sink" | "web";
+
+interface Kind<P extends Struct<never>> {
+  readonly from: From;
+  readonly version: number;
+  readonly payload: P;
+  /** Rules between values. Throws `misuse`. */
+  readonly check?: (payload: never) => void;
+}
+
+type PayloadShape = Readonly<Record<string, Schema<unknown>>>;
+
+function kind<const S extends PayloadShape>(
+  shape: S,
+  options: { readonly from?: From; readonly check?: (payload: Of<S>) => void } = {},
+): { from: From; version: number; payload: Struct<S>; check?: (payload: Of<S>) => void } {
+  return { from: "anybody", version: 1, payload: struct("payload", shape), ...options };
+}
+
+const linked = { system: id, external_id: name };
+const estimated = { system: id, external_id: name, number: name, total_minor: int };
+const parked = { system: id, code: id, cause: longText, fix: longText };
+const sink = { from: "sink" } as const;
+const web = { from: "web" } as const;
+
+export const CATALOGUE = {
+  "customer.created": kind({ customer: id, fields: CustomerFields }),
+  "customer.changed": kind({ customer: id, fields: CustomerFields }, { check: changesSomething }),
+  "customer.deleted": kind({ customer: id }),
+  "customer.restored": kind({ customer: id }),
+  "customer.linked": kind({ customer: id, ...linked }, sink),
+  "product.created": kind({ product: id, fields: ProductFields }),
+  "product.changed": kind({ product: id, fields: ProductFields }, { check: changesSomething }),
+  "product.deleted": kind({ product: id }),
+  "product.restored": kind({ product: id }),
+  "product.linked": kind({ product: id, ...linked }, sink),
+  "stock.counted": kind({ product: id, qty_e3: int }),
+  "stock.moved": kind({ product: id, qty_e3: int, reason: maybe(name, "") }),
+  "order.drafted": kind({ order: id, fields: OrderFields }),
+  "order.changed": kind({ order: id, fields: OrderFields }),
+  "order.line_put": kind({ order: id, line: id, fields: LineFields }),
+  "order.line_removed": kind({
+    order: id,
+    line: id,
+    seen: list("array ≤ 4096 of bytes 32", hash, { min: 0, max: 4_096 }),
+  }),
+  "order.committed": kind({ order: id, content: Content }, { check: isSale }),
+  "order.amended": kind({ order: id, content: Content }, { check: isSale }),
+  "order.cancelled": kind({ order: id, reason: maybe(longText, "") }),
+  "order.estimated": kind({ order: id, ...estimated }, sink),
+  "order.parked": kind({ order: id, ...parked }, sink),
+  "quote.committed": kind({ quote: id, content: Content }, { check: isSale }),
+  "quote.withdrawn": kind({ quote: id, reason: maybe(longText, "") }),
+  "quote.estimated": kind({ quote: id, ...estimated }, sink),
+  "quote.parked": kind({ quote: id, ...parked }, sink),
+  "return.committed": kind({ return: id, content: Content }, { check: isReturn }),
+  "payment.recorded": kind(
+    {
+      payment: id,
+      order: idOrEmpty,
+      customer: idOrEmpty,
+      method: name,
+      amount_minor: int,
+      currency,
+    },
+    { check: belongsToSomething },
+  ),
+  "note.edited": kind({
+    about_type: oneOf("customer", "order", "payment", "product", "quote", "return"),
+    about: id,
+    update: bytes("bytes 1..32768", 1, 32_768),
+  }),
+  "device.enrolled": kind({ device: hexDevice, name, user: name }, web),
+  "device.revoked": kind({ device: hexDevice }, web),
+  "sync.finished": kind(
+    {
+      run: id,
+      started_ms: time,
+      finished_ms: time,
+      pushed: count,
+      pulled: count,
+      equal: boolean,
+      report: mapOf("map ≤ 256 of id to long text", id, longText, 256),
+    },
+    { ...web, check: endsAfterItStarted },
+  ),
+};
+
+export type KindName = keyof typeof CATALOGUE;
+/** What an event of kind `K` says. */
+export type PayloadOf<K extends KindName> = Of<(typeof CATALOGUE)[K]["payload"]["shape"]>;
+/** The kinds a device may write. */
+export type DeviceKind = {
+  [K in KindName]: K extends `${string}.${"linked" | "estimated" | "parked" | "finished" | "enrolled" | "revoked"}`
+    ? never
+    : K;
+}[KindName];
+
+export function isKind(kind: string): kind is KindName {
+  return Object.hasOwn(CATALOGUE, kind);
+}
+
+/** Canonical bytes of a payload. Throws `misuse`, naming the field, when it breaks a rule. */
+export function encodePayload<K extends KindName>(kind: K, payload: PayloadOf<K>): Uint8Array {
+  return pack(canonical(kind, payload));
+}
+
+/**
+ * What an event says; `null` for a kind or version this program does not know. Throws `malformed`
+ * when the payload of a known kind is not canonical or breaks a rule.
+ */
+export function decodePayload(event: Pick<Event, "kind" | "version" | "payload">): Value {
+  const { kind, version, payload } = event;
+  if (!isKind(kind) || CATALOGUE[kind].version !== version) return null;
+  const given = unpack(payload);
+  try {
+    if (same(pack(canonical(kind, given)), payload)) return given;
+  } catch (cause) {
+    throw malformed(`${kind}: ${cause instanceof ReplicaError ? cause.message : "no payload"}`, cause);
+  }
+  throw malformed(`${kind}: the payload is not canonical`);
+}
+
+function canonical(kind: KindName, payload: unknown): Value {
+  const known: Kind<Struct<never>> = CATALOGUE[kind] as unknown as Kind<Struct<never>>;
+  const value = known.payload.canonical(payload, kind);
+  known.check?.(value as never);
+  return value;
+}
+
+function changesSomething(payload: { readonly fields: object }): void {
+  if (Object.keys(payload.fields).length === 0) {
+    throw new ReplicaError("misuse", "fields: an edit changes at least one field");
+  }
+}
+
+function checkContent(content: Content): void {
+  if (new Set(content.lines.map(([line]) => line)).size !== content.lines.length) {
+    throw new ReplicaError("misuse", "content.lines: two lines have the same id");
+  }
+  const total = totalMinor(content);
+  if (content.total_minor !== total) {
+    throw new ReplicaError("misuse", `content.total_minor: the lines give ${total}`);
+  }
+}
+
+function isSale({ content }: { readonly content: Content }): void {
+  checkContent(content);
+  if (content.lines.some(([, , qty]) => qty <= 0)) {
+    throw new ReplicaError("misuse", "content.lines: a quantity is above zero");
+  }
+}
+
+function isReturn({ content }: { readonly content: Content }): void {
+  checkContent(content);
+  if (content.lines.some(([, , qty]) => qty >= 0)) {
+    throw new ReplicaError("misuse", "content.lines: a returned quantity is below zero");
+  }
+  if (content.total_minor > 0) {
+    throw new ReplicaError("misuse", "content.total_minor: a return is not above zero");
+  }
+}
+
+function belongsToSomething(payload: { readonly order: string; readonly customer: string }): void {
+  if (!payload.order && !payload.customer) {
+    throw new ReplicaError("misuse", "order, customer: a payment belongs to one of them");
+  }
+}
+
+function endsAfterItStarted(payload: { readonly started_ms: number; readonly finished_ms: number }): void {
+  if (payload.finished_ms < payload.started_ms) {
+    throw new ReplicaError("misuse", "finished_ms: a run ends after it started");
+  }
+}

@@ -1,0 +1,276 @@
+/** What the rows of a journal hold, and how answers and segments are spelled out one by one. */
+
+import { same } from "./bytes.ts";
+import type { Made } from "./chain.ts";
+import { STAMP_BYTES } from "./clock.ts";
+import { bytesOf, countOf, decodeEvent, NO_HASH, sha256, wordOf } from "./event.ts";
+import { Outcome, type Decision, type Segment, type Verdict } from "./frames.ts";
+import { pack, packAll, unpack, unpackAll, type Value } from "./msgpack.ts";
+import { STORAGE_READ_ROWS } from "./limits.ts";
+import type { Change, Row } from "./ports.ts";
+
+export interface Identity {
+  readonly account: Uint8Array;
+  readonly device: Uint8Array;
+  readonly token: string;
+  readonly name: string;
+  readonly url: string;
+}
+
+/** How far the device got, in which history, and what was measured on the way. */
+export interface Place {
+  readonly logId: Uint8Array;
+  readonly generation: number;
+  readonly cursor: number;
+  readonly chain: Uint8Array;
+  /** The highest position of anything held; own events may lie beyond the cursor. */
+  readonly reach: number;
+  readonly skewMs: number;
+  /** Device clock when everything was last exchanged; 0 for never. */
+  readonly syncedMs: number;
+  /** The last row of `arrival`. */
+  readonly arrivals: number;
+  /** Raised whenever arrivals were dropped to be fetched again. */
+  readonly history: number;
+}
+
+/** One epoch of one device: its events are the rows from `firstN` on. */
+export interface Life {
+  readonly firstN: number;
+  readonly device: Uint8Array;
+  readonly epoch: number;
+}
+
+export const State = { pending: 0, acknowledged: 1, quarantined: 2, refused: 3, remade: 4 } as const;
+export type State = (typeof State)[keyof typeof State];
+
+export interface Answer {
+  readonly n: number;
+  readonly state: State;
+  readonly position: number;
+  /** The merge stamp, where it is not the raw one. */
+  readonly stamp: Uint8Array | null;
+  readonly flags: number;
+  readonly receivedMs: number;
+  readonly code: string;
+  readonly detail: string;
+}
+
+/** An own event with its row. */
+export interface Own extends Made {
+  readonly n: number;
+}
+
+/** A record of the log, wherever it came from. */
+export interface Record {
+  readonly position: number;
+  readonly id: Uint8Array;
+  readonly data: Uint8Array;
+  readonly mergeStamp: Uint8Array;
+  readonly disputed: boolean;
+  readonly origin: number;
+  readonly receivedMs: number;
+}
+
+export interface Stood extends Record {
+  /** Where reading goes on after this one; grows with every record of one `history`. */
+  readonly at: number;
+}
+
+export const StateKey = { identity: 0, place: 1, lives: 2 } as const;
+
+export const NOWHERE: Place = {
+  logId: new Uint8Array(0),
+  generation: 0,
+  cursor: 0,
+  chain: NO_HASH,
+  reach: 0,
+  skewMs: 0,
+  syncedMs: 0,
+  arrivals: 0,
+  history: 1,
+};
+
+// Spelling out -----------------------------------------------------------------------------------
+
+/** One answer per event of a RESULT. */
+export function spell(
+  first: number,
+  verdicts: readonly Verdict[],
+  decisions: readonly Decision[],
+): Answer[] {
+  const decided = new Map(decisions.map((decision) => [decision.index, decision]));
+  const answers: Answer[] = [];
+  for (const verdict of verdicts) {
+    const stands = verdict.outcome === Outcome.accepted || verdict.outcome === Outcome.duplicate;
+    for (let step = 0; step < verdict.count; step++) {
+      const decision = decided.get(answers.length);
+      answers.push({
+        n: first + answers.length,
+        state: stands
+          ? State.acknowledged
+          : verdict.outcome === Outcome.quarantined
+            ? State.quarantined
+            : State.refused,
+        position: stands ? verdict.first_position + step : 0,
+        stamp: decision?.stamp ?? null,
+        flags: decision?.flags ?? 0,
+        receivedMs: verdict.received_ms,
+        code: verdict.code,
+        detail: verdict.detail,
+      });
+    }
+  }
+  return answers;
+}
+
+export function* spellSegment(segment: Segment): Generator<Record> {
+  let position = segment.first;
+  for (const value of unpackAll(segment.records)) {
+    const [data, merge, flags] = value as readonly Value[];
+    const bytes = bytesOf(data);
+    yield {
+      position: position++,
+      id: sha256(bytes),
+      data: bytes,
+      mergeStamp: merge === null ? decodeEvent(bytes).stamp : bytesOf(merge, STAMP_BYTES),
+      disputed: (countOf(flags) & 1) === 1,
+      origin: segment.origin,
+      receivedMs: segment.received_ms,
+    };
+  }
+}
+
+export function rejoin(records: readonly Record[]): Uint8Array {
+  return packAll(
+    records.map(({ data, mergeStamp, disputed }) => [data, mergeStamp, disputed ? 1 : 0]),
+  );
+}
+
+/** Neighbours of whole numbers that follow each other. */
+export function runs<T>(items: readonly T[], numberOf: (item: T) => number): T[][] {
+  const found: T[][] = [];
+  let expected = Number.NaN;
+  for (const item of items) {
+    if (numberOf(item) === expected) found.at(-1)!.push(item);
+    else found.push([item]);
+    expected = numberOf(item) + 1;
+  }
+  return found;
+}
+
+export function heard(n: number, own: Own, record: Record): Answer {
+  const raw = same(own.event.stamp, record.mergeStamp);
+  return {
+    n,
+    state: State.acknowledged,
+    position: record.position,
+    stamp: raw ? null : record.mergeStamp,
+    flags: record.disputed ? 1 : 0,
+    receivedMs: record.receivedMs,
+    code: "",
+    detail: "",
+  };
+}
+
+export function remade(n: number): Answer {
+  const nothing = { position: 0, stamp: null, flags: 0, receivedMs: 0, code: "", detail: "" };
+  return { n, state: State.remade, ...nothing };
+}
+
+// Rows -----------------------------------------------------------------------------------------------
+
+export function putAnswer(answer: Answer): Change {
+  const { n, state, position, stamp, flags, receivedMs, code, detail } = answer;
+  return {
+    table: "answer",
+    key: n,
+    value: pack([state, position, stamp, flags, receivedMs, code, detail]),
+  };
+}
+
+export function readAnswer({ key, value }: Row): Answer {
+  const [state, position, stamp, flags, receivedMs, code, detail] = unpack(value) as readonly Value[];
+  return {
+    n: key,
+    state: countOf(state) as State,
+    position: countOf(position),
+    stamp: stamp === null ? null : bytesOf(stamp),
+    flags: countOf(flags),
+    receivedMs: receivedMs as number,
+    code: wordOf(code),
+    detail: wordOf(detail),
+  };
+}
+
+export function putIdentity(identity: Identity): Change {
+  const { account, device, token, name, url } = identity;
+  const value = pack([account, device, token, name, url]);
+  return { table: "state", key: StateKey.identity, value };
+}
+
+export function readIdentity(value: Value): Identity {
+  const [account, device, token, name, url] = value as readonly Value[];
+  return {
+    account: bytesOf(account),
+    device: bytesOf(device),
+    token: wordOf(token),
+    name: wordOf(name),
+    url: wordOf(url),
+  };
+}
+
+export function putPlace(place: Place): Change {
+  const { logId, generation, cursor, chain, reach, skewMs, syncedMs, arrivals, history } = place;
+  const value = pack([logId, generation, cursor, chain, reach, skewMs, syncedMs, arrivals, history]);
+  return { table: "state", key: StateKey.place, value };
+}
+
+export function readPlace(value: Value): Place {
+  const [logId, generation, cursor, chain, reach, skewMs, syncedMs, arrivals, history] =
+    value as readonly Value[];
+  return {
+    logId: bytesOf(logId),
+    generation: countOf(generation),
+    cursor: countOf(cursor),
+    chain: bytesOf(chain),
+    reach: countOf(reach),
+    skewMs: skewMs as number,
+    syncedMs: syncedMs as number,
+    arrivals: countOf(arrivals),
+    history: countOf(history),
+  };
+}
+
+export function putLives(lives: readonly Life[]): Change {
+  const value = pack(lives.map(({ firstN, device, epoch }) => [firstN, device, epoch]));
+  return { table: "state", key: StateKey.lives, value };
+}
+
+export function readLives(value: Value): Life[] {
+  return (value as readonly Value[]).map((life) => {
+    const [firstN, device, epoch] = life as readonly Value[];
+    return { firstN: countOf(firstN), device: bytesOf(device), epoch: countOf(epoch) };
+  });
+}
+
+export const OWN = 0;
+export const FOREIGN = 1;
+
+/** A row of `arrival`: `[OWN, first row, count]` or `[FOREIGN, segment]`. */
+export type Arrival = readonly Value[];
+
+export function ownArrivals(rows: readonly number[]): Arrival[] {
+  const arrived: Arrival[] = [];
+  for (const run of runs(rows, (n) => n)) {
+    for (let at = 0; at < run.length; at += STORAGE_READ_ROWS) {
+      arrived.push([OWN, run[at]!, Math.min(STORAGE_READ_ROWS, run.length - at)]);
+    }
+  }
+  return arrived;
+}
+
+/** Rows begin at 1, so that reading after 0 gives everything. */
+export function putArrivals(arrived: readonly Arrival[], before: number): Change[] {
+  return arrived.map((row, at) => ({ table: "arrival", key: before + at + 1, value: pack(row) }));
+}

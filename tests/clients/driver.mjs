@@ -1,0 +1,91 @@
+// Drives the built TypeScript client: one JSON command per line in, one JSON answer per line out.
+import { createInterface } from "node:readline";
+import { readFileSync, writeFileSync } from "node:fs";
+import { Client, totalMinor } from "../../clients/typescript/dist/index.js";
+import { sqliteStorage } from "../../clients/typescript/dist/adapters/sqlite.js";
+
+let client;
+let aheadMs = 0;
+
+const seen = (status) =>
+  new Promise((resolve) => {
+    const look = () => {
+      const now = client.status();
+      if (!Object.entries(status).every(([name, wanted]) => now[name] === wanted)) return;
+      forget();
+      resolve(now);
+    };
+    const forget = client.onChange(look);
+    look();
+  });
+
+const hexed = (_, value) => {
+  if (value instanceof Uint8Array) return Buffer.from(value).toString("hex");
+  // A view of bytes arrives here as what JSON made of it.
+  return value;
+};
+
+const bytesIn = (value) => {
+  if (Array.isArray(value)) return value.map(bytesIn);
+  if (value === null || typeof value !== "object") return value;
+  if (typeof value.$hex === "string") return new Uint8Array(Buffer.from(value.$hex, "hex"));
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, bytesIn(one)]));
+};
+
+const commands = {
+  async open({ path, ahead_ms = 0 }) {
+    aheadMs = ahead_ms;
+    const now = () => Date.now() + aheadMs;
+    client = await Client.open({ storage: sqliteStorage(path), now, software: "driver/1" });
+    return client.identity;
+  },
+  close: () => client.close(),
+  async enrol({ url, code, name }) {
+    await client.enrol(url, code, name);
+    return client.identity;
+  },
+  record: ({ kind, payload, deps = [] }) => client.record(kind, bytesIn(payload), deps),
+  recordAll: ({ facts }) => client.recordAll(bytesIn(facts)),
+  sync: ({ timeout_ms = 30_000 }) => client.sync(timeout_ms),
+  connect: () => client.connect(),
+  disconnect: () => client.disconnect(),
+  status: () => client.status(),
+  until: ({ status }) => seen(status),
+  rejected: () => client.rejected(),
+  async resubmit({ id, payload }) {
+    const row = (await client.rejected()).find((one) => one.id === id);
+    return client.resubmit(row, bytesIn(payload));
+  },
+  async records({ after = 0 }) {
+    const found = [];
+    for await (const { payload, ...rest } of client.records(after)) found.push({ ...rest, payload });
+    return found;
+  },
+  digest: () => client.digest(),
+  async export({ path, scope }) {
+    writeFileSync(path, await client.export(scope));
+  },
+  async takeReceipt({ path }) {
+    return client.takeReceipt(new Uint8Array(readFileSync(path)));
+  },
+  total: ({ content }) => totalMinor(content),
+  // Says the number of every event once it is durable, until it is killed.
+  async recordWithoutEnd() {
+    for (let number = 1; ; number++) {
+      await client.record("stock.moved", { product: "p-1", qty_e3: number });
+      process.stdout.write(`${JSON.stringify({ ok: number })}\n`);
+    }
+  },
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { do: name, ...given } = JSON.parse(line);
+  let answer;
+  try {
+    answer = { ok: (await commands[name](given)) ?? null };
+  } catch (error) {
+    answer = { error: error.code ?? "defect", message: error.message, hint: error.hint ?? "" };
+    if (!error.code) answer.stack = error.stack;
+  }
+  process.stdout.write(`${JSON.stringify(answer, hexed)}\n`);
+}

