@@ -201,6 +201,9 @@ RECONCILE_SETS_MAX = 4
 # Documents asked for in one request, and what one answer holds of them beside the first.
 RECONCILE_DOCUMENTS_MAX = 1_000
 RECONCILE_DOCUMENTS_BYTES_TARGET = 1_048_576
+# Documents that a device mends one by one; when more differ, everything is fetched again.
+MEND_DOCUMENTS_MAX = 5_000
+MEND_TRIES_MAX = 4  # the server's documents may change while they are fetched
 RECONCILE_WAIT_S = 10.0  # for the read models to reach the asker's position
 
 # Access control in the store --------------------------------------------------------------------
@@ -328,6 +331,8 @@ QBO_ANSWER_BYTES_MAX = 33_554_432
 QBO_EXCERPT_CHARS = 500  # kept of an answer in no known format
 QBO_PAGE_ROWS = 1_000
 QBO_PAGES_MAX = 1_000
+QBO_CONFIRM_IDS = 100  # ids asked for in one statement
+QBO_COMPARISON_AGE_MS = 3_600_000  # a comparison that was cut off longer ago begins anew
 QBO_CHANGES_MAX = 1_000  # objects in one answer of change data capture
 QBO_CHANGES_OVERLAP_MS = 300_000
 QBO_CHANGES_WINDOW_MS = 30 * 86_400_000

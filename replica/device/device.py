@@ -313,6 +313,7 @@ class Device:
         self._wait(lambda: self._round_over(link), timeout_s)
         with self._holding.lock:
             proved, counts = link.report.proved, link.report.counts
+            mended = link.report.mended
             digest = self._holding.level().sections
         if proved is None:
             raise PeerGone("the round was not finished in time; nothing is lost, sync again")
@@ -324,6 +325,7 @@ class Device:
             proved.position,
             digest,
             proved.equal,
+            mended,
         )
 
     def _round_over(self, link: Link) -> bool:

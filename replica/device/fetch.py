@@ -47,7 +47,7 @@ def fetch(
     if identity is None:
         return False
     try:
-        with _connected(identity) as http:
+        with connected(identity) as http:
             running = chunks.resume(holding)
             for _ in range(MANIFESTS_MAX):
                 running = running or _begin(holding, http, identity)
@@ -103,7 +103,7 @@ def _begin(holding: Holding, http: HTTPConnection, identity: Identity) -> Import
 
 
 @contextmanager
-def _connected(identity: Identity) -> Iterator[HTTPConnection]:
+def connected(identity: Identity) -> Iterator[HTTPConnection]:
     # Imported here: it is most of what importing the SDK would cost.
     from http.client import HTTPConnection, HTTPException, HTTPSConnection  # noqa: PLC0415
 

@@ -19,10 +19,10 @@ from replica.device import chunks
 from replica.device.enrolment import sync_url
 from replica.device.holding import Holding
 from replica.device.journal import Identity
-from replica.device.proof import Proof
+from replica.device.proof import Proof, Proved
 from replica.device.session import Report, Session
 from replica.device.status import RESTING, Mode, Progress
-from replica.errors import CorruptionError, MisuseError, PeerGone
+from replica.errors import CorruptionError, MisuseError, PeerGone, WorldError
 from replica.limits import (
     CHUNK_FAILURES_MAX,
     CLOSE_TIMEOUT_MS,
@@ -113,6 +113,7 @@ class Link:
         """Compare with the server as soon as everything is sent and received; do not dawdle."""
         with self._holding.lock:
             self.report.proof, self.report.proved, self.report.failures = Proof(), None, 0
+            self.report.mended = ()
         self.ring()
 
     def _hang_up(self) -> None:
@@ -141,6 +142,8 @@ class Link:
         self.report.log_serves, self._fetches_lost = False, 0
         while not self.report.stopping:
             goodbye = None
+            if self.report.unmended is not None:
+                await self._mend(self.report.unmended)
             if not self._wants_bulk() or await self._fetch():
                 goodbye = await self._connect()
             if self.report.mode in RESTING:
@@ -174,6 +177,26 @@ class Link:
             return False
         self.report.log_serves = not moved
         return True
+
+    async def _mend(self, unequal: Proved) -> None:
+        """Take the documents that differ, then prove again; where that cannot be done the proof
+        that failed stands."""
+        from replica.device.mend import mend  # noqa: PLC0415 - needed once in a while
+
+        self._show(Mode.CONNECTING, "looking for documents that differ from the server's")
+        try:
+            mended = await asyncio.to_thread(mend, self._holding)
+        except WorldError as error:
+            mended = None
+            self._show(Mode.OFFLINE, str(error))
+        with self._holding.lock:
+            report = self.report
+            report.unmended = None
+            if mended is None:
+                report.proof, report.proved = None, unequal
+            else:
+                report.mended += mended
+        self.report.changed()
 
     def _is_stopping(self) -> bool:
         return self.report.stopping

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from replica.crdt.documents import DocKey
 from replica.device import chunks
 from replica.device.holding import Holding
 from replica.device.proof import Ask, Proof, Proved
@@ -62,6 +63,8 @@ class Report:
     proof: Proof | None = None  # wished for, and not there yet
     proved: Proved | None = None
     unequal: int = 0  # proofs that failed since one held
+    unmended: Proved | None = None  # a proof that failed, and what differs is still to be taken
+    mended: tuple[DocKey, ...] = ()  # documents taken since a proof was last wished for
     stopping: bool = False
     log_serves: bool = False  # the server has nothing in bulk for this device
     progress: tuple[Progress, ...] = ()  # documents on their way in bulk
@@ -217,6 +220,9 @@ class Session:
                 holding.fork(next_epoch)
             case e.Offset(offset_ms):
                 holding.measured(offset_ms)
+            case e.SyncRequested():
+                # Whoever asks for our digest compares it, and cannot mend what is here.
+                report.proof = report.proof or Proof()
         return ()
 
     def _live(self, server_position: int) -> None:
@@ -234,16 +240,21 @@ class Session:
         elif isinstance(found, Proved):
             if found.equal:
                 self._holding.proved(self._wall_ms())
+            report = self._report
             with self._holding.lock:
-                self._report.proof, self._report.proved = None, found
-                self._report.unequal = 0 if found.equal else self._report.unequal + 1
+                report.unequal = 0 if found.equal else report.unequal + 1
+                if report.unequal == 1:
+                    report.unmended = found  # the proof is made again when that is done
+                else:
+                    report.proof, report.proved = None, found
             if not found.equal:
-                self._mend()
+                self._meet_anew()
 
-    def _mend(self) -> None:
-        """Meeting anew shows what is wrong: a copy of this device that writes elsewhere is found
-        by the ends of the chains. When it is not that, everything is fetched again, once: if that
-        does not help either, doing it for ever would not (wire-protocol.md §6)."""
+    def _meet_anew(self) -> None:
+        """Between two connections the documents that differ are mended. Meeting anew also shows
+        whether a copy of this device writes elsewhere: the ends of the chains tell. When it is
+        neither, everything is fetched again, once: if that does not help either, doing it for ever
+        would not (wire-protocol.md §6.2)."""
         if self._report.unequal == PROOFS_UNEQUAL_MAX:
             self._go_on(self._holding.distrust, "the digests differ; fetching everything")
         else:

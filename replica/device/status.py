@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from replica.crdt.digest import SectionTotal
+from replica.crdt.documents import DocKey
 from replica.events.event import EventId
 from replica.limits import CLOCK_OFFSET_NOISE_MS
 
@@ -75,6 +76,7 @@ class SyncResult(NamedTuple):
     position: int  # what the two digests hold for
     digest: tuple[SectionTotal, ...]
     equal: bool  # the server's digest at the same position is this one (SYN-03)
+    mended: tuple[DocKey, ...] = ()  # documents that differed and were taken from the server
 
 
 class Ladder(NamedTuple):

@@ -32,6 +32,7 @@ from replica.server.runtime import Runtime
 from replica.server.sets import Answer, DocumentSet, LogSet, Sets
 
 POSITION_HEADER = "replica-position"
+FOLD_HEADER = "replica-fold"
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -119,7 +120,7 @@ def _answered(answer: Answer) -> Response:
     return Response(
         answer.message,
         media_type="application/octet-stream",
-        headers={POSITION_HEADER: str(answer.position)},
+        headers={POSITION_HEADER: str(answer.place.position), FOLD_HEADER: answer.place.fold.hex()},
     )
 
 

@@ -25,10 +25,18 @@ from replica.sync.reconcile import ItemSet, Responder
 from replica.sync.reconcile.sets import DOCUMENT_TIME, document_items, event_items
 
 
-class Answer(NamedTuple):
-    """An answer to a message, and the position of the log that the set holds for."""
+class Place(NamedTuple):
+    """What a set is of: the log up to a position, and for documents the rules they were folded by
+    (empty for events)."""
 
     position: Position
+    fold: bytes
+
+
+class Answer(NamedTuple):
+    """An answer to a message, and what it holds for."""
+
+    place: Place
     message: bytes
 
 
@@ -37,7 +45,7 @@ class Followed(Protocol):
 
     items: ItemSet
 
-    def follow(self) -> Position:
+    def follow(self) -> Place:
         """Bring the set to where its source is, and say where that is."""
         ...
 
@@ -51,7 +59,7 @@ class LogSet:
         self._at: LogHead | None = None
         self.items = ItemSet()
 
-    def follow(self) -> Position:
+    def follow(self) -> Place:
         log, account = self._log, self._account
         head = log.head(account)
         if self._at is None or not self._continues(head, self._at):
@@ -62,7 +70,7 @@ class LogSet:
             self.items.update(event_items(page))
             after, chain = page[-1].last, page[-1].chain
         self._at = head._replace(position=after, chain=chain)
-        return after
+        return Place(after, b"")
 
     def _continues(self, head: LogHead, at: LogHead) -> bool:
         """Whether the log still begins with what was read; a backup may have been put back."""
@@ -80,7 +88,7 @@ class DocumentSet:
         self._at: hashes.Standing | None = None
         self._begin()
 
-    def follow(self) -> Position:
+    def follow(self) -> Place:
         with snapshot(self._views) as connection:
             now = hashes.standing(connection, self._account)
             at = self._at
@@ -91,7 +99,7 @@ class DocumentSet:
                 self._begin()
                 self._take(hashes.changed_after(connection, self._account, 0))
         self._at = now
-        return now.position
+        return Place(now.position, now.fingerprint)
 
     def _begin(self) -> None:
         self.items = ItemSet()
@@ -135,10 +143,10 @@ class Sets(Generic[S]):
         """Answer one reconciliation message. Raises as ``Responder.reconcile`` and the store."""
         turn, followed = self._of(account)
         with turn:
-            position = followed.follow()
+            place = followed.follow()
             reply = Responder(followed.items).reconcile(message).reply
         assert reply is not None, "who answers always has an answer"
-        return Answer(position, reply)
+        return Answer(place, reply)
 
     def _of(self, account: AccountId) -> tuple[Lock, S]:
         with self._turn:

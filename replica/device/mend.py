@@ -1,0 +1,195 @@
+"""Mending: when digests differ, find which documents do and take these from the server.
+
+Blocking, run off the link's loop, between two connections. Costs what differs, not what there is
+(wire-protocol.md §13). It proves nothing: the proof on the next connection does. Whatever cannot be
+mended so (a document that the server does not know, more than a few that differ, other rules of the
+fold) is left to fetching everything again (§6.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+from replica.crdt.digest import (
+    DIGEST_BYTES,
+    DIGEST_MODULUS,
+    SectionTotal,
+    SectionTotals,
+    document_hash,
+)
+from replica.crdt.documents import DOCUMENT_TYPES, DocKey
+from replica.device.base import Change
+from replica.device.fetch import OK, connected
+from replica.device.holding import Holding
+from replica.errors import CorruptionError, Malformed, PeerError
+from replica.events.kinds import catalogue_fingerprint
+from replica.limits import (
+    CHUNK_RAW_BYTES_MAX,
+    MEND_DOCUMENTS_MAX,
+    MEND_TRIES_MAX,
+    RECONCILE_DOCUMENTS_MAX,
+)
+from replica.sync.chunks import Kept
+from replica.sync.reconcile import Initiator, ItemSet
+from replica.sync.reconcile.sets import document_items
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection
+
+    from replica.device.journal import Identity
+
+_decode_documents = msgspec.msgpack.Decoder(list[tuple[str, str, bytes]]).decode
+
+
+class _Differences(NamedTuple):
+    ours: list[DocKey]  # that the server has not, or not so
+    theirs: list[bytes]  # hashes of what the server has, and this device not, or not so
+
+
+class _Server:
+    """The two questions to ask. An answer is None when the server does not give it."""
+
+    def __init__(self, http: HTTPConnection, identity: Identity) -> None:
+        self._http = http
+        self._identity = identity
+
+    def reconcile(self, message: bytes, position: int) -> bytes | None:
+        """The answer about documents that include ``position``, folded by our rules."""
+        return self._post(f"reconcile/documents?position={position}", message)
+
+    def documents(self, hashes: Sequence[bytes]) -> list[tuple[DocKey, bytes]]:
+        """Some of the documents with these hashes, at least one if there is any."""
+        data = self._post("documents", b"".join(hashes)) or b"\x90"
+        try:
+            found = _decode_documents(data)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            raise Malformed(f"not documents: {error}") from error
+        return [(DocKey(kind, identity), state) for kind, identity, state in found]
+
+    def _post(self, path: str, body: bytes) -> bytes | None:
+        base = urlsplit(self._identity.url).path.rstrip("/")
+        headers = {"authorization": f"Bearer {self._identity.token}"}
+        self._http.request("POST", f"{base}/api/v1/{path}", body=body, headers=headers)
+        response = self._http.getresponse()
+        data = response.read(CHUNK_RAW_BYTES_MAX)
+        fold = response.getheader("replica-fold", "")
+        fits = fold in ("", catalogue_fingerprint().hex())
+        return data if response.status == OK and fits else None
+
+
+def mend(holding: Holding) -> tuple[DocKey, ...] | None:
+    """Take the server's state of every document that differs; returns which these were.
+
+    None when it cannot be mended document by document. Call while nothing else changes the base.
+    Raises ``PeerGone`` when the connection is lost, and what the journal raises; documents that
+    were stored by then stay.
+    """
+    with holding.lock:
+        identity = holding.journal.identity
+    if identity is None:
+        return None
+    mended: set[DocKey] = set()
+    with connected(identity) as http:
+        server = _Server(http, identity)
+        for _ in range(MEND_TRIES_MAX):
+            try:
+                found = _differences(holding, server)
+                if found is None:
+                    return None
+                if not found.theirs and not found.ours:
+                    return tuple(sorted(mended))
+                taken = _take(holding, server, found.theirs)
+            except (PeerError, CorruptionError):
+                return None
+            mended |= taken
+            if len(taken) == len(found.theirs) and not taken.issuperset(found.ours):
+                return None
+    return None
+
+
+def _differences(holding: Holding, server: _Server) -> _Differences | None:
+    """None when the server does not say, or when too much differs."""
+    level = holding.level()
+    # What the server shows has to include all that this base does, or it would go back.
+    position = max(level.cursor, level.answered_through)
+    ours = _hashes(holding)
+    asking = Initiator(ItemSet(document_items(ours)))
+    found = _Differences([], [])
+    message: bytes | None = asking.initiate()
+    while message is not None:
+        answer = server.reconcile(message, position)
+        if answer is None:
+            return None
+        message, have, need = asking.reconcile(answer)
+        found.ours.extend(ours[one] for one in have)
+        found.theirs.extend(need)
+        if len(found.ours) + len(found.theirs) > MEND_DOCUMENTS_MAX:
+            return None
+    if not found.ours and not found.theirs:
+        _recount(holding, ours)
+    return found
+
+
+def _hashes(holding: Holding) -> dict[bytes, DocKey]:
+    """Every document of the base under its hash, computed from what is stored."""
+    found = {}
+    for kind in DOCUMENT_TYPES:
+        after: str | None = ""
+        while after is not None:
+            with holding.lock:
+                page = holding.journal.documents(kind, after)
+            for identity, state in page:
+                key = DocKey(kind, identity)
+                found[document_hash(key, bytes(state))] = key
+            after = page[-1][0] if page else None
+    return found
+
+
+def _recount(holding: Holding, hashes: Mapping[bytes, DocKey]) -> None:
+    """The digest is kept by adding and taking away: what was damaged in between stayed in it."""
+    sums = dict.fromkeys(DOCUMENT_TYPES, 0)
+    counts = dict.fromkeys(DOCUMENT_TYPES, 0)
+    for value, key in hashes.items():
+        counts[key.type] += 1
+        sums[key.type] = (sums[key.type] + int.from_bytes(value, "big")) % DIGEST_MODULUS
+    lines = [
+        SectionTotal(kind, counts[kind], sums[kind].to_bytes(DIGEST_BYTES, "big"))
+        for kind in DOCUMENT_TYPES
+    ]
+    with holding.lock, holding.journal.commit():
+        holding.journal.put_totals(lines)
+        holding.base.stored(Change({}, SectionTotals(lines), [], []))
+
+
+def _take(holding: Holding, server: _Server, wanted: Sequence[bytes]) -> set[DocKey]:
+    """Store the documents with these hashes; which these were. Some may have changed meanwhile."""
+    taken: set[DocKey] = set()
+    left = set(wanted)
+    while left:
+        given = server.documents(list(left)[:RECONCILE_DOCUMENTS_MAX])
+        if not given:
+            break
+        fresh: dict[str, list[Kept]] = {}
+        for key, state in given:
+            value = document_hash(key, state)
+            if value not in left:
+                raise Malformed("a document that nobody asked for")
+            left.remove(value)
+            fresh.setdefault(key.type, []).append(Kept(key.id, state))
+            taken.add(key)
+        for section, documents in fresh.items():
+            _store(holding, section, documents)
+    return taken
+
+
+def _store(holding: Holding, section: str, documents: Sequence[Kept]) -> None:
+    with holding.lock:
+        journal = holding.journal
+        change = holding.base.adopt(section, documents, {})
+        with journal.commit():
+            holding.base.store(change)
+        holding.adopted(change, journal.place)
