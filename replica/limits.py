@@ -228,6 +228,8 @@ PASSWORD_CHARS_MAX = 1_000  # argon2 takes any length; a megabyte is an attack
 # Fan-out ---------------------------------------------------------------------------------------
 # Closes the loop when a hint was lost or another server process committed (reliability §2.3).
 FANOUT_POLL_MS = 1_000
+# Newest segments kept in memory for devices that are a little behind, all accounts together.
+TAIL_BYTES_MAX = 16_777_216
 
 assert COMMIT_QUEUE_BYTES_MAX >= COMMIT_BYTES_MAX
 assert FANOUT_POLL_MS <= 5_000, "a lost hint delays by at most five seconds"

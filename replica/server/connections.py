@@ -14,6 +14,7 @@ from replica.errors import Revoked
 from replica.events.event import AccountId, DeviceId
 from replica.events.record import Segment
 from replica.fanout.local import Hint, LocalHub
+from replica.fanout.tail import Tail
 from replica.limits import EVENTS_BYTES_TARGET, RESTART_RETRY_AFTER_MS
 from replica.server.connection import Connection
 from replica.server.logs import Logger
@@ -35,6 +36,7 @@ class Connections:
         self._unsubscribe: dict[AccountId, Callable[[], None]] = {}
         self._revoked: set[tuple[AccountId, DeviceId]] = set()
         self._emptied = asyncio.Event()
+        self.tail = Tail()
 
     def __len__(self) -> int:
         return sum(map(len, self._by_account.values()))
@@ -103,6 +105,7 @@ class Connections:
                 self._logger.warning("connections did not end in time", count=len(self))
 
     def _hear(self, hint: Hint) -> None:
+        self.tail.add(hint.account, hint.segments)
         frames: list[Offer | int] = [*offers(hint.segments)]
         for news in frames or [hint.position]:
             for connection in self.of(hint.account):

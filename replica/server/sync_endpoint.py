@@ -133,6 +133,9 @@ class SyncEndpoint:
         return await self._door.submit_push(self._authors[connection], append)
 
     async def read(self, account: AccountId, after: int, limit_bytes: int) -> list[Segment]:
+        recent = self._connections.tail.read(account, after, limit_bytes)
+        if recent is not None:
+            return recent
         return await asyncio.to_thread(self._log.read, account, Position(after), limit_bytes)
 
     async def digest(
