@@ -21,7 +21,6 @@ from replica.crdt.documents import DocKey
 from replica.crdt.fold import about
 from replica.crdt.view import view
 from replica.device.drafts import Draft, SaleType, Sealed, document_number, sale_payload
-from replica.device.enrolment import enrol
 from replica.device.holding import FIRST_EPOCH, Holding
 from replica.device.journal import Identity, Journal, OutboxRow, State
 from replica.device.status import (
@@ -131,6 +130,9 @@ class Device:
         code, ``PeerGone`` when there is no connection, ``MisuseError`` when the journal belongs to
         another account.
         """
+        # Imported here: done once in the life of a device.
+        from replica.device.enrolment import enrol  # noqa: PLC0415
+
         self.stop()
         identity = enrol(url, code, name, software=self._software)
         self._holding.enrol(identity)

@@ -10,10 +10,12 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from replica.crdt.documents import DocKey, Document
-from replica.crdt.fold import about, document_key, touched
+from replica.crdt.fold import touched
 from replica.crdt.stock import on_hand_e3
+from replica.device import saying
 from replica.device.base import Base, Change
 from replica.device.chain import (
     Author,
@@ -31,17 +33,18 @@ from replica.device.journal import Identity, Journal, Life, OutboxRow, Place, St
 from replica.device.overlay import Overlay
 from replica.device.proof import Level
 from replica.device.sales import NO_SALE, SALE_TYPES, builds_on, sale
-from replica.errors import CorruptionError, Malformed, MisuseError, StoreFailed, StoreUnavailable
+from replica.errors import CorruptionError, MisuseError, StoreFailed, StoreUnavailable
 from replica.events.clock import Stamp
-from replica.events.event import GENESIS, Event, EventId, check_event, decode_event, event_id
-from replica.events.kinds import ANYBODY, REGISTRY, Said, catalogue_fingerprint, decode_payload
+from replica.events.event import GENESIS, EventId, decode_event, event_id
+from replica.events.kinds import catalogue_fingerprint
 from replica.events.payloads import Payload
-from replica.events.record import Origin, Record, Segment, records
+from replica.events.record import Origin, Outcome, Record, Segment, records
 from replica.limits import APPEND_PAYLOADS_MAX, JOURNAL_READ_ROWS
-from replica.sync.effects import OutboxPage
-from replica.sync.effects import Place as Standing
-from replica.sync.messages import Outcome
-from replica.sync.verdicts import Answer
+
+if TYPE_CHECKING:
+    from replica.sync.effects import OutboxPage
+    from replica.sync.effects import Place as Standing
+    from replica.sync.verdicts import Answer
 
 FIRST_EPOCH = 1
 
@@ -84,7 +87,7 @@ class Holding:
             raise MisuseError(f"an append takes at most {APPEND_PAYLOADS_MAX} payloads")
         if not payloads:
             raise MisuseError("an append needs at least one payload")
-        said = [_say(payload) for payload in payloads]
+        said = [saying.say(payload) for payload in payloads]
         with self.lock:
             author, head, overlay = self.author, self.journal.head, self.overlay
             made: list[Made] = []
@@ -98,7 +101,7 @@ class Holding:
                 concerned.append(keys[0])
             if deps:
                 for one in made:
-                    _check(one.event)
+                    saying.check(one.event)
             self.journal.append(made, self.journal.numbers + numbers)
             for key, one in zip(concerned, made, strict=True):
                 overlay.add(key, one.id, one.event)
@@ -117,11 +120,13 @@ class Holding:
             if not rows:
                 raise MisuseError("this event is not in quarantine, or was said again already")
             first, *rest = rows.values()
+            renamed, corrected = self._renamed(), None
             if payload is None:
-                _check(first.event)
-            corrected = None if payload is None else self._corrected(first.event, payload)
+                saying.check(first.event)
+            else:
+                corrected = saying.correct(first.event, payload, renamed)
             old = [(first, corrected), *((one, None) for one in rest)]
-            made = again(self.author, self.journal.head, old, self._renamed(), now_ms)
+            made = again(self.author, self.journal.head, old, renamed, now_ms)
             self.journal.append(made, self.journal.numbers, list(rows))
             self.overlay.settle(one.id for one in rows.values())
             for one in made:
@@ -133,21 +138,6 @@ class Holding:
         """Own events in quarantine by row, oldest first."""
         rows = reversed(self.journal.aside())
         return {row.n: _made(row) for row in rows if row.state == State.QUARANTINED}
-
-    def _corrected(self, event: Event, payload: Payload) -> Fact:
-        """The fact that takes the place of ``event``: about the same document, so that whoever
-        refers to it stays right."""
-        kind, body, payload = _say(payload)
-        meant = about(event)
-        if kind.name != event.kind or (meant is not None and meant != document_key(payload)):
-            raise MisuseError(
-                "a correction says the same kind of thing about the same document",
-                hint=f"give a corrected {event.kind}",
-            )
-        # Causes are those of the old event. What was appended to the document since may wait on
-        # the old event, and the correction must not wait on that.
-        names = self._renamed()
-        return Fact(kind.name, kind.version, body, tuple(names.get(dep, dep) for dep in event.deps))
 
     def _renamed(self) -> dict[bytes, bytes]:
         """Ids of own events that were said again, and the ids they have now."""
@@ -328,6 +318,9 @@ class Holding:
 
     def standing(self, software: str) -> Standing:
         """Where the device stands when it connects, as one consistent reading."""
+        # Imported here, as below: whoever only appends and reads needs nothing of the wire.
+        from replica.sync.effects import Place as Standing  # noqa: PLC0415
+
         with self.lock:
             journal, author = self.journal, self.author
             place = journal.place
@@ -350,6 +343,8 @@ class Holding:
 
     def outbox(self, after_seq: int, limit_bytes: int, limit_events: int) -> OutboxPage:
         """Own events of the running epoch after ``after_seq``, answered or not; at least one."""
+        from replica.sync.effects import OutboxPage  # noqa: PLC0415
+
         with self.lock:
             n = self._n_of(after_seq)
             before = [] if after_seq == 0 else self.journal.own(n, n)
@@ -400,7 +395,6 @@ class Holding:
             )
 
     def _decided(self, n: int, own: Made, said: Answer) -> Stored:
-        key = self.overlay.key_of(own.id) or next(iter(touched(own.event)), None)
         return Stored(
             n,
             _STATES[said.outcome],
@@ -410,8 +404,12 @@ class Holding:
             said.received_ms,
             said.code,
             said.detail,
-            "" if key is None else _name(key),
+            self._document_of(own),
         )
+
+    def _document_of(self, own: Made) -> str:
+        key = self.overlay.key_of(own.id) or next(iter(touched(own.event)), None)
+        return "" if key is None else _name(key)
 
     def received(self, segments: Sequence[Segment], through: int, chain_hash: bytes) -> None:
         """Fold a page of the log and move the cursor, in one commit (pitfalls P49).
@@ -463,16 +461,16 @@ class Holding:
                 rows = self.journal.own(n, n) if n <= self.journal.answered_n else []
                 for one in map(_made, rows):
                     if one.id == record.id:
-                        said = Answer(
-                            Outcome.ACCEPTED,
+                        said = Stored(
+                            n,
+                            State.ACKNOWLEDGED,
                             position,
-                            record.received_ms,
-                            "",
-                            "",
                             record.stamp,
                             record.flags,
+                            record.received_ms,
+                            document=self._document_of(one),
                         )
-                        found.append((one, self._decided(n, one, said)))
+                        found.append((one, said))
         return found
 
     def _first_n(self, device: bytes, epoch: int) -> int | None:
@@ -592,26 +590,6 @@ class Holding:
                     self._put(self.journal.place)
             self._noted = False
             self.journal.close()
-
-
-def _say(payload: Payload) -> Said:
-    """The door would refuse it later, far from the mistake: say so now."""
-    try:
-        said = REGISTRY.say(payload)
-    except Malformed as error:
-        raise MisuseError(str(error)) from error
-    if said.kind.origins is not ANYBODY and Origin.DEVICE not in said.kind.origins:
-        raise MisuseError(f"{said.kind.name} is not a device's to say")
-    return said
-
-
-def _check(event: Event) -> None:
-    """As :func:`_say`, for events of which more than the payload may be wrong."""
-    try:
-        check_event(event)
-        decode_payload(event)
-    except Malformed as error:
-        raise MisuseError(str(error)) from error
 
 
 def _made(row: OutboxRow) -> Made:

@@ -28,7 +28,6 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -181,7 +180,7 @@ class Journal:
         ``UpgradeRequired`` when a newer program wrote it, ``CorruptionError`` when the file is
         something else, ``StorageFull`` or ``StoreUnavailable`` when it cannot be made.
         """
-        self.path = Path(path)
+        self.path = path
         self._failure: ReplicaError | None = None
         try:
             # The token lies inside: created for its owner alone; SQLite gives the WAL the same.
@@ -216,7 +215,7 @@ class Journal:
             (application,) = run("PRAGMA application_id").fetchone()
             (tables,) = run("SELECT count(*) FROM sqlite_schema").fetchone()
             if tables and application != APPLICATION_ID:
-                raise CorruptionError(f"{self.path.name} is a database, but no journal")
+                raise CorruptionError(f"{self.path} is a database, but no journal")
             if version > len(MIGRATIONS):
                 raise UpgradeRequired(
                     f"the journal has schema {version}, this program knows {len(MIGRATIONS)}",
@@ -321,7 +320,7 @@ class Journal:
                 hint="free some space and save again; everything saved before is safe",
             )
         if primary in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            return InUse(f"{self.path.name} is open in another program")
+            return InUse(f"{self.path} is open in another program")
         if primary in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
             self._failure = StoreFailed(f"the journal cannot be trusted now: {error}")
             return self._failure

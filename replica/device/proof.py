@@ -7,11 +7,13 @@ that position; and when it has moved on meanwhile, the device follows, a bounded
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from replica.crdt.digest import SectionTotal
 from replica.limits import PROOF_ASKS_MAX
-from replica.sync.messages import Digest
+
+if TYPE_CHECKING:
+    from replica.sync.messages import Digest
 
 
 class Level(NamedTuple):

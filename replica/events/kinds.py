@@ -10,7 +10,6 @@ a released version is never edited. Readers see the newest version only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, cached_property
 from hashlib import sha256
 from types import MappingProxyType
@@ -37,16 +36,23 @@ Upcaster = Callable[[Any], Payload]
 """Old struct to the struct of the next version of the same kind. Total: it never fails."""
 
 
-@dataclass(frozen=True)
 class Kind:
     """One kind in one version. ``check`` takes payloads of it, at least one, and raises
     ``Malformed`` where a rule is broken."""
 
-    name: str
-    version: int
-    struct: type[Payload]
-    origins: frozenset[Origin] = ANYBODY
-    check: Callable[[Sequence[Any]], None] = rules.no_rule
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        struct: type[Payload],
+        origins: frozenset[Origin] = ANYBODY,
+        check: Callable[[Sequence[Any]], None] = rules.no_rule,
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.struct = struct
+        self.origins = origins
+        self.check = check
 
     @cached_property
     def decoder(self) -> msgspec.msgpack.Decoder[Payload]:

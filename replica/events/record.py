@@ -45,6 +45,16 @@ class Flag(IntFlag):
     DISPUTED = 1  # the time was in dispute; the order is by receipt
 
 
+class Outcome(IntEnum):
+    """What became of one event at the door. Durable: asking again gives the same answer
+    (wire-protocol.md §5)."""
+
+    ACCEPTED = 1
+    DUPLICATE = 2
+    QUARANTINED = 3
+    REFUSED = 4
+
+
 class Record(NamedTuple):
     """One accepted event, decoded, ready for the fold."""
 

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from replica.errors import Malformed, TooLarge
+from replica.events.record import Outcome as Outcome  # noqa: PLC0414 - a word of the wire
 from replica.events.record import Segment
 from replica.limits import DETAIL_BYTES_MAX, FRAME_BYTES_MAX, SAFE_INTEGER_MAX, TOKEN_CHARS_MAX
 
@@ -34,15 +35,6 @@ MaybeUuid = Annotated[bytes, Meta(max_length=16)]
 MaybeHash = Annotated[bytes, Meta(max_length=32)]
 Code = Annotated[str, Meta(max_length=64)]
 Words = Annotated[str, Meta(max_length=DETAIL_BYTES_MAX)]
-
-
-class Outcome(IntEnum):
-    """What became of one pushed event. Durable: asking again gives the same answer (§5)."""
-
-    ACCEPTED = 1
-    DUPLICATE = 2
-    QUARANTINED = 3
-    REFUSED = 4
 
 
 class CloseCode(IntEnum):

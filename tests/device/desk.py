@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from replica.device import CustomerCreated, CustomerFields, Identity
-from replica.device import holding as holdings
+from replica.device import CustomerCreated, CustomerFields, Identity, saying
 from replica.device.holding import Holding
 from replica.device.journal import Journal
 from replica.events.event import AccountId, DeviceId, Position
@@ -59,7 +58,7 @@ def _unchecked(payload: Payload) -> Said:
 def careless() -> Iterator[None]:
     """Inside, a device says what breaks the rules, as a program that does not know them would."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(holdings, "_say", _unchecked)
+        patch.setattr(saying, "say", _unchecked)
         yield
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from replica.device import Identity, device
+from replica.device import Identity, enrolment
 from tests.device.server import FakeServer
 
 PAGE = Path(__file__).parents[2] / "docs" / "device-sdk.md"
@@ -26,7 +26,7 @@ def test_first_example_runs(
         def enrol(url: str, code: str, name: str, *, software: str) -> Identity:
             return server.identity(1)
 
-        monkeypatch.setattr(device, "enrol", enrol)
+        monkeypatch.setattr(enrolment, "enrol", enrol)
         monkeypatch.chdir(tmp_path)
         exec(example, {})  # noqa: S102 - our own page
     numbers, lines, ladder = capsys.readouterr().out.splitlines()
