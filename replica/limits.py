@@ -127,6 +127,12 @@ LOCAL_EVENTS_MAX = 500
 SHUTDOWN_GRACE_S = 10.0
 RESTART_RETRY_AFTER_MS = 2_000
 
+# Files carried by hand ----------------------------------------------------------------------------
+# A month alone with 10,000 transactions is some 6 MB before compression (OFF-14).
+CARRY_FILE_BYTES_MAX = 33_554_432
+CARRY_BODY_BYTES_MAX = 134_217_728
+CARRY_PROBLEMS_SHOWN_MAX = 200  # events named one by one in a preview; the rest are counted
+
 # Sync Now and background work -------------------------------------------------------------------
 SYNC_DEVICE_WAIT_S = 20.0
 SYNC_PROJECTION_WAIT_S = 30.0
