@@ -139,6 +139,8 @@ SYNC_PROJECTION_WAIT_S = 30.0
 # A device and the server are compared at one position; this often they may miss each other.
 SYNC_PROOF_ROUNDS_MAX = 30
 SYNC_PROOF_WAIT_S = 0.2
+# A device that differs mends itself in a second or two; this often it is looked at again.
+SYNC_MEND_ROUNDS_MAX = 25
 # "Last seen" of devices is written this often, one transaction for all of them.
 TOUCH_INTERVAL_S = 15.0
 # How long read models let the door go first: what a burst of writes costs those who look on.

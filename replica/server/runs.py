@@ -62,6 +62,7 @@ class Run:
     steps: list[Step] = field(default_factory=plan)
     presses: int = 1
     finished_ms: int | None = None
+    asked: set[str] = field(default_factory=set)  # devices that were here, ids in hex
     received: int = 0  # events that devices sent because of it
     sections: tuple[SectionDigest, ...] = ()
     position: int = 0  # of the log, that the sections hold for

@@ -17,6 +17,7 @@ from replica.events.event import AccountId
 from replica.events.ids import RANDOM_BYTES, make_id
 from replica.limits import (
     SYNC_DEVICE_WAIT_S,
+    SYNC_MEND_ROUNDS_MAX,
     SYNC_PROJECTION_WAIT_S,
     SYNC_PROOF_ROUNDS_MAX,
     SYNC_PROOF_WAIT_S,
@@ -160,6 +161,7 @@ class SyncNow:
     async def _ask_devices(self, run: Run) -> str:
         before = await asyncio.to_thread(self._head, run.account)
         here = [one for one in self._connections.of(run.account) if one.met]
+        run.asked = {one.device.hex() for one in here}
         answers = await asyncio.gather(
             *(_answer(one.ask_sync(run.id), SYNC_DEVICE_WAIT_S) for one in here)
         )
@@ -212,6 +214,17 @@ class SyncNow:
         return f"{equal} of {devices} hold the same as the server, {offline} offline."
 
     async def _prove_one(self, run: Run, row: DeviceRow) -> DeviceProof:
+        """A device that was asked and differs, or has gone, may be mending itself: it leaves for
+        that, and comes back."""
+        proof = await self._look_at(run, row)
+        for _ in range(SYNC_MEND_ROUNDS_MAX):
+            if row.id not in run.asked or proof.state not in ("differs", "offline"):
+                break
+            await asyncio.sleep(SYNC_PROOF_WAIT_S)
+            proof = await self._look_at(run, row)
+        return proof
+
+    async def _look_at(self, run: Run, row: DeviceRow) -> DeviceProof:
         connection = self._connections.find(run.account, parse_device(row.id))
         if connection is None or not connection.met:
             return DeviceProof(row, "offline")
@@ -232,7 +245,7 @@ class SyncNow:
 
 
 _DEVICE_PROBLEMS = {
-    "differs": "its data differs from the server's; sync the device anew",
+    "differs": "its data differs from the server's; it fetches what differs, or everything, again",
     "pending": "it still holds work that it could not send",
     "silent": "it is connected and did not answer in time",
     "moving": "it kept changing while it was compared; press again",

@@ -122,6 +122,30 @@ def test_a_digest_that_is_wrong_by_itself_is_counted_again(path: Path) -> None:
         assert device._holding.journal.head.epoch == 1
 
 
+def test_sync_now_mends_who_differs(path: Path, world: World, company: Company) -> None:
+    """Pressed in the office, the same run ends in proof for a device that was damaged: asked for
+    its digest it looks at itself first (issue 5, point 7)."""
+    before = stored(path)
+    key = DocKey("customer", "c-7")
+    damage(
+        path,
+        ("UPDATE document SET state = ? WHERE id = 'c-7'", (forget_name(before[key], key),)),
+        lose_total("customer"),
+    )
+    with Device.open(path) as device:
+        device.start()
+        device.wait_until(lambda status: status.mode == "online")
+        with world.operator(company) as operator:
+            run = operator.post("/sync-now?wait=1").json()
+        assert run["equal"], run
+        assert stored_open(device, key) == before[key]
+
+
+def stored_open(device: Device, key: DocKey) -> bytes | None:
+    with device._holding.lock:
+        return device._holding.journal.document(*key)
+
+
 def test_pending_work_outlives_mending(path: Path, world: World, company: Company) -> None:
     """What the device has not sent yet is sent, mended documents or not (D5)."""
     before = stored(path)
