@@ -25,6 +25,10 @@ _BASES = {
     PRODUCTION: "https://quickbooks.api.intuit.com",
     INTUIT_SANDBOX: "https://sandbox-quickbooks.api.intuit.com",
 }
+APPS = {
+    PRODUCTION: "https://app.qbo.intuit.com/app/",
+    INTUIT_SANDBOX: "https://app.sandbox.qbo.intuit.com/app/",
+}
 _TOKEN_URL = "https://oauth.platform.intuit.com/oauth2/v1/tokens/bearer"  # noqa: S105
 _AUTHORIZE_URL = "https://appcenter.intuit.com/connect/oauth2"
 _REVOKE_URL = "https://developer.api.intuit.com/v2/oauth2/tokens/revoke"
@@ -100,6 +104,12 @@ def from_env(environ: Mapping[str, str]) -> Config | None:
     )
     _guard(config, allow_foreign=read("ALLOW_FOREIGN_BASE") == "1")
     return config
+
+
+def there(config: Config, kind: str, external_id: str) -> str:
+    """The address of one document in QuickBooks, "" where it has no pages for people."""
+    app = APPS.get(config.profile, "")
+    return f"{app}{kind}?txnId={external_id}" if app and external_id else ""
 
 
 def _settings(environ: Mapping[str, str]) -> Settings:

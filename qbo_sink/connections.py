@@ -134,6 +134,12 @@ class Connections:
                 .values(reads=case((same, _table.c.reads), else_=0) + reads, reads_month=month)
             )
 
+    def reads(self, account: bytes, month: str) -> int:
+        """Metered calls that were counted in ``month``."""
+        with reading(self._engine) as connection:
+            statement = select(_table.c.reads).filter_by(account=account, reads_month=month)
+            return connection.scalar(statement) or 0
+
     def begin_authorisation(self, account: bytes, state: str, now_ms: int) -> None:
         """Remember a state that only the callback of this account's authorisation may bring."""
         table = schema.authorisations

@@ -486,6 +486,40 @@ class Ledger:
             connection.execute(delete(_mappings).where(is_key(_mappings, account, key)))
             bring_in_step(connection, account, [key], self._now_ms())
 
+    def drifted_all(self, account: bytes, states: dict[Key, str]) -> None:
+        """What became of these entities there, in one transaction."""
+        with writing(self._engine) as connection:
+            for key, drift in states.items():
+                connection.execute(
+                    update(_mappings).where(is_key(_mappings, account, key)).values(drift=drift)
+                )
+
+    def relink(self, account: bytes, mapping: Mapping, answer: Answer | None) -> str:
+        """This document is that entity, whatever it was linked to before.
+
+        Returns "" or who has that entity already.
+        """
+        with writing(self._engine) as connection:
+            owner = owner_of(connection, mapping.realm, mapping.key.entity, mapping.external_id)
+            if owner is not None and owner != (account, mapping.key):
+                return f"{owner[1].local_type} {owner[1].local_id}"
+            values = {**columns(account, mapping.key), **mapping_values(mapping)}
+            upsert(connection, _mappings, [values], ["account", "entity", "local_type", "local_id"])
+            _say(connection, account, answer)
+            bring_in_step(connection, account, [mapping.key], self._now_ms())
+        return ""
+
+    def renew(self, account: bytes, key: Key) -> None:
+        """What is wanted of this document is queued, if nothing is open about it."""
+        with writing(self._engine) as connection:
+            bring_in_step(connection, account, [key], self._now_ms())
+
+    def open_intent(self, account: bytes, key: Key) -> Intent | None:
+        """The open row of one document."""
+        with reading(self._engine) as connection:
+            row = load(connection, _intents, account, [key], is_open()).get(key)
+            return None if row is None else to_intent(row)
+
     def drifted(self, account: bytes, key: Key, drift: str, sync_token: str | None = None) -> None:
         """What became of the entity there since it was acknowledged."""
         values: dict[str, Any] = {"drift": drift}

@@ -19,15 +19,16 @@ from qbo_sink import remedies, schedule, viewing, web
 from qbo_sink.client import http_client
 from qbo_sink.config import LOCAL_SANDBOX, Config
 from qbo_sink.connections import CONNECTED, RECONNECT, Connections, Link
+from qbo_sink.differences import Differences
 from qbo_sink.ledger import Ledger
 from qbo_sink.liststore import ListStore
 from qbo_sink.model import Entity, Key, State
 from qbo_sink.opening import open_ledger, tidy
 from qbo_sink.pace import Sleep
 from qbo_sink.plan import Step
-from qbo_sink.push import Submit
 from qbo_sink.queue import Queue, guidance
 from qbo_sink.runner import Parts, Runner
+from qbo_sink.saying import Submit
 from qbo_sink.session import Session
 from qbo_sink.tokens import TokenKeeper, TokenUnavailable, authorize_url
 from qbo_sink.vault import load_vault
@@ -45,6 +46,7 @@ from replica.sink import (
     QueueAsk,
     QueuePage,
     QueueRow,
+    Reconciliation,
     Refusal,
     RowDetail,
     RunReport,
@@ -83,6 +85,7 @@ class QuickBooksSink:
         self._parts: Parts | None = None
         self._runner: Runner | None = None
         self._queue: Queue | None = None
+        self._differences: Differences | None = None
         self._schedule = schedule.parse(config.schedule) if config else schedule.Schedule("never")
         self._zone = schedule.zone(config.zone if config else "UTC")
         self._clock: asyncio.Task[None] | None = None
@@ -141,6 +144,7 @@ class QuickBooksSink:
         )
         self._runner = Runner(self._parts)
         self._queue = Queue(self._parts, self._runner)
+        self._differences = Differences(self._parts, self._runner)
         if self._schedule.every != "never":
             self._clock = asyncio.create_task(self._keep_schedule())
 
@@ -198,7 +202,21 @@ class QuickBooksSink:
 
     async def act(self, account: AccountId, thing: str, action: str, deed: Deed) -> None:
         """Carry out an offer. Raises ``Refusal`` saying why not."""
-        await self._desk.act(account, thing, action, deed)
+        queue, differences = self._desk, self._differences
+        kind, _, number = thing.partition(":")
+        if differences is not None and thing == "comparison" and action == "start":
+            await differences.start(account)
+        elif differences is not None and kind == "difference":
+            identity = int(number) if number.isdecimal() and len(number) < 19 else None
+            await differences.act(account, identity, action, deed)
+        else:
+            await queue.act(account, thing, action, deed)
+
+    async def reconciliation(self, account: AccountId, kind: str, start: int) -> Reconciliation:
+        """Where the comparison stands, with differences of ``kind`` from ``start`` on."""
+        if self._differences is None:
+            return Reconciliation(text=_NOT_CONNECTED)
+        return await self._differences.page(account, kind, start)
 
     async def corrections(self, account: AccountId) -> list[Correction]:
         """The newest automatic corrections (QB-24)."""

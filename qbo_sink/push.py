@@ -12,7 +12,6 @@ submitted again if need be, and never makes a second document (reliability I-24)
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -28,13 +27,12 @@ from qbo_sink.model import Entity, JsonObject, Op, Sale, State, decode_wanted
 from qbo_sink.plan import Action, Intent, Step, plan
 from qbo_sink.requestid import requestid
 from qbo_sink.rows import Attempt, Mapping
+from qbo_sink.saying import Submit, say_pending
 from qbo_sink.session import Session
 from qbo_sink.wire import Fault, Lost, Reply, as_json, decode_body, encode_body
-from replica.errors import ReplicaError
 from replica.limits import QBO_CYCLES_MAX, QBO_GENERATIONS_MAX, QBO_RUN_LINGER_MS
 
 _log = structlog.get_logger()
-Submit = Callable[[bytes, str, Sequence[tuple[str, bytes]]], Awaitable[None]]
 
 _ADOPT_FIRST = ("600", "630", "6140", "6240")
 _STALE, _GONE = "5010", "610"
@@ -95,15 +93,10 @@ class Push:
         return self.tally
 
     async def answer(self) -> None:
-        """Submit what the ledger has to say. Again after a crash; the fold takes it once."""
-        while pending := await asyncio.to_thread(self._ledger.pending_answers, self._account):
-            try:
-                events = [(answer.kind, answer.payload) for _, answer in pending]
-                await self._submit(self._account, self._name, events)
-            except ReplicaError as error:
-                self.tally.errors.append(f"an answer waits to be recorded here: {error}")
-                return
-            await asyncio.to_thread(self._ledger.answered, [row for row, _ in pending])
+        """Say here what the ledger has to say."""
+        problem = await say_pending(self._ledger, self._submit, self._account, self._name)
+        if problem:
+            self.tally.errors.append(problem)
 
     async def _steps(self, only: frozenset[int] | None) -> list[Step]:
         intents = await asyncio.to_thread(self._ledger.open_intents, self._account)

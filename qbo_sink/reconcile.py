@@ -1,88 +1,143 @@
 """Every committed document against its estimate, over one paged query (architecture.md §9).
 
-The same pages show documents that carry our marker without a mapping: a lost ledger is rebuilt from
-them before anything is sent (quickbooks.md §2.2 layer 4).
+A page is kept before the next one is asked for, so a comparison that was killed goes on where it
+was. The same pages show documents that carry our marker without a mapping: a lost ledger is rebuilt
+from them before anything is sent (quickbooks.md §2.2 layer 4).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from decimal import Decimal
+from collections.abc import Callable, Sequence
 
-from qbo_sink import answers, compare, marker
-from qbo_sink.estimate import meant_total
+from qbo_sink import answers, marker
+from qbo_sink.judge import ACCEPTED, Found, Theirs, Verdict, judge, seen
 from qbo_sink.ledger import Ledger
-from qbo_sink.model import Entity, JsonObject, Key, Sale, content_hash, decode_wanted, encode_wanted
+from qbo_sink.model import Entity, JsonObject, Key, Sale, content_hash, decode_wanted
+from qbo_sink.reconcile_store import Progress, ReconcileStore
 from qbo_sink.rows import Mapping
 from qbo_sink.session import Session
-from qbo_sink.wire import as_json, decode_body
+from qbo_sink.wire import among, as_json, select
+from replica.limits import QBO_CONFIRM_IDS, QBO_PAGE_ROWS, QBO_PAGES_MAX
 from replica.sink import Comparison
 
-ACCEPTED = "accepted"
-"""The drift of an entity that somebody took as the office left it."""
+__all__ = ["ACCEPTED", "adopt_marked", "compare_all", "expected_reads"]
 
 
-async def fetch_estimates(session: Session) -> dict[str, JsonObject]:
-    """Every estimate there by id. Raises ``Unanswered``; costs a metered read per 1,000 rows."""
-    found: dict[str, JsonObject] = {}
-    async for page in session.pages("Estimate"):
-        found |= {str(row["Id"]): row for row in page}
+async def compare_all(
+    session: Session, ledger: Ledger, store: ReconcileStore, marker_keys: list[bytes]
+) -> Comparison:
+    """Each committed order and quote against its estimate. Raises ``Unanswered``; what was taken
+    in until then is kept, and the next call goes on from there."""
+    account = session.account
+    progress = await asyncio.to_thread(store.begin, account, session.now_ms())
+    take = _taker(session, ledger, store, marker_keys)
+    for _ in range(QBO_PAGES_MAX):
+        statement = select("Estimate", start=progress.next_start, limit=QBO_PAGE_ROWS)
+        page = await session.query(statement, "Estimate")
+        if not page:
+            break
+        progress = await asyncio.to_thread(take, progress, page, len(page))
+    progress = await _confirm(session, store, take, progress)
+
+    def conclude() -> Comparison:
+        theirs = store.theirs(account, progress)
+        verdict = judge(store.ours(account), theirs)
+        store.finish(account, progress, verdict, session.now_ms())
+        ledger.drifted_all(account, _drifts(store.links(account), theirs))
+        return _comparison(store, account, verdict)
+
+    return await asyncio.to_thread(conclude)
+
+
+def expected_reads(known: Progress, linked: int) -> int:
+    """How many metered reads a comparison will cost, from what the last one saw."""
+    rows = max(known.fetched, linked)
+    return -(-rows // QBO_PAGE_ROWS) + 1
+
+
+Take = Callable[[Progress, list[JsonObject], int], Progress]
+
+
+def _taker(
+    session: Session, ledger: Ledger, store: ReconcileStore, marker_keys: list[bytes]
+) -> Take:
+    account, home = session.account, session.preferences.home_currency
+
+    def take(progress: Progress, page: list[JsonObject], fetched: int) -> Progress:
+        ids = [str(row["Id"]) for row in page]
+        links = ledger.mapped_by_id(session.realm, Entity.ESTIMATE, ids)
+        contents = ledger.wanted(account, [link.key for link in links.values()])
+        rows = []
+        for row in page:
+            link = links.get(str(row["Id"]))
+            content = contents.get(link.key, b"") if link is not None else b""
+            sale = decode_wanted(Entity.ESTIMATE, content) if content else None
+            known = sale if isinstance(sale, Sale) else None
+            rows.append(
+                seen(
+                    row,
+                    home_currency=home,
+                    marker_keys=marker_keys,
+                    link=link,
+                    sale=known,
+                    content=content,
+                )
+            )
+        return store.take(account, progress, rows, fetched, 1)
+
+    return take
+
+
+async def _confirm(
+    session: Session, store: ReconcileStore, take: Take, progress: Progress
+) -> Progress:
+    """Ask by id for what no page showed: a row that slipped between two pages is not deleted."""
+    unseen = await asyncio.to_thread(store.unseen, session.account, progress)
+    for at in range(0, len(unseen), QBO_CONFIRM_IDS):
+        condition = among("Id", unseen[at : at + QBO_CONFIRM_IDS])
+        page = await session.query(select("Estimate", condition), "Estimate")
+        progress = await asyncio.to_thread(take, progress, page, 0)
+    return progress
+
+
+def _drifts(links: list[tuple[Key, str, str]], theirs: dict[str, Theirs]) -> dict[Key, str]:
+    """The state of each linked document, where it is another than was known."""
+    found = {}
+    for key, external_id, known in links:
+        row = theirs.get(external_id)
+        state = "deleted" if row is None else row.drift
+        if state != ("" if known == ACCEPTED else known):
+            found[key] = state
     return found
 
 
-async def compare_all(session: Session, ledger: Ledger) -> Comparison:
-    """Each committed order and quote against its estimate. Raises ``Unanswered``."""
-    theirs = await fetch_estimates(session)
-    keys = await asyncio.to_thread(ledger.wanted_keys, session.account, Entity.ESTIMATE)
-    mapped = await asyncio.to_thread(ledger.mappings, session.account, keys)
-    contents = await asyncio.to_thread(ledger.wanted, session.account, keys)
-    found: dict[str, list[str]] = {
-        name: [] for name in ("missing", "changed", "deleted", "differs")
-    }
-    equal = 0
-    for key in keys:
-        sale = decode_wanted(key.entity, contents[key])
-        if not isinstance(sale, Sale):
-            continue
-        mapping = mapped.get(key)
-        state = _state(sale, mapping, theirs)
-        if state is None:
-            continue
-        if state in found:
-            found[state].append(key.local_id)
-        else:
-            equal += 1
-        was = "" if mapping is None or mapping.drift == ACCEPTED else mapping.drift
-        if mapping is not None and state != was:
-            await asyncio.to_thread(ledger.drifted, session.account, key, state)
-    return Comparison(equal=equal, **found)
+def _comparison(store: ReconcileStore, account: bytes, verdict: Verdict) -> Comparison:
+    """The verdict without what somebody said may be."""
+    kept = [one.found for one in store.findings(account)]
+
+    def ids(*kinds: str) -> list[str]:
+        return [_name(found) for found in kept if found.kind in kinds]
+
+    return Comparison(
+        equal=verdict.equal,
+        missing=ids("missing"),
+        changed=ids("changed"),
+        deleted=ids("deleted"),
+        differs=ids("differs"),
+        extra=ids("duplicate", "orphan"),
+    )
 
 
-def _state(sale: Sale, mapping: Mapping | None, theirs: dict[str, JsonObject]) -> str | None:
-    """``missing`` or a drift; None for a document that is rightly not there."""
-    if mapping is None:
-        return None if sale.cancelled else "missing"
-    row = theirs.get(mapping.external_id)
-    if sale.cancelled and row is None:
-        return None
-    snapshot = decode_body(mapping.snapshot.encode()) if mapping.snapshot else {}
-    sent = mapping.hash == content_hash(encode_wanted(sale))
-    # An amendment that is still on its way differs from what stands there, and rightly so.
-    ours = sent and not sale.cancelled and mapping.drift != ACCEPTED
-    meant = meant_total(sale) if ours else _decimal(mapping.total)
-    return compare.drift(row, snapshot, meant)
-
-
-def _decimal(text: str) -> Decimal | None:
-    return Decimal(text) if text else None
+def _name(found: Found) -> str:
+    return found.local_id if found.kind not in ("duplicate", "orphan") else found.external_id
 
 
 async def adopt_marked(session: Session, ledger: Ledger, marker_keys: Sequence[bytes]) -> int:
     """Link what carries our marker and has no mapping, and say so; how many those were.
 
     Raises ``Unanswered``. Of two documents with one marker the older is linked; the other shows as
-    an orphan in the comparison.
+    a duplicate in the comparison.
     """
     found: dict[Key, JsonObject] = {}
     for entity, column, name in (
@@ -100,12 +155,13 @@ async def adopt_marked(session: Session, ledger: Ledger, marker_keys: Sequence[b
         if key in contents:
             wanted = decode_wanted(key.entity, contents[key])
             currency = wanted.content.currency if isinstance(wanted, Sale) else ""
-            mapping = _adopted(session.realm, key, row, contents[key])
+            mapping = linked(session.realm, key, row, contents[key])
             links.append((mapping, answers.done(key, row, currency)))
     return await asyncio.to_thread(ledger.adopt, session.account, links)
 
 
-def _adopted(realm: str, key: Key, row: JsonObject, content: bytes) -> Mapping:
+def linked(realm: str, key: Key, row: JsonObject, content: bytes) -> Mapping:
+    """The mapping of a document to the row that stands for it."""
     is_estimate = key.entity is Entity.ESTIMATE
     return Mapping(
         key=key,

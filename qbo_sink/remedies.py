@@ -9,14 +9,23 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from qbo_sink.answers import net_total
+from qbo_sink.answers import done, net_total
 from qbo_sink.client import entity_of
+from qbo_sink.judge import ACCEPTED
 from qbo_sink.ledger import Ledger
-from qbo_sink.model import JsonObject, Key, content_hash
-from qbo_sink.reconcile import ACCEPTED
+from qbo_sink.model import (
+    UNKNOWN_OUTCOME,
+    JsonObject,
+    Key,
+    Sale,
+    State,
+    content_hash,
+    decode_wanted,
+)
+from qbo_sink.reconcile import linked
 from qbo_sink.rows import Mapping
 from qbo_sink.session import Session, Unanswered
-from qbo_sink.wire import Answer, as_json
+from qbo_sink.wire import Answer, as_json, equals, select
 
 _GONE = 610
 
@@ -78,3 +87,40 @@ async def _row(session: Session, mapping: Mapping) -> JsonObject | None:
     if isinstance(reply, Answer) and any(fault.code == _GONE for fault in reply.faults):
         return None
     raise Unanswered("the record could not be read")
+
+
+async def resend(session: Session, key: Key, ledger: Ledger) -> str:
+    """Bring a document there that is missing there: queued again, or created anew."""
+    mapping = await _mapping(session, key, ledger)
+    if mapping is not None:
+        return await send_again(session, key, ledger)
+    waiting = await asyncio.to_thread(ledger.open_intent, session.account, key)
+    if waiting is None:
+        await asyncio.to_thread(ledger.renew, session.account, key)
+        return ""
+    if waiting.state is State.EXCLUDED:
+        return "it was removed from the queue; put it back there"
+    return "it waits in the queue already"
+
+
+async def link(session: Session, key: Key, ledger: Ledger, said: str) -> str:
+    """This document is the estimate with the number or id ``said``: nothing is sent for it.
+
+    Refused where another document here stands for that estimate, or may be sent at this moment.
+    """
+    waiting = await asyncio.to_thread(ledger.open_intent, session.account, key)
+    if waiting is not None and waiting.state in UNKNOWN_OUTCOME:
+        return "it is being sent right now; what came of that is looked up first"
+    contents = await asyncio.to_thread(ledger.wanted, session.account, [key])
+    wanted = decode_wanted(key.entity, contents[key]) if key in contents else None
+    if not isinstance(wanted, Sale):
+        return "it is not known here"
+    rows = await session.query(select("Estimate", equals("DocNumber", said)), "Estimate")
+    if not rows:
+        rows = await session.query(select("Estimate", equals("Id", said)), "Estimate")
+    if len(rows) != 1:
+        return f"QuickBooks has {len(rows) or 'no'} estimates with the number or id {said}"
+    mapping = linked(session.realm, key, rows[0], contents[key])
+    answer = done(key, rows[0], wanted.content.currency)
+    owner = await asyncio.to_thread(ledger.relink, session.account, mapping, answer)
+    return f"that estimate belongs to {owner}" if owner else ""

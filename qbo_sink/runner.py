@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import httpx2 as httpx
 from sqlalchemy import Engine
@@ -25,8 +26,10 @@ from qbo_sink.liststore import ListStore
 from qbo_sink.model import Key
 from qbo_sink.pace import Pace, Sleep
 from qbo_sink.pull import Pull
-from qbo_sink.push import Push, Submit, Tally
+from qbo_sink.push import Push, Tally
 from qbo_sink.reconcile import adopt_marked, compare_all
+from qbo_sink.reconcile_store import ReconcileStore
+from qbo_sink.saying import Submit, say_pending
 from qbo_sink.session import Session, Unanswered
 from qbo_sink.tokens import TokenKeeper, TokenUnavailable
 from qbo_sink.vault import Vault
@@ -58,6 +61,7 @@ class Runner:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._running: dict[bytes, asyncio.Task[RunReport]] = {}
+        self._comparing: dict[bytes, asyncio.Task[Comparison]] = {}
         self._paces: dict[str, Pace] = {}
 
     def is_running(self, account: bytes) -> bool:
@@ -74,7 +78,7 @@ class Runner:
 
     async def stop(self) -> None:
         """End the cycles that are on. What is in flight is looked up by the next one."""
-        tasks = list(self._running.values())
+        tasks: list[asyncio.Task[Any]] = [*self._running.values(), *self._comparing.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -93,15 +97,29 @@ class Runner:
                 parts.ledger.take, account, realm, before, page.through, page.items
             )
 
+    def is_comparing(self, account: bytes) -> bool:
+        return account in self._comparing
+
     async def compare(self, account: bytes) -> Comparison:
-        """Everything against everything. Raises ``TokenUnavailable`` when there is no answer."""
+        """Everything against everything, or the comparison that is on. A caller that goes away
+        does not end it. Raises ``TokenUnavailable`` when there is no answer."""
+        task = self._comparing.get(account)
+        if task is None:
+            task = asyncio.create_task(self._compare(account))
+            self._comparing[account] = task
+            task.add_done_callback(lambda _: self._comparing.pop(account, None))
+        return await asyncio.shield(task)
+
+    async def _compare(self, account: bytes) -> Comparison:
+        parts = self._parts
         await self.feed(account)
         session = await self._session(account)
         if session is None or not await session.open():
             reason = "no QuickBooks company is connected" if session is None else session.halted
             raise TokenUnavailable(reason)
         try:
-            return await compare_all(session, self._parts.ledger)
+            store = ReconcileStore(parts.ledger.engine)
+            return await compare_all(session, parts.ledger, store, parts.vault.marker_keys(account))
         except Unanswered as error:
             raise TokenUnavailable(f"the comparison got no answer: {error}") from error
         finally:
@@ -120,6 +138,11 @@ class Runner:
             return f"QuickBooks gave no answer: {error}"
         finally:
             await self._count(session)
+
+    async def answer(self, account: bytes) -> str:
+        """Say here what the ledger has to say; "" or why something still waits."""
+        parts = self._parts
+        return await say_pending(parts.ledger, parts.submit, account, parts.name)
 
     async def _count(self, session: Session) -> None:
         connections = self._parts.connections

@@ -230,6 +230,7 @@ theirs = Table(
     _text("local_type"),  # what its marker says, empty without one of ours
     _text("local_id"),
     _text("drift"),  # of the document that it is linked to
+    _text("fields"),  # what was changed there, comma-separated
 )
 # What the last comparison found to differ, and who said that it may.
 findings = Table(

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from qbo_sink.config import Config
+from qbo_sink.config import APPS, Config
 from qbo_sink.lists import DATE, LISTS, ListSpec
 from qbo_sink.liststore import SORTS, ListState, ListStore
 from replica.limits import LIST_ROWS_MAX
 from replica.sink import ListAsk, ListColumn, ListInfo, ListPage, ListRow
-
-_APP = {
-    "production": "https://app.qbo.intuit.com/app/",
-    "intuit-sandbox": "https://app.sandbox.qbo.intuit.com/app/",
-}
 
 
 def infos(store: ListStore, config: Config, account: bytes) -> list[ListInfo]:
@@ -45,7 +40,7 @@ def page(
 
 def _info(spec: ListSpec, state: ListState | None, config: Config) -> ListInfo:
     known = state or ListState(spec.name)
-    app = _APP.get(config.profile, "")
+    app = APPS.get(config.profile, "")
     return ListInfo(
         name=spec.name,
         title=spec.title,

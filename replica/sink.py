@@ -185,6 +185,58 @@ class Comparison:
     changed: Sequence[str] = ()
     deleted: Sequence[str] = ()
     differs: Sequence[str] = ()
+    extra: Sequence[str] = ()  # ids there that carry our mark and that nothing here stands for
+
+
+@dataclass(frozen=True)
+class MonthTotal:
+    """Control totals of one month in one currency, ours and theirs; money in minor units."""
+
+    month: str
+    currency: str
+    ours: int
+    ours_minor: int
+    theirs: int
+    theirs_minor: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One difference between a document here and its counterpart, and what may be done about it."""
+
+    id: str
+    kind: str  # missing, deleted, differs, changed, duplicate, orphan
+    local_type: str
+    local_id: str
+    number: str
+    date: str
+    currency: str
+    ours_minor: int | None
+    theirs_minor: int | None
+    text: str
+    there: str = ""  # a link into the other system
+    ignored: str = ""  # why it may be, by whom; empty when nobody said so
+    offers: Sequence[Offer] = ()
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """The comparison that is on, or the last one, with a part of its differences."""
+
+    state: str = "never"  # never, running, interrupted, done
+    text: str = ""
+    started_ms: int = 0
+    finished_ms: int = 0
+    fetched: int = 0
+    expected: int = 0  # rows that are expected there
+    cost: str = ""  # metered reads that another one will cost, and how many were used
+    equal: int = 0
+    foreign: int = 0  # documents there that are not ours
+    months: Sequence[MonthTotal] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)  # kind → differences
+    matching: int = 0
+    rows: Sequence[Difference] = ()
+    offers: Sequence[Offer] = ()
 
 
 @dataclass(frozen=True)
@@ -304,6 +356,10 @@ class Sink(Protocol):
 
     def guidance(self) -> Sequence[Guidance]:
         """Every fault the sink knows, with cause and fix."""
+        ...
+
+    async def reconciliation(self, account: AccountId, kind: str, start: int) -> Reconciliation:
+        """Where the comparison stands, with differences of ``kind`` from ``start`` on."""
         ...
 
     async def status(self, account: AccountId) -> SinkStatus: ...

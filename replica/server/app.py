@@ -22,6 +22,7 @@ from replica.server.web.accounting import AccountingPages
 from replica.server.web.frame import Frame
 from replica.server.web.pages import Pages
 from replica.server.web.queue_pages import QueuePages
+from replica.server.web.reconcile_pages import ReconcilePages
 
 SYNC_PATHS = ("/sync", "/api/v1/sync")
 
@@ -50,6 +51,7 @@ def build_app(runtime: Runtime) -> ASGIApp:
             *runtime.sinks.routes(),
             *pages.routes(),
             *QueuePages(runtime, frame).routes(),
+            *ReconcilePages(runtime, frame).routes(),
             *AccountingPages(runtime, frame).routes(),
         ],
         middleware=[Middleware(RequestBodyLimitMiddleware, max_body_size=HTTP_BODY_BYTES_MAX)],

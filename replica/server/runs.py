@@ -140,6 +140,7 @@ def disagreements(comparisons: Mapping[str, Comparison]) -> list[str]:
             (comparison.deleted, "deleted there"),
             (comparison.changed, "changed there"),
             (comparison.differs, "with another amount there"),
+            (comparison.extra, "there that nothing here stands for"),
         ):
             if numbers:
                 shown = ", ".join(numbers[:5]) + (", …" if len(numbers) > 5 else "")

@@ -30,6 +30,7 @@ from replica.sink import (
     QueueAsk,
     QueuePage,
     QueueRow,
+    Reconciliation,
     Refusal,
     RowDetail,
     RunReport,
@@ -112,6 +113,9 @@ class Books:
 
     def guidance(self) -> Sequence[Guidance]:
         return ()
+
+    async def reconciliation(self, account: AccountId, kind: str, start: int) -> Reconciliation:
+        return Reconciliation()
 
     async def status(self, account: AccountId) -> SinkStatus:
         return SinkStatus("healthy", "Connected to the books.", 1, 1_000)

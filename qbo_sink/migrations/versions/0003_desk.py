@@ -34,7 +34,7 @@ def _create_comparisons() -> None:
         _key("external_id"),
         _number("seen_ms"),
         *[_text(name) for name in ("sync_token", "number", "date", "customer", "currency")],
-        *[_text(name) for name in ("status", "total", "local_type", "local_id", "drift")],
+        *[_text(name) for name in ("status", "total", "local_type", "local_id", "drift", "fields")],
     )
     op.create_table(
         "qbo_findings",

@@ -56,6 +56,13 @@ FLASHES = {
     "include": Flash("Back in the queue."),
     "bottom": Flash("It goes last now."),
     "only": Flash("Sent by itself; what came of it is shown below.", "info", ""),
+    "start": Flash("The comparison is shown below.", "info", ""),
+    "resend": Flash("It goes with the next sync."),
+    "accept": Flash("Taken as it is in QuickBooks."),
+    "ours": Flash("Ours goes over it with the next sync."),
+    "link": Flash("Linked. Nothing is sent for it."),
+    "ignore": Flash("Ignored, with the reason. A later change there shows again.", "minus", ""),
+    "watch": Flash("Shown again."),
     "undo": Flash("Taken back. The next sync says it as it was meant."),
 }
 """What an address may ask a page to say; an address cannot make it say anything else."""

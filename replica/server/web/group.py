@@ -96,6 +96,7 @@ class PageGroup:
                 Entry("/sync", "Sync Now: the last run"),
                 Entry("/queue", "Preview of the next sync"),
                 Entry("/errors", "Sync errors"),
+                Entry("/reconcile", "Reconcile"),
                 *([Entry("/accounting", "Accounting lists")] if who.may(Right.BOOKS) else []),
             ],
             sync_button=sync_mark(
