@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from replica.crdt.digest import SectionTotal, SectionTotals
 from replica.crdt.documents import DocKey, Document
 from replica.crdt.fold import fold
-from replica.device.journal import Journal
+from replica.device.chain import Made
+from replica.device.journal import Answer, Journal, State
 from replica.device.sales import NO_SALE, SALE_TYPES, Sale, sale
-from replica.events.record import Record
+from replica.events.clock import Stamp
+from replica.events.record import Origin, Record
 
 if TYPE_CHECKING:
     from replica.sync.chunks import Kept
@@ -116,6 +118,14 @@ def _sell(change: Change, key: DocKey, before: Sale, after: Sale) -> None:
     change.sales.extend(
         (product, *key, after.tag, qty_e3) for product, qty_e3 in after.quantities_e3.items()
     )
+
+
+def own_records(answered: Iterable[tuple[Made, Answer | None]]) -> Iterator[Record]:
+    """Own events that are in the log, under the time the door decided."""
+    for own, answer in answered:
+        if answer is not None and answer.state == State.ACKNOWLEDGED:
+            stamp = Stamp(answer.stamp or own.event.stamp)
+            yield Record(own.id, own.event, stamp, answer.flags, Origin.DEVICE, answer.received_ms)
 
 
 class _Loaded(MutableMapping[DocKey, Document]):

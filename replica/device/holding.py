@@ -16,7 +16,7 @@ from replica.crdt.documents import DocKey, Document
 from replica.crdt.fold import touched
 from replica.crdt.stock import on_hand_e3
 from replica.device import saying
-from replica.device.base import Base, Change
+from replica.device.base import Base, Change, own_records
 from replica.device.chain import (
     Author,
     Fact,
@@ -34,11 +34,10 @@ from replica.device.overlay import Overlay
 from replica.device.proof import Level
 from replica.device.sales import NO_SALE, SALE_TYPES, builds_on, sale
 from replica.errors import CorruptionError, MisuseError, StoreFailed, StoreUnavailable
-from replica.events.clock import Stamp
 from replica.events.event import GENESIS, EventId, decode_event, event_id
 from replica.events.kinds import catalogue_fingerprint
 from replica.events.payloads import Payload
-from replica.events.record import Origin, Outcome, Record, Segment, records
+from replica.events.record import Outcome, Record, Segment, records
 from replica.limits import APPEND_PAYLOADS_MAX, JOURNAL_READ_ROWS
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ class Holding:
             if not rows:
                 raise MisuseError("this event is not in quarantine, or was said again already")
             first, *rest = rows.values()
-            renamed, corrected = self._renamed(), None
+            renamed, corrected = self.journal.renamed(), None
             if payload is None:
                 saying.check(first.event)
             else:
@@ -138,15 +137,6 @@ class Holding:
         """Own events in quarantine by row, oldest first."""
         rows = reversed(self.journal.aside())
         return {row.n: _made(row) for row in rows if row.state == State.QUARANTINED}
-
-    def _renamed(self) -> dict[bytes, bytes]:
-        """Ids of own events that were said again, and the ids they have now."""
-
-        def id_of(n: int) -> bytes:
-            (row,) = self.journal.own(n, n)
-            return event_id(row.data)
-
-        return {id_of(n): id_of(by) for n, by in self.journal.resaid.items()}
 
     @property
     def author(self) -> Author:
@@ -376,7 +366,7 @@ class Holding:
                 self._decided(n, one, said)
                 for n, (one, said) in enumerate(zip(own, answers, strict=True), first)
             ]
-            change = self.base.fold(_records(zip(own, decided, strict=True)))
+            change = self.base.fold(own_records(zip(own, decided, strict=True)))
             reach = max([journal.place.reach, *(said.position for said in answers)])
             place = journal.place._replace(reach=reach)
             with journal.commit():
@@ -443,7 +433,7 @@ class Holding:
     def own_behind(self, position: int) -> list[Record]:
         """Records of the device's own that the log holds behind ``position``."""
         rows = self.journal.acknowledged_after(position)
-        return list(_records((_made(row), row.answer) for row in rows))
+        return list(own_records((_made(row), row.answer) for row in rows))
 
     def _heard_again(self, segments: Sequence[Segment]) -> list[tuple[Made, Stored]]:
         """Own events that come back from the log: what it says of them replaces what we knew.
@@ -504,7 +494,7 @@ class Holding:
             journal.drop_base()
             base = Base(journal)
             kept = journal.answered(journal.lives[-1].first_n, answered_n)
-            change = base.fold(_records((_made(row), row.answer) for row in kept))
+            change = base.fold(own_records((_made(row), row.answer) for row in kept))
             base.store(change)
             place = place._replace(
                 cursor=0,
@@ -598,11 +588,3 @@ def _made(row: OutboxRow) -> Made:
 
 def _name(key: DocKey) -> str:
     return f"{key.type}/{key.id}"
-
-
-def _records(answered: Iterable[tuple[Made, Stored | None]]) -> Iterator[Record]:
-    """Own events that are in the log, under the time the door decided."""
-    for own, answer in answered:
-        if answer is not None and answer.state == State.ACKNOWLEDGED:
-            stamp = Stamp(answer.stamp or own.event.stamp)
-            yield Record(own.id, own.event, stamp, answer.flags, Origin.DEVICE, answer.received_ms)

@@ -489,6 +489,15 @@ class Journal:
         )
         return [OutboxRow(row[0], row[1], Answer(*row[2:])) for row in rows]
 
+    def renamed(self) -> dict[bytes, bytes]:
+        """Ids of own events that were said again, and the ids they have now."""
+
+        def id_of(n: int) -> bytes:
+            (row,) = self.own(n, n)
+            return event_id(row.data)
+
+        return {id_of(n): id_of(by) for n, by in self.resaid.items()}
+
     def reach(self, first_n: int) -> int:
         """The highest position of an own event from row ``first_n`` on, 0 for none."""
         rows = self._read("SELECT max(position) FROM answer WHERE n >= ?", (first_n,))
