@@ -14,6 +14,7 @@ from typing import Any
 VERBS = {
     "account": "Add and list accounts",
     "backup": "Copy the databases while the server runs, and verify the copy",
+    "carry": "Bring in work that a device exported to a file",
     "config": "Show every setting and where it came from",
     "demo": "Run the main job from end to end on this machine",
     "device": "Enrol, list and revoke devices",
@@ -24,6 +25,7 @@ VERBS = {
     "migrate": "Bring the databases to this version",
     "project": "Look at the read models and rebuild them",
     "queue": "What waits to be sent, in sending order",
+    "reconcile": "Compare the events of two logs",
     "serve": "Run the server",
     "sync": "Sync Now: devices, lists and accounting, and the proof",
     "user": "Add users of the main app",

@@ -31,7 +31,7 @@ def tail(
     from replica.store.control import Control
 
     with closing(open_reading(config())) as database:
-        rows = list(_newest(database, _chosen(Control(database), account), limit))
+        rows = list(_newest(database, chosen(Control(database), account), limit))
     emit(rows, as_json=as_json)
 
 
@@ -98,7 +98,8 @@ def _row(position: int, record: Any) -> dict[str, Any]:
     }
 
 
-def _chosen(control: Any, wanted: str) -> AccountId:
+def chosen(control: Any, wanted: str) -> AccountId:
+    """The account of that name or id; the oldest for "". Raises ``MisuseError``."""
     for account in control.accounts():
         if wanted in ("", account.name, account.id.hex()):
             found: AccountId = account.id
