@@ -212,6 +212,17 @@ class QuickBooksSink:
         else:
             await queue.act(account, thing, action, deed)
 
+    async def feed(self, account: AccountId) -> None:
+        """Take up what was committed since the last time."""
+        if self._runner is not None:
+            await self._runner.feed(account)
+
+    async def open_session(self, account: AccountId) -> Session:
+        """The connected company, ready to be asked. Raises ``TokenUnavailable``."""
+        if self._runner is None:
+            raise TokenUnavailable("no QuickBooks is configured")
+        return await self._runner.open_session(account)
+
     async def reconciliation(self, account: AccountId, kind: str, start: int) -> Reconciliation:
         """Where the comparison stands, with differences of ``kind`` from ``start`` on."""
         if self._differences is None:

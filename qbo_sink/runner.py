@@ -110,13 +110,18 @@ class Runner:
             task.add_done_callback(lambda _: self._comparing.pop(account, None))
         return await asyncio.shield(task)
 
-    async def _compare(self, account: bytes) -> Comparison:
-        parts = self._parts
-        await self.feed(account)
+    async def open_session(self, account: bytes) -> Session:
+        """The connected company, ready to be asked. Raises ``TokenUnavailable``."""
         session = await self._session(account)
         if session is None or not await session.open():
             reason = "no QuickBooks company is connected" if session is None else session.halted
             raise TokenUnavailable(reason)
+        return session
+
+    async def _compare(self, account: bytes) -> Comparison:
+        parts = self._parts
+        await self.feed(account)
+        session = await self.open_session(account)
         try:
             store = ReconcileStore(parts.ledger.engine)
             return await compare_all(session, parts.ledger, store, parts.vault.marker_keys(account))
