@@ -1,4 +1,5 @@
-"""Documents by their hashes: what a device that differs compares, and asks for (§7.2).
+"""Documents by their hashes: what a device that differs compares, and asks for (wire-protocol.md
+§13.3).
 
 Take what belongs together from one transaction.
 """

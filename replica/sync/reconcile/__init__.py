@@ -1,4 +1,4 @@
-"""Which items of two sets differ, in time and bytes of the differences (wire-protocol.md §7.2).
+"""Which items of two sets differ, in time and bytes of the differences (wire-protocol.md §13).
 
 Range-based set reconciliation in the wire format of the public Negentropy Protocol V1, so any
 implementation of that may be the other side. Pure, without recursion, bounded per message.
