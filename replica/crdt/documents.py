@@ -23,7 +23,9 @@ from replica.errors import CorruptionError
 from replica.events.clock import STAMP_BYTES, Stamp, stamp_ms, stamp_node
 
 DOCUMENT_TYPES = (
+    "class",
     "customer",
+    "department",
     "device",
     "note",
     "order",

@@ -117,12 +117,17 @@ def _since_count(document: Document, _: Registry) -> None:
 
 
 _RULES = (
-    _rule(("customer.created", "customer.changed"), VALUES_KEPT_MAX, _written_fields),
-    _rule(("customer.deleted", "customer.restored"), VALUES_KEPT_MAX, _newest_by_side),
-    _rule(("customer.linked",), 1, _newest_per_system),
-    _rule(("product.created", "product.changed"), VALUES_KEPT_MAX, _written_fields),
-    _rule(("product.deleted", "product.restored"), VALUES_KEPT_MAX, _newest_by_side),
-    _rule(("product.linked",), 1, _newest_per_system),
+    *(
+        rule
+        for name in ("customer", "product", "class", "department")
+        for rule in (
+            _rule((f"{name}.created", f"{name}.changed"), VALUES_KEPT_MAX, _written_fields),
+            _rule((f"{name}.deleted", f"{name}.restored"), VALUES_KEPT_MAX, _newest_by_side),
+            _rule((f"{name}.linked",), 1, _newest_per_system),
+        )
+    ),
+    _rule(("customer.followed",), 1, _newest_per_system),
+    _rule(("product.followed",), 1, _newest_per_system),
     Rule(("stock.counted", "stock.moved"), _since_count),
     _rule(("order.drafted", "order.changed"), VALUES_KEPT_MAX, _written_fields),
     _rule(("order.line_put", "order.line_removed"), DRAFT_EDITS_MAX, _oldest(DRAFT_EDITS_MAX)),
@@ -131,10 +136,12 @@ _RULES = (
     _rule(("order.cancelled",), 1, _newest(1)),
     _rule(("order.estimated",), 1, _newest_per_system),
     _rule(("order.parked",), 1, _newest_per_system),
+    _rule(("order.followed",), 1, _newest_per_system),
     _rule(("quote.committed",), CONTENTS_KEPT_MAX, _newest(CONTENTS_KEPT_MAX)),
     _rule(("quote.withdrawn",), 1, _newest(1)),
     _rule(("quote.estimated",), 1, _newest_per_system),
     _rule(("quote.parked",), 1, _newest_per_system),
+    _rule(("quote.followed",), 1, _newest_per_system),
     _rule(("return.committed",), CONTENTS_KEPT_MAX, _oldest(CONTENTS_KEPT_MAX)),
     _rule(("payment.recorded",), VALUES_KEPT_MAX, _oldest(VALUES_KEPT_MAX)),
     _rule(("note.edited",), NOTE_EDITS_MAX, _oldest(NOTE_EDITS_MAX)),

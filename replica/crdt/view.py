@@ -40,6 +40,7 @@ from replica.events.kinds import REGISTRY
 from replica.events.record import Origin
 
 View = dict[str, Any]
+Named = p.CustomerFields | p.ProductFields | p.LabelFields
 
 
 def view(document: Document) -> View:
@@ -56,7 +57,7 @@ def view(document: Document) -> View:
 
 
 def exists(document: Document) -> bool:
-    """Whether a customer or product is there (architecture.md §5, CON-05).
+    """Whether a customer, product, class or department is there (architecture.md §5, CON-05).
 
     A delete by the office counts over everything but a later restore by the office. Short of that
     the newest of all creations, edits, deletes and restores decides. A document that only a sink
@@ -66,7 +67,7 @@ def exists(document: Document) -> bool:
 
 
 def asserting(document: Document) -> tuple[str, str, str]:
-    """Kinds that say that a customer or product is there."""
+    """Kinds that say that a named record is there."""
     kind = document.key.type
     return f"{kind}.created", f"{kind}.changed", f"{kind}.restored"
 
@@ -85,9 +86,11 @@ def deleted_by(document: Document) -> Fact | None:
     return deleted if newest is None or deleted.tag > newest.tag else None
 
 
-def _catalogue(fields: type[p.CustomerFields] | type[p.ProductFields]) -> Callable[..., View]:
+def _catalogue(fields: type[Named]) -> Callable[..., View]:
     def look(document: Document) -> View:
-        """``exists``, ``deleted_by`` (None, "office", "device"), ``fields``, ``links``."""
+        """``exists``, ``deleted_by`` (None, "office", "device"), ``fields``, ``links``, and per
+        system what became of it ``there`` ({state, cause, fix}) unless it stands as it was left.
+        """
         kind = document.key.type
         found = registers(
             (name, fact, edit.fields)
@@ -101,6 +104,11 @@ def _catalogue(fields: type[p.CustomerFields] | type[p.ProductFields]) -> Callab
             "deleted_by": side,
             "fields": winners(found, fields),
             "links": {link.system: link.external_id for _, _, link in links},
+            "there": {
+                said.system: {"state": said.state, "cause": said.cause, "fix": said.fix}
+                for _, _, said in read(document, f"{kind}.followed")
+                if said.state != "standing"
+            },
             "losers": [*losers(found), *_lost_to_delete(found, deleted)],
         }
 
@@ -262,19 +270,27 @@ def _sync(document: Document) -> View:
 
 
 def _answers(document: Document) -> View:
-    """What each sink said last: ``state`` (estimated, parked) with the fields of either kind.
+    """What each sink said last: ``state`` (estimated, parked) with the fields of either kind, and
+    ``there``, what became of the estimate since ({state, cause, fix, document, number, tag, ms}).
 
     An order that is parked after it was estimated keeps the fields of its estimate.
     """
     answers: View = {}
     kind = document.key.type
-    for name, fact, answered in read(document, f"{kind}.estimated", f"{kind}.parked"):
+    for name, fact, answered in read(
+        document, f"{kind}.estimated", f"{kind}.parked", f"{kind}.followed"
+    ):
         said = plain(answered)
         del said[kind]
         answer = answers.setdefault(said.pop("system"), {})
+        when = {"tag": fact.tag.hex(), "ms": tag_ms(fact.tag)}
+        if name.endswith(".followed"):
+            answers[answered.system] = {"state": "estimated", **when, **answer}
+            answers[answered.system]["there"] = {**said, **when}
+            continue
         if name.endswith(".estimated"):
             answer.clear()
-        answer.update(said, state=name.partition(".")[2], tag=fact.tag.hex(), ms=tag_ms(fact.tag))
+        answer.update(said, state=name.partition(".")[2], **when)
     return answers
 
 
@@ -296,6 +312,8 @@ def _withdrawal(kind: str, fact: Fact | None) -> View | None:
 
 
 _VIEWS: dict[str, Callable[[Document], View]] = {
+    "class": _catalogue(p.LabelFields),
+    "department": _catalogue(p.LabelFields),
     "customer": _catalogue(p.CustomerFields),
     "product": _catalogue(p.ProductFields),
     "stock": _stock,

@@ -34,7 +34,7 @@ from replica.crdt.registers import (
     read,
     registers,
 )
-from replica.crdt.view import asserting, deleted_by, lost_to_delete, view
+from replica.crdt.view import Named, asserting, deleted_by, lost_to_delete, view
 from replica.events import payloads as p
 from replica.events.record import Origin
 from replica.limits import LOSERS_PER_FIELD_MAX
@@ -135,7 +135,7 @@ def _registers(found: Registers, fields: type[msgspec.Struct], under: str = "") 
         yield _register(under + name, found.get(name, ()))
 
 
-def _catalogue(fields: type[p.CustomerFields] | type[p.ProductFields]) -> _Explained:
+def _catalogue(fields: type[Named]) -> _Explained:
     def explained(document: Document) -> Iterator[Why]:
         kind = document.key.type
         edits = read(document, f"{kind}.created", f"{kind}.changed")
@@ -145,12 +145,16 @@ def _catalogue(fields: type[p.CustomerFields] | type[p.ProductFields]) -> _Expla
         for name, fact, link in read(document, f"{kind}.linked"):
             said = Said(name, fact, link.external_id)
             yield Why(f"links.{link.system}", said.value, NEWER_WINS, (said,))
+        there = view(document)["there"]
+        for name, fact, report in read(document, f"{kind}.followed"):
+            said = Said(name, fact, report.state)
+            yield Why(f"there.{report.system}", there.get(report.system), NEWER_WINS, (said,))
 
     return explained
 
 
 def _existence(document: Document, found: Registers) -> Why:
-    """Customers and products: what decides whether they are there (CON-05)."""
+    """Customers, products and labels: what decides whether they are there (CON-05)."""
     kind = document.key.type
     gates = [
         Said(name, fact, name == f"{kind}.restored")
@@ -391,20 +395,20 @@ def _note(document: Document) -> Iterator[Why]:
 
 
 def _answers(document: Document) -> Iterator[Why]:
-    """What each sink said: the newest answer, with the estimate under it when it was parked."""
+    """What each sink said: the newest of each kind since its last estimate; older ones lost."""
     kind = document.key.type
     said: dict[str, list[Said]] = {}
-    for name, fact, answer in read(document, f"{kind}.estimated", f"{kind}.parked"):
+    kinds = (f"{kind}.estimated", f"{kind}.parked", f"{kind}.followed")
+    for name, fact, answer in read(document, *kinds):
         said.setdefault(answer.system, []).append(Said(name, fact, plain(answer)))
     answers = view(document)["answers"]
     for system, facts in said.items():
-        newest = facts[-1]
-        estimated = newest.kind.endswith(".estimated")
-        others = tuple(one._replace(rule=NEWER_WINS) for one in facts[:-1])
-        winners = (newest,) if estimated else tuple(reversed(facts))
-        lost = others if estimated else ()
-        rule = NEWER_WINS if others else SAID_ONCE
-        yield Why(f"answers.{system}", answers[system], rule, winners, lost)
+        newest_first = facts[::-1]
+        estimates = [at for at, one in enumerate(newest_first) if one.kind.endswith(".estimated")]
+        since = estimates[0] + 1 if estimates else len(newest_first)
+        lost = tuple(one._replace(rule=NEWER_WINS) for one in newest_first[since:])
+        rule = NEWER_WINS if len(facts) > 1 else SAID_ONCE
+        yield Why(f"answers.{system}", answers[system], rule, tuple(newest_first[:since]), lost)
 
 
 def _fields(payload: msgspec.Struct) -> list[tuple[str, Any]]:
@@ -417,6 +421,8 @@ def _field(payload: msgspec.Struct, name: str) -> Any:
 
 _Explained = Callable[[Document], Iterator[Why]]
 _EXPLAINED: dict[str, _Explained] = {
+    "class": _catalogue(p.LabelFields),
+    "department": _catalogue(p.LabelFields),
     "customer": _catalogue(p.CustomerFields),
     "product": _catalogue(p.ProductFields),
     "stock": _stock,

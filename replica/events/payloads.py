@@ -126,6 +126,21 @@ class CustomerLinked(Payload, frozen=True):
     external_id: Name
 
 
+# What became of a record in another system after it was sent; "standing" takes all others back.
+NameState = Literal["standing", "inactive", "deleted", "merged"]
+SaleState = Literal["standing", "changed", "differs", "deleted", "rejected", "invoiced"]
+
+
+class CustomerFollowed(Payload, frozen=True):
+    """The sink's report: what became of the customer in ``system``, cause and fix in words."""
+
+    customer: Id
+    system: Id
+    state: NameState
+    cause: LongText = ""
+    fix: LongText = ""
+
+
 class ProductFields(Payload, frozen=True):
     name: NameField = UNSET
     sku: NameField = UNSET
@@ -158,6 +173,71 @@ class ProductRestored(Payload, frozen=True):
 
 class ProductLinked(Payload, frozen=True):
     product: Id
+    system: Id
+    external_id: Name
+
+
+class ProductFollowed(Payload, frozen=True):
+    """The sink's report: what became of the product in ``system``."""
+
+    product: Id
+    system: Id
+    state: NameState
+    cause: LongText = ""
+    fix: LongText = ""
+
+
+class LabelFields(Payload, frozen=True):
+    """A class or a department: what a company sorts its sales by. ``parent`` is one of its kind."""
+
+    name: NameField = UNSET
+    parent: IdField = UNSET
+
+
+class ClassCreated(Payload, frozen=True):
+    class_: Id = msgspec.field(name="class")
+    fields: LabelFields
+
+
+class ClassChanged(Payload, frozen=True):
+    class_: Id = msgspec.field(name="class")
+    fields: LabelFields
+
+
+class ClassDeleted(Payload, frozen=True):
+    class_: Id = msgspec.field(name="class")
+
+
+class ClassRestored(Payload, frozen=True):
+    class_: Id = msgspec.field(name="class")
+
+
+class ClassLinked(Payload, frozen=True):
+    class_: Id = msgspec.field(name="class")
+    system: Id
+    external_id: Name
+
+
+class DepartmentCreated(Payload, frozen=True):
+    department: Id
+    fields: LabelFields
+
+
+class DepartmentChanged(Payload, frozen=True):
+    department: Id
+    fields: LabelFields
+
+
+class DepartmentDeleted(Payload, frozen=True):
+    department: Id
+
+
+class DepartmentRestored(Payload, frozen=True):
+    department: Id
+
+
+class DepartmentLinked(Payload, frozen=True):
+    department: Id
     system: Id
     external_id: Name
 
@@ -324,6 +404,21 @@ class OrderParked(Payload, frozen=True):
     fix: LongText
 
 
+class OrderFollowed(Payload, frozen=True):
+    """The sink's report: what became of the order's estimate in ``system`` after it was sent.
+
+    ``document`` and ``number`` name the invoice that it was converted to.
+    """
+
+    order: Id
+    system: Id
+    state: SaleState
+    cause: LongText = ""
+    fix: LongText = ""
+    document: Name = ""
+    number: Name = ""
+
+
 class QuoteCommitted(Payload, frozen=True):
     quote: Id
     content: Content
@@ -348,6 +443,18 @@ class QuoteParked(Payload, frozen=True):
     code: Id
     cause: LongText
     fix: LongText
+
+
+class QuoteFollowed(Payload, frozen=True):
+    """The sink's report about the quote's estimate, as of an order's."""
+
+    quote: Id
+    system: Id
+    state: SaleState
+    cause: LongText = ""
+    fix: LongText = ""
+    document: Name = ""
+    number: Name = ""
 
 
 class ReturnCommitted(Payload, frozen=True):

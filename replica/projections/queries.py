@@ -185,6 +185,23 @@ def products_page(
     return _page(connection, query, (c.name, c.id), after, limit)
 
 
+def labels_page(
+    connection: Connection,
+    account: AccountId,
+    kind: str,
+    *,
+    deleted: bool = False,
+    after: Key | None = None,
+    limit: int = 50,
+) -> Page:
+    """Classes or departments (``kind``) by name; deleted ones on request."""
+    c = t.labels.c
+    query = select(*_shown(t.labels)).where(c.account == account, c.type == kind)
+    if not deleted:
+        query = query.where(c.present == 1)
+    return _page(connection, query, (c.name, c.id), after, limit)
+
+
 def names(
     connection: Connection, account: AccountId, kind: str, ids: Sequence[str]
 ) -> dict[str, str]:

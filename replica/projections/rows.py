@@ -18,13 +18,23 @@ from replica.events.clock import STAMP_BYTES
 from replica.events.kinds import REGISTRY
 from replica.events.money import line_total_minor
 from replica.events.payloads import Content, StockCounted, StockMoved
-from replica.projections.tables import SEALED, customers, devices, payments, products, sync_runs
+from replica.projections.tables import (
+    SEALED,
+    customers,
+    devices,
+    labels,
+    payments,
+    products,
+    sync_runs,
+)
 
 Row = tuple[Any, ...]
 
 MAIN_TABLES = {
     **SEALED,
     "customer": customers,
+    "class": labels,
+    "department": labels,
     "product": products,
     "payment": payments,
     "device": devices,
@@ -241,18 +251,25 @@ def _answered(state: str, seen: View) -> tuple[str, Row]:
         return state, _NO_ANSWER
     system, answer = max(answers.items(), key=lambda item: item[1]["tag"])
     parked = answer["state"] == "parked"
+    there = answer.get("there", {})
+    became = "standing" if parked else there.get("state", "standing")
     if state == "on_server":
-        state = "needs_you" if parked else "in_qbo"
+        state = "needs_you" if parked else _BECAME.get(became, "needs_you")
+    said = answer if became == "standing" else {**there, "code": f"{became}_there"}
     columns = (
         system,
         answer.get("external_id", ""),
         answer.get("number", ""),
         answer.get("total_minor"),
-        answer.get("code", ""),
-        answer.get("cause", ""),
-        answer.get("fix", ""),
+        said.get("code", ""),
+        said.get("cause", ""),
+        said.get("fix", ""),
     )
     return state, columns
+
+
+_BECAME = {"standing": "in_qbo", "invoiced": "invoiced"}
+"""What became of an estimate there, where nobody has to do anything about it."""
 
 
 def _conflict_rows(account: bytes, document: Document, seen: View) -> list[Row]:
@@ -293,6 +310,14 @@ def _customer(account: bytes, identity: str, seen: View) -> Row:
     )
 
 
+def _label(kind: str) -> Callable[[bytes, str, View], Row]:
+    def row(account: bytes, identity: str, seen: View) -> Row:
+        names = (seen["fields"][name] or "" for name in ("name", "parent"))
+        return (account, kind, identity, *names, *_standing(seen))
+
+    return row
+
+
 def _product(account: bytes, identity: str, seen: View) -> Row:
     fields = seen["fields"]
     names = ("name", "sku", "barcode", "description", "category", "unit")
@@ -314,6 +339,7 @@ def _standing(seen: View) -> Row:
         seen["deleted_by"] or "",
         seen["changed_ms"],
         _json(seen["links"]),
+        _json(seen["there"]) if seen["there"] else "",
     )
 
 
@@ -353,6 +379,8 @@ def _json(value: Any) -> str:
 
 _MAIN: dict[str, Callable[[bytes, str, View], Row]] = {
     "customer": _customer,
+    "class": _label("class"),
+    "department": _label("department"),
     "product": _product,
     "payment": _payment,
     "device": _device,

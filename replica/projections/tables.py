@@ -28,7 +28,7 @@ from sqlalchemy import (
     select,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -103,6 +103,7 @@ customers = _table(
     _text("deleted_by"),  # "", "office" or "device"
     _number("changed_ms"),
     _text("links"),  # JSON: system → external id
+    _text("there"),  # JSON: system → {state, cause, fix} where it does not stand as it was left
 )
 products = _table(
     "products",
@@ -120,6 +121,20 @@ products = _table(
     _text("deleted_by"),
     _number("changed_ms"),
     _text("links"),
+    _text("there"),
+)
+# Classes and departments have one shape: a name, and what it is below of.
+labels = _table(
+    "labels",
+    _key("type", Text),  # "class" or "department"
+    _key("id", Text),
+    _text("name"),
+    _text("parent"),  # id, empty at the top
+    _number("present"),
+    _text("deleted_by"),
+    _number("changed_ms"),
+    _text("links"),
+    _text("there"),
 )
 # on_hand = counted + moved - sold; moved and sold only since the newest count (decision 0004).
 stock = _table(
@@ -161,8 +176,8 @@ def _sealed(name: str) -> Table:
         _number("total_minor"),
         _number("line_count"),
         _number("offline"),
-        # draft, on_server, in_qbo, needs_you (ui.md §2); cancelled; withdrawn (a quote); unknown
-        # while only a sink has said something.
+        # draft, on_server, in_qbo, invoiced, needs_you (ui.md §2); cancelled; withdrawn (a quote);
+        # unknown while only a sink has said something.
         _text("state"),
         _number("amendments"),  # edits that wait for review
         # The seal: when on the author's corrected clock, by whom, where in the log and since when.
@@ -177,7 +192,7 @@ def _sealed(name: str) -> Table:
         _text("external_id"),
         _text("estimate_number"),
         Column("estimate_total_minor", BigInteger),
-        _text("parked_code"),
+        _text("parked_code"),  # or what became of the estimate there
         _text("parked_cause"),
         _text("parked_fix"),
     )
@@ -192,7 +207,7 @@ for _parent in SEALED.values():
     _order = (_parent.c.position, _parent.c.id)
     Index(f"ix_{_parent.name}_position", _parent.c.account, *_order)
     Index(f"ix_{_parent.name}_state", _parent.c.account, _parent.c.state, *_order)
-for _named in (customers, products):
+for _named in (customers, products, labels):
     Index(f"ix_{_named.name}_name", _named.c.account, _named.c.name, _named.c.id)
 Index("ix_view_documents_position", documents.c.account, documents.c.position)
 

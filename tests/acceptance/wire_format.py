@@ -190,7 +190,7 @@ class Fact(NamedTuple):
 
 
 TYPES = {"customer", "product", "stock", "order", "quote", "return", "payment", "note"}
-TYPES |= {"device", "sync"}
+TYPES |= {"device", "sync", "class", "department"}
 
 
 def named(kind: str, payload: dict[str, Any]) -> tuple[str, str]:
@@ -238,8 +238,18 @@ KEEP: list[tuple[str, Callable[[list[Fact]], list[Fact]]]] = [
     ("order.drafted order.changed", _by_field),
     ("customer.deleted customer.restored", _existence),
     ("product.deleted product.restored", _existence),
+    ("class.created class.changed", _by_field),
+    ("class.deleted class.restored", _existence),
+    ("department.created department.changed", _by_field),
+    ("department.deleted department.restored", _existence),
     ("customer.linked", _per_system),
+    ("customer.followed", _per_system),
     ("product.linked", _per_system),
+    ("product.followed", _per_system),
+    ("class.linked", _per_system),
+    ("department.linked", _per_system),
+    ("order.followed", _per_system),
+    ("quote.followed", _per_system),
     ("order.estimated", _per_system),
     ("order.parked", _per_system),
     ("quote.estimated", _per_system),

@@ -68,6 +68,7 @@ def content(*lines: tuple[str, str, int, int], **fields: object) -> p.Content:
 _id = st.sampled_from(["a", "b"])
 _text = st.sampled_from(["", "x", "ü — 漢"])
 _maybe_text = st.sampled_from([msgspec.UNSET, None, "x", "y"])
+_maybe_parent = st.sampled_from([msgspec.UNSET, None, "a"])
 _number = st.integers(-5_000, 5_000)
 _system = st.sampled_from(["books", "other"])
 _hash = st.binary(min_size=32, max_size=32)
@@ -93,11 +94,15 @@ def _updates(draw: st.DrawFn) -> bytes:
 
 _customer_fields = st.builds(p.CustomerFields, name=_maybe_text, email=_maybe_text)
 _product_fields = st.builds(p.ProductFields, name=_maybe_text, price_e4=_number)
+_label_fields = st.builds(p.LabelFields, name=st.none() | _text, parent=_maybe_parent)
 _order_fields = st.builds(p.OrderFields, memo=_maybe_text, po_number=_maybe_text)
 _line_fields = st.builds(p.LineFields, text=_maybe_text, qty_e3=st.integers(0, 9_000))
 _named = {"system": _system, "external_id": _text}
 _estimated = {**_named, "number": _text, "total_minor": _number}
 _parked = {"system": _system, "code": _id, "cause": _text, "fix": _text}
+_followed = {"system": _system, "cause": _text, "fix": _text}
+_of_name = {"state": st.sampled_from(["standing", "inactive", "merged"]), **_followed}
+_of_sale = {"state": st.sampled_from(["standing", "deleted", "invoiced"]), **_followed}
 _sale = _contents(1)
 
 PAYLOADS: dict[str, st.SearchStrategy[p.Payload]] = {
@@ -108,11 +113,23 @@ PAYLOADS: dict[str, st.SearchStrategy[p.Payload]] = {
     "customer.deleted": st.builds(p.CustomerDeleted, customer=_id),
     "customer.restored": st.builds(p.CustomerRestored, customer=_id),
     "customer.linked": st.builds(p.CustomerLinked, customer=_id, **_named),
+    "customer.followed": st.builds(p.CustomerFollowed, customer=_id, **_of_name),
     "product.created": st.builds(p.ProductCreated, product=_id, fields=_product_fields),
     "product.changed": st.builds(p.ProductChanged, product=_id, fields=_product_fields),
     "product.deleted": st.builds(p.ProductDeleted, product=_id),
     "product.restored": st.builds(p.ProductRestored, product=_id),
     "product.linked": st.builds(p.ProductLinked, product=_id, **_named),
+    "product.followed": st.builds(p.ProductFollowed, product=_id, **_of_name),
+    "class.created": st.builds(p.ClassCreated, class_=_id, fields=_label_fields),
+    "class.changed": st.builds(p.ClassChanged, class_=_id, fields=_label_fields),
+    "class.deleted": st.builds(p.ClassDeleted, class_=_id),
+    "class.restored": st.builds(p.ClassRestored, class_=_id),
+    "class.linked": st.builds(p.ClassLinked, class_=_id, **_named),
+    "department.created": st.builds(p.DepartmentCreated, department=_id, fields=_label_fields),
+    "department.changed": st.builds(p.DepartmentChanged, department=_id, fields=_label_fields),
+    "department.deleted": st.builds(p.DepartmentDeleted, department=_id),
+    "department.restored": st.builds(p.DepartmentRestored, department=_id),
+    "department.linked": st.builds(p.DepartmentLinked, department=_id, **_named),
     "stock.counted": st.builds(p.StockCounted, product=_id, qty_e3=_number),
     "stock.moved": st.builds(p.StockMoved, product=_id, qty_e3=_number, reason=_text),
     "order.drafted": st.builds(p.OrderDrafted, order=_id, fields=_order_fields),
@@ -126,10 +143,12 @@ PAYLOADS: dict[str, st.SearchStrategy[p.Payload]] = {
     "order.cancelled": st.builds(p.OrderCancelled, order=_id, reason=_text),
     "order.estimated": st.builds(p.OrderEstimated, order=_id, **_estimated),
     "order.parked": st.builds(p.OrderParked, order=_id, **_parked),
+    "order.followed": st.builds(p.OrderFollowed, order=_id, document=_text, **_of_sale),
     "quote.committed": st.builds(p.QuoteCommitted, quote=_id, content=_sale),
     "quote.withdrawn": st.builds(p.QuoteWithdrawn, quote=_id, reason=_text),
     "quote.estimated": st.builds(p.QuoteEstimated, quote=_id, **_estimated),
     "quote.parked": st.builds(p.QuoteParked, quote=_id, **_parked),
+    "quote.followed": st.builds(p.QuoteFollowed, quote=_id, number=_text, **_of_sale),
     "return.committed": st.builds(p.ReturnCommitted, return_=_id, content=_contents(-1)),
     "payment.recorded": st.builds(
         p.PaymentRecorded,

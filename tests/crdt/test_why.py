@@ -33,6 +33,8 @@ def shown(seen: View, field: str) -> Any:
         return shown_order(seen, head, rest)
     if head in ("links", "answers"):
         return seen[head][rest]
+    if head == "there":
+        return seen[head].get(rest)
     for place in (seen, seen.get("fields") or {}, seen.get("content") or {}):
         if field in place:
             return place[field]

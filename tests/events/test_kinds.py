@@ -62,7 +62,7 @@ def test_the_catalogue_holds_every_payload_and_names_them_alike() -> None:
     for (name, _), kind in CATALOGUE.items():
         assert kind.struct.__name__.lower() == re.sub(r"[._]", "", name)
     parts = {p.Payload, p.Address, p.CustomerFields, p.ProductFields, p.OrderFields}
-    parts |= {p.LineFields, p.Content}
+    parts |= {p.LineFields, p.Content, p.LabelFields}
     defined = {
         value
         for _, value in inspect.getmembers(p, inspect.isclass)
@@ -75,7 +75,7 @@ def test_origins_are_as_documented() -> None:
     """Answers come from a sink, devices and runs from the web, the rest from anybody (§4)."""
     for (name, _), kind in CATALOGUE.items():
         verb = name.partition(".")[2]
-        if verb in {"linked", "estimated", "parked"}:
+        if verb in {"linked", "estimated", "parked", "followed"}:
             assert kind.origins == {Origin.SINK}
         elif name.startswith("device.") or name == "sync.finished":
             assert kind.origins == {Origin.WEB}

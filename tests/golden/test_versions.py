@@ -72,7 +72,7 @@ NEXT = Registry(
 def version_next() -> Iterator[None]:
     """Inside, this process is version N+1."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("kinds", "newest", "upcasters", "_by_struct"):
+        for name in ("kinds", "newest", "upcasters", "_by_struct", "_names"):
             patch.setattr(REGISTRY, name, getattr(NEXT, name))
         origins = {kind.name: kind.origins for kind in NEXT.kinds.values()}
         patch.setattr(ingest, "ORIGINS", origins)

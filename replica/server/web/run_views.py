@@ -10,6 +10,8 @@ from replica.server.web import marks, words
 from replica.server.web.marks import Mark
 
 SECTION_TITLES = {
+    "class": "Classes",
+    "department": "Departments",
     "customer": "Customers",
     "device": "Devices",
     "note": "Notes",
