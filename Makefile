@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CLIENT := clients/typescript
 
-.PHONY: help setup demo serve test check format clean browser simulate bench typescript
+.PHONY: help setup demo serve test check format clean browser simulate bench faults typescript
 
 help:  ## Show the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ bench: setup  ## Measure against the floor in the same run (SHORT=1 for fewer ro
 
 simulate: setup  ## Break it on purpose: SEEDS=1000, SEED=7 to replay one, MUTANTS=1 for planted bugs
 	@$(BIN)/python -m tests.simulation.report --seeds $(or $(SEEDS),1000) $(if $(SEED),--seed $(SEED),) $(if $(MUTANTS),--mutants,)
+
+faults: setup  ## Break the QuickBooks sink on purpose: FAULTS=5000, SEED=7 to replay one history
+	@$(BIN)/python -m tests.qbo_sink.exactly_once --faults $(or $(FAULTS),5000) $(if $(SEED),--seed $(SEED),)
 
 check: setup  ## Lint, types and import contracts
 	@$(BIN)/ruff check .

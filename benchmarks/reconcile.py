@@ -4,8 +4,9 @@
 
 The sink sends the first order; the others are put beside it as copies, into the sandbox's books
 and the sink's ledger alike, each with its own lines, total, date and signed marker. What is timed
-is the comparison: asking page by page, judging every document, writing down what differs. The floor is the
-same statements asked of the same sandbox, their rows decoded and nothing done with them.
+is the comparison: asking page by page, judging every document, writing down what differs. The
+floor is the same statements asked of the same sandbox, their rows decoded and nothing done with
+them.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ The store and each sink keep scripts and a version table of their own; Alembic's
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,8 +34,11 @@ class Tables(NamedTuple):
         Gives this program's version; does nothing when they are there already. Raises
         ``StoreUnavailable`` when a newer program has written them.
         """
-        self.refuse_newer(self.current(connection))
-        config = self._config()
+        found = self.current(connection)
+        self.refuse_newer(found)
+        if found == self.newest():
+            return found
+        config = _config(self.scripts)
         config.attributes["connection"] = connection
         config.attributes["tables"] = self
         command.upgrade(config, to)
@@ -47,23 +51,30 @@ class Tables(NamedTuple):
 
     def newest(self) -> str:
         """The version this program works with."""
-        return str(ScriptDirectory.from_config(self._config()).get_current_head())
+        return _versions(self.scripts)[0]
 
     def refuse_newer(self, found: str | None) -> None:
         """Raise ``StoreUnavailable`` for a version that this program does not know."""
-        walk = ScriptDirectory.from_config(self._config()).walk_revisions()
-        if found is not None and found not in {script.revision for script in walk}:
+        if found is not None and found not in _versions(self.scripts):
             raise StoreUnavailable(
                 f"the database is at version {found}, which this program does not know",
                 hint="a newer replica has migrated it: start that version, or restore a backup",
             )
 
-    def _config(self) -> Config:
-        config = Config()
-        config.set_main_option("script_location", _quoted(_ENTRY))
-        config.set_main_option("path_separator", "newline")
-        config.set_main_option("version_locations", _quoted(self.scripts))
-        return config
+
+@cache
+def _versions(scripts: Path) -> tuple[str, ...]:
+    """Every version there are scripts for, the newest first."""
+    walk = ScriptDirectory.from_config(_config(scripts)).walk_revisions()
+    return tuple(script.revision for script in walk)
+
+
+def _config(scripts: Path) -> Config:
+    config = Config()
+    config.set_main_option("script_location", _quoted(_ENTRY))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", _quoted(scripts))
+    return config
 
 
 def _quoted(path: Path) -> str:

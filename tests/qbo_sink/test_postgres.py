@@ -11,7 +11,7 @@ import pytest
 from qbo_sink.ledger import Ledger
 from qbo_sink.sandbox import Switches
 from tests.postgres import fresh_database, postgres_server
-from tests.qbo_sink.test_exactly_once import check_once, live_and_die, put_work
+from tests.qbo_sink.dying import check_once, live_and_die, put_work
 from tests.qbo_sink.world import ACCOUNT, World
 
 pytestmark = pytest.mark.postgres
