@@ -32,15 +32,22 @@ class Session(Protocol):
         """Put one prepared frame on the wire."""
         ...
 
-    async def acknowledged(self) -> int:
-        """Wait for the next answer that says "durable"; gives how many events it covers."""
+    async def hear(self) -> int:
+        """Wait for the next frame; gives how many events it says are durable, 0 for a delivery."""
+        ...
+
+    @property
+    def delivered(self) -> int:
+        """How many of the events of all writers this one was sent or wrote itself; counts only
+        where writers read each other."""
         ...
 
     async def close(self) -> None: ...
 
 
 class Driver(Protocol):
-    """One kind of server."""
+    """One kind of server. Made with ``together``: whether every writer is sent what the others
+    wrote, as the devices of one account are, or nothing, as devices of an account each."""
 
     def serve(self, directory: Path) -> AbstractContextManager[str]:
         """Run a server with its data in the empty ``directory``; gives its address."""

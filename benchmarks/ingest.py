@@ -2,8 +2,10 @@
 
     python -m benchmarks.ingest --workload W1 --drivers floor product --rounds 3
 
-Rounds of all drivers are interleaved in one run, since only ratios within a run mean anything on a
-shared machine. What the servers claim is counted on disk outside the timed region.
+``W2`` is fifty writers whose work goes nowhere but to disk, ``W2-fanout`` fifty that also read each
+other; README.md says why there are two. Rounds of all drivers are interleaved in one run, since
+only ratios within a run mean anything on a shared machine. What the servers claim is counted on
+disk outside the timed region.
 """
 
 from __future__ import annotations
@@ -25,29 +27,41 @@ from benchmarks.drivers import Driver, Session
 from benchmarks.floor.driver import FloorDriver
 from benchmarks.product import ProductDriver
 
-DRIVERS: Mapping[str, Callable[[], Driver]] = {"floor": FloorDriver, "product": ProductDriver}
+DRIVERS: Mapping[str, Callable[[bool], Driver]] = {"floor": FloorDriver, "product": ProductDriver}
 
 
 class Workload(NamedTuple):
-    """How many connections push how many events each."""
+    """How many connections push how many events each, and whether they read each other."""
 
     writers: int
     events: int
+    together: bool = False
+
+    @property
+    def total(self) -> int:
+        return self.writers * self.events
 
 
-WORKLOADS = {"W1": Workload(1, 20_000), "W2": Workload(50, 400)}
+WORKLOADS = {
+    "W1": Workload(1, 20_000),
+    "W2": Workload(50, 400),
+    "W2-fanout": Workload(50, 400, together=True),
+}
 FRAMES_IN_FLIGHT = 8
 
 
 class Round(NamedTuple):
-    """What one round took, and what the driver says of the time after the last answer."""
+    """Seconds to the last acknowledgement and to the last delivery (the same where nobody reads),
+    and what the driver says of the time after."""
 
-    seconds: float
+    acknowledged_s: float
+    delivered_s: float
     followed: Mapping[str, float]
 
 
-async def push(session: Session, frames: Sequence[bytes], events: int) -> None:
-    """Send every frame, a few ahead of their answers, and wait until all is acknowledged."""
+async def push(session: Session, frames: Sequence[bytes], workload: Workload) -> float:
+    """Send every frame, a few ahead of their answers, and wait until all is acknowledged; where
+    writers read each other, until all is here. Gives the time of the last acknowledgement."""
     room = asyncio.Semaphore(FRAMES_IN_FLIGHT)
 
     async def send() -> None:
@@ -56,46 +70,59 @@ async def push(session: Session, frames: Sequence[bytes], events: int) -> None:
             await session.send(frame)
 
     sending = asyncio.create_task(send())
-    while events > 0:
-        events -= await session.acknowledged()
-        room.release()
+    unanswered = workload.events
+    while unanswered > 0:
+        if durable := await session.hear():
+            unanswered -= durable
+            room.release()
     await sending
+    acknowledged = perf_counter()
+    while workload.together and session.delivered < workload.total:
+        await session.hear()
+    return acknowledged
 
 
 async def play(driver: Driver, address: str, workload: Workload, batch: int) -> Round:
-    """The clock runs from the first frame to the last acknowledgement."""
+    """The clock runs from the first frame."""
     sessions = [await driver.connect(address, number) for number in range(workload.writers)]
     frames = [session.prepare(workload.events, batch) for session in sessions]
     start = perf_counter()
     async with asyncio.TaskGroup() as group:
-        for session, mine in zip(sessions, frames, strict=True):
-            group.create_task(push(session, mine, workload.events))
-    seconds = perf_counter() - start
+        pushing = [
+            group.create_task(push(session, mine, workload))
+            for session, mine in zip(sessions, frames, strict=True)
+        ]
+    delivered_s = perf_counter() - start
+    acknowledged_s = max(task.result() for task in pushing) - start
     followed = await driver.follow()
     for session in sessions:
         await session.close()
-    return Round(seconds, followed)
+    return Round(acknowledged_s, delivered_s, followed)
 
 
 def measure(driver: Driver, workload: Workload, batch: int) -> Mapping[str, float]:
-    """One round on a fresh server, its count verified on disk: ``events_per_s``, and what the
-    driver adds."""
-    total = workload.writers * workload.events
+    """One round on a fresh server, its count verified on disk. ``events_per_s`` until all is
+    acknowledged and delivered, ``acknowledged_per_s`` until the last acknowledgement alone."""
+    total = workload.total
     with TemporaryDirectory() as name:
         directory = Path(name)
         with driver.serve(directory) as address:
             played = uvloop.run(play(driver, address, workload, batch))
         stored = driver.stored(directory)
         assert stored == total, f"{total} events were acknowledged, {stored} are on disk"
-    return {"events_per_s": total / played.seconds, **played.followed}
+    figures = {"events_per_s": total / played.delivered_s, **played.followed}
+    if workload.together:
+        figures["acknowledged_per_s"] = total / played.acknowledged_s
+    return figures
 
 
 def run(names: Sequence[str], workload: str, batch: int, rounds: int) -> dict[str, object]:
     """Medians of interleaved rounds, and each driver's ratio to the first one."""
     figures: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in names}
+    load = WORKLOADS[workload]
     for _ in range(rounds):
         for name in names:
-            for what, value in measure(DRIVERS[name](), WORKLOADS[workload], batch).items():
+            for what, value in measure(DRIVERS[name](load.together), load, batch).items():
                 figures[name][what].append(value)
     medians = {
         name: {what: round(median(values)) for what, values in found.items()}

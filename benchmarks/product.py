@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import random
+import secrets
 import subprocess
 import sys
 import time
@@ -35,6 +36,7 @@ from replica.device.journal import Identity
 from replica.errors import PeerGone
 from replica.events.clock import Stamp
 from replica.events.record import Origin, Record
+from replica.server.auth import ACCOUNT_HEADER
 from replica.sync import messages as m
 
 EPOCH = 1
@@ -45,9 +47,11 @@ POLL_S = 0.02
 
 
 class ProductDriver:
-    """One ``replica serve`` and the devices that were enrolled with it."""
+    """One ``replica serve`` and the devices that were enrolled with it: all in one account when
+    they work ``together``, else each in an account of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, together: bool) -> None:
+        self._together = together
         self._url = ""
         self._token = ""
         self._sessions: list[ProductSession] = []
@@ -76,10 +80,15 @@ class ProductDriver:
                     raise PeerGone(f"the server ended by itself with {ended}: {last}")
 
     async def connect(self, address: str, writer: int) -> Session:
-        code = (await self._ask("/devices/codes", {"name": f"till {writer}"}))["code"]
+        account = ""
+        if writer and not self._together:
+            account = f"shop-{writer}"
+            owner = {"name": account, "login": account, "password": secrets.token_urlsafe()}
+            await self._ask("/accounts", owner)
+        code = (await self._ask("/devices/codes", {"name": f"till {writer}"}, account))["code"]
         identity = await asyncio.to_thread(enrol, address, code, "", software=SOFTWARE)
         socket = await open_socket(sync_url(address), m.SUBPROTOCOL)
-        session = ProductSession(socket, identity, random.Random(writer))
+        session = ProductSession(socket, identity, random.Random(writer), self._sessions)
         await session.meet()
         self._sessions.append(session)
         return session
@@ -87,21 +96,31 @@ class ProductDriver:
     async def follow(self) -> Mapping[str, float]:
         """How far the read models were behind at the last acknowledgement, and how fast they came
         after. Asserts that they end where a fold of the pushed events ends."""
-        made = [one for session in self._sessions for one in session.made]
-        # The log also says of each device that it was enrolled.
-        end = len(made) + len(self._sessions)
+        accounts: dict[str, list[ProductSession]] = {}
+        for session in self._sessions:
+            accounts.setdefault(session.account, []).append(session)
         started_s = time.perf_counter()
-        told = await self._ask("/sections")
-        behind = end - told["position"]
-        while told["position"] < end:
-            assert time.perf_counter() - started_s < FOLLOW_TIMEOUT_S, "the read models stand still"
-            await asyncio.sleep(POLL_S)
-            told = await self._ask("/sections")
+        behind = sum([await self._behind(*one) for one in accounts.items()])
+        for one in accounts.items():
+            while await self._behind(*one):
+                late = time.perf_counter() - started_s > FOLLOW_TIMEOUT_S
+                assert not late, "the read models stand still"
+                await asyncio.sleep(POLL_S)
         seconds = time.perf_counter() - started_s
-        orders = next(line for line in told["sections"] if line["section"] == "order")
-        assert (orders["count"], bytes.fromhex(orders["digest"])) == _folded(made)
+        for account, sessions in accounts.items():
+            told = await self._ask("/sections", account=account)
+            orders = next(line for line in told["sections"] if line["section"] == "order")
+            made = [one for session in sessions for one in session.made]
+            assert (orders["count"], bytes.fromhex(orders["digest"])) == _folded(made)
         rate = round(behind / seconds) if behind else None
         return {"behind": behind, **({"follow_per_s": rate} if rate else {})}
+
+    async def _behind(self, account: str, sessions: Sequence[ProductSession]) -> int:
+        """Events the read models of an account lack."""
+        # The log also says of each device that it was enrolled.
+        end = sum(len(session.made) + 1 for session in sessions)
+        told = await self._ask("/sections", account=account)
+        return end - int(told["position"])
 
     def stored(self, directory: Path) -> int:
         with closing(sqlite.connect(directory / "log.db")) as database:
@@ -109,12 +128,16 @@ class ProductDriver:
             count: int = database.execute(statement, (Origin.DEVICE,)).fetchone()[0]
         return count
 
-    async def _ask(self, path: str, body: Any = None) -> Any:
-        """The API, as the operator of the machine."""
+    async def _ask(self, path: str, body: Any = None, account: str = "") -> Any:
+        """The API, as the operator of the machine; the first account unless one is named."""
         request = Request(  # noqa: S310 - the address is the server's own, on the loopback
             f"{self._url}/api/v1{path}",
             data=None if body is None else json.dumps(body).encode(),
-            headers={"authorization": f"Bearer {self._token}", "content-type": "application/json"},
+            headers={
+                "authorization": f"Bearer {self._token}",
+                "content-type": "application/json",
+                **({ACCOUNT_HEADER: account} if account else {}),
+            },
         )
 
         def ask() -> Any:
@@ -127,11 +150,28 @@ class ProductDriver:
 class ProductSession:
     """A device without a journal: it keeps nothing of what it is sent, but confirms it."""
 
-    def __init__(self, socket: ClientConnection, who: Identity, chance: random.Random) -> None:
+    def __init__(
+        self,
+        socket: ClientConnection,
+        who: Identity,
+        chance: random.Random,
+        everybody: Sequence[ProductSession],
+    ) -> None:
         self._socket = socket
         self._who = who
         self._chance = chance
+        self._everybody = everybody
+        self._through = 0
         self.made: list[Made] = []
+
+    @property
+    def account(self) -> str:
+        return self._who.account.hex()
+
+    @property
+    def delivered(self) -> int:
+        """Positions passed since everybody was enrolled: each enrolment has one, too."""
+        return self._through - len(self._everybody)
 
     async def meet(self) -> None:
         """HELLO, WELCOME and the first reading of the clock."""
@@ -168,20 +208,20 @@ class ProductSession:
     async def send(self, frame: bytes) -> None:
         await self._socket.send(frame)
 
-    async def acknowledged(self) -> int:
-        while True:
-            data = await self._socket.recv(decode=False)
-            if _number(data) == _EVENTS:
-                await self._say(m.Cursor(_decode_through(data).through))
-                continue
-            frame = m.decode_frame(data)
-            if isinstance(frame, m.Probe):
-                await self._reply(frame.probe_sent_ms)
-            elif isinstance(frame, m.Result):
-                assert {verdict.outcome for verdict in frame.verdicts} == {m.Outcome.ACCEPTED}
-                return sum(verdict.count for verdict in frame.verdicts)
-            else:
-                raise PeerGone(f"the server said {frame}")
+    async def hear(self) -> int:
+        data = await self._socket.recv(decode=False)
+        if _number(data) == _EVENTS:
+            self._through = _decode_through(data).through
+            await self._say(m.Cursor(self._through))
+            return 0
+        frame = m.decode_frame(data)
+        if isinstance(frame, m.Probe):
+            await self._reply(frame.probe_sent_ms)
+            return 0
+        if isinstance(frame, m.Result):
+            assert {verdict.outcome for verdict in frame.verdicts} == {m.Outcome.ACCEPTED}
+            return sum(verdict.count for verdict in frame.verdicts)
+        raise PeerGone(f"the server said {frame}")
 
     async def close(self) -> None:
         await self._socket.close()

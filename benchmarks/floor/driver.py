@@ -13,6 +13,8 @@ from websockets.asyncio.client import ClientConnection
 
 from benchmarks.drivers import Session, open_socket, server_process
 
+_decode = msgspec.msgpack.Decoder(int | list[msgspec.Raw]).decode
+
 EVENT_BYTES = 300
 """The size of an event in all figures (performance.md)."""
 
@@ -20,10 +22,13 @@ EVENT_BYTES = 300
 class FloorDriver:
     """:mod:`benchmarks.floor.server`."""
 
+    def __init__(self, together: bool) -> None:
+        self._path = "fanout" if together else ""
+
     @contextmanager
     def serve(self, directory: Path) -> Iterator[str]:
         with server_process("benchmarks.floor.server", str(directory / "floor.db")) as first_line:
-            yield f"ws://127.0.0.1:{int(first_line)}/"
+            yield f"ws://127.0.0.1:{int(first_line)}/{self._path}"
 
     async def connect(self, address: str, writer: int) -> Session:
         return FloorSession(await open_socket(address), random.Random(writer))
@@ -38,11 +43,12 @@ class FloorDriver:
 
 
 class FloorSession:
-    """Arrays of bytes up, counts down."""
+    """Arrays of bytes up; down counts, and arrays of what everybody wrote."""
 
     def __init__(self, socket: ClientConnection, chance: random.Random) -> None:
         self._socket = socket
         self._chance = chance
+        self.delivered = 0
 
     def prepare(self, events: int, batch: int) -> Sequence[bytes]:
         made = [self._chance.randbytes(EVENT_BYTES) for _ in range(events)]
@@ -53,8 +59,12 @@ class FloorSession:
     async def send(self, frame: bytes) -> None:
         await self._socket.send(frame)
 
-    async def acknowledged(self) -> int:
-        return msgspec.msgpack.decode(await self._socket.recv(decode=False), type=int)
+    async def hear(self) -> int:
+        told = _decode(await self._socket.recv(decode=False))
+        if isinstance(told, int):
+            return told
+        self.delivered += len(told)
+        return 0
 
     async def close(self) -> None:
         await self._socket.close()

@@ -9,6 +9,8 @@ price of its logic; what both are slower by is the machine.
 
 Prints the port it listens on. A frame from a client is a msgpack array of events, each bytes; the
 answer to each frame, after its commit, is a frame with the number of events as a msgpack integer.
+Clients of ``/fanout`` are also sent, after each commit, what it wrote: arrays of about
+``EVENTS_BYTES_TARGET`` bytes, encoded once and the same bytes for all of them, authors included.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from collections.abc import Iterator
 from queue import SimpleQueue
 from threading import Thread
 
@@ -26,10 +29,11 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from replica.limits import COMMIT_REQUESTS_MAX, FRAME_BYTES_MAX
+from replica.limits import COMMIT_REQUESTS_MAX, EVENTS_BYTES_TARGET, FRAME_BYTES_MAX
 
-_Acks = asyncio.Queue[int]
-_Batch = tuple[list[bytes], _Acks]
+_Out = asyncio.Queue[bytes]
+_Batch = tuple[list[bytes], _Out]
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Writer(Thread):
@@ -38,6 +42,7 @@ class Writer(Thread):
     def __init__(self, path: str, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(daemon=True)
         self.queue: SimpleQueue[_Batch] = SimpleQueue()
+        self.readers: set[_Out] = set()
         self._path = path
         self._loop = loop
 
@@ -55,18 +60,30 @@ class Writer(Thread):
             database.execute("BEGIN IMMEDIATE")
             database.executemany("INSERT INTO events (event) VALUES (?)", rows)
             database.execute("COMMIT")
-            self._loop.call_soon_threadsafe(self._acknowledge, group)
+            self._loop.call_soon_threadsafe(self._tell, group)
 
-    @staticmethod
-    def _acknowledge(group: list[_Batch]) -> None:
-        for events, acks in group:
-            acks.put_nowait(len(events))
+    def _tell(self, group: list[_Batch]) -> None:
+        for events, out in group:
+            out.put_nowait(_encode(len(events)))
+        if self.readers:
+            for frame in _frames([event for events, _ in group for event in events]):
+                for out in self.readers:
+                    out.put_nowait(frame)
+
+
+def _frames(events: list[bytes]) -> Iterator[bytes]:
+    size = start = 0
+    for index, event in enumerate(events):
+        if size and size + len(event) > EVENTS_BYTES_TARGET:
+            yield _encode(events[start:index])
+            size, start = 0, index
+        size += len(event)
+    yield _encode(events[start:])
 
 
 def make_app(path: str) -> Starlette:
-    """One route that takes frames and answers each when it is on disk."""
+    """Two routes that take frames and answer each when it is on disk."""
     decode = msgspec.msgpack.Decoder(list[bytes]).decode
-    encode = msgspec.msgpack.encode
     writers: list[Writer] = []
 
     async def take(websocket: WebSocket) -> None:
@@ -74,20 +91,23 @@ def make_app(path: str) -> Starlette:
             writers.append(Writer(path, asyncio.get_running_loop()))
             writers[0].start()
         await websocket.accept()
-        acks: _Acks = asyncio.Queue()
+        out: _Out = asyncio.Queue()
+        if websocket.url.path == "/fanout":
+            writers[0].readers.add(out)
 
         async def answer() -> None:
             while True:
-                await websocket.send_bytes(encode(await acks.get()))
+                await websocket.send_bytes(await out.get())
 
         answering = asyncio.create_task(answer())
         try:
             while True:
-                writers[0].queue.put((decode(await websocket.receive_bytes()), acks))
+                writers[0].queue.put((decode(await websocket.receive_bytes()), out))
         except WebSocketDisconnect:
+            writers[0].readers.discard(out)
             answering.cancel()
 
-    return Starlette(routes=[WebSocketRoute("/", take)])
+    return Starlette(routes=[WebSocketRoute(where, take) for where in ("/", "/fanout")])
 
 
 def main() -> None:
