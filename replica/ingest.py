@@ -188,6 +188,29 @@ def admit(context: Context, head: DeviceHead, first_seq: int, events: Sequence[b
     raise Overloaded("other writers of this device keep coming first")
 
 
+def foresee(context: Context, head: DeviceHead, first_seq: int, events: Sequence[bytes]) -> Routine:
+    """What :func:`admit` would answer at this moment, with nothing written: for a preview. Events
+    that would be accepted have no position yet."""
+    if first_seq > head.seq + 1:
+        return Admitted(nothing_but(Gap(head_seq=head.seq, first_seq=first_seq)), head)
+    known = min(head.seq + 1 - first_seq, len(events))
+    told = NOTHING
+    if known:
+        found = yield Find(*context[:3], first_seq, first_seq + known - 1)
+        assert not isinstance(found, Appended | HeadMoved)
+        told = recall(context, first_seq, events[:known], found)
+    if told.error is not None or known == len(events):
+        return Admitted(told, head)
+    judged = judge(context, head, events[known:])
+    verdicts = tuple(
+        Verdict(run.outcome, run.count, code=run.code, detail=run.detail) for run in judged.runs
+    )
+    answer = join(told, Settlement(verdicts, judged.decisions, judged.error))
+    if judged.request is None:
+        return Admitted(answer, head)
+    return Admitted(answer, judged.request.after, asides=judged.request.asides)
+
+
 def write(context: Context, head: DeviceHead, facts: Sequence[Fact]) -> Routine:
     """Make events of ``facts`` for a writer inside the server and take them in, all or none.
 

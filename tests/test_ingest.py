@@ -39,6 +39,7 @@ from replica.ingest import (
     Find,
     admit,
     compose,
+    foresee,
     judge,
     judge_each,
     judge_together,
@@ -520,3 +521,30 @@ def test_any_bytes_have_an_outcome(pushed: list[bytes]) -> None:
     assert once.settlement.error is None
     assert once.settlement == twice.settlement
     assert once.settlement.answered == len(pushed)
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_a_foresight_is_what_will_be_decided(data: st.DataObject) -> None:
+    """Asked first, the door tells the outcomes it then decides, for new, known, bad, missing and
+    contradicting events alike, and asking changes nothing (OFF-16, I-3)."""
+    kinds: list[Fact | bytes] = [deleted(), GOOD_ORDER, WRONG_TOTAL, b"no event"]
+    facts = st.lists(st.sampled_from(kinds), max_size=6)
+    log = MemoryLog()
+    events = chained(*data.draw(facts), *data.draw(facts), deleted())
+    if pushed := data.draw(st.integers(0, len(events) - 1)):
+        take(log, events[:pushed])
+    first = data.draw(st.integers(1, pushed + 2))
+    asked = events[first - 1 :]
+    if data.draw(st.booleans()):
+        asked = [*asked[:-1], *chained(deleted("c-other"))]
+    before = log.head(ACCOUNT), log.device_heads(ACCOUNT, DEVICE)
+    head = head_in(before[1], 1)
+    held = frozenset(aside.id for aside in log.find(ACCOUNT, DEVICE, 1, 1, 99)[1] if aside.event)
+    context = CONTEXT._replace(quarantined=held)
+    seen = through(log, foresee(context, head, first, asked))
+    assert (log.head(ACCOUNT), log.device_heads(ACCOUNT, DEVICE)) == before
+    decided = take(log, asked, first, context)
+    assert outcomes(seen) == outcomes(decided)
+    assert (seen.head, seen.asides) == (decided.head, decided.asides)
+    assert type(seen.settlement.error) is type(decided.settlement.error)

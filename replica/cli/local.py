@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,38 +38,41 @@ def ask(
     path: str,
     body: Any = None,
     *,
+    content: bytes | None = None,
     account: str = "",
     sinks: bool = False,
 ) -> Any:
-    """One call of ``/api/v1``. ``sinks`` also starts the sinks when no server runs.
+    """One call of ``/api/v1`` with ``body`` as JSON, or with the bytes of a file as ``content``.
+    ``sinks`` also starts the sinks when no server runs.
 
     Raises ``Refused`` with what the API answered, ``StoreUnavailable`` when neither a server nor
     the databases can be reached.
     """
     operator = running(config.data)
     client = _remote(operator) if operator else _in_process(config, sinks=sinks)
-    return asyncio.run(_call(client, method, path, body, account))
+    said = {"json": body} if content is None else {"content": content}
+    return asyncio.run(_call(client, method, path, said, account))
 
 
 async def _call(
     connect: AbstractAsyncContextManager[httpx2.AsyncClient],
     method: str,
     path: str,
-    body: Any,
+    said: Mapping[str, Any],
     account: str,
 ) -> Any:
     async with connect as client:
         headers = {ACCOUNT_HEADER: account} if account else {}
         try:
-            answer = await client.request(method, f"/api/v1{path}", json=body, headers=headers)
+            answer = await client.request(method, f"/api/v1{path}", headers=headers, **said)
         except httpx2.HTTPError as error:
             raise StoreUnavailable(f"the server does not answer: {error}") from error
-        said = answer.json()
+        told = answer.json()
         if answer.status_code != 200:
-            refused = Refused(said["message"], hint=said["hint"])
-            refused.code = said["code"]
+            refused = Refused(told["message"], hint=told["hint"])
+            refused.code = told["code"]
             raise refused
-        return said
+        return told
 
 
 def _remote(operator: dict[str, str]) -> httpx2.AsyncClient:

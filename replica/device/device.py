@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -48,6 +49,7 @@ from replica.limits import SOFTWARE_CHARS_MAX, SYNC_CONNECTIONS_MAX
 from replica.sync.remedies import fix
 
 if TYPE_CHECKING:
+    from replica.device.carrying import Exported, Receipt
     from replica.device.link import Link
 
 _REFUSALS: dict[Mode, type[ReplicaError]] = {
@@ -339,6 +341,44 @@ class Device:
         if report.failures >= SYNC_CONNECTIONS_MAX:
             raise PeerGone(report.text)
         return False
+
+    # By hand ------------------------------------------------------------------------------------
+
+    def export(self, path: str | os.PathLike[str], *, everything: bool = False) -> Exported:
+        """Write unsent work to a file that the office imports (OFF-15); with ``everything`` all
+        this device ever said, for a server that lost some. Nothing changes here: the work stays
+        unsent until a sync or a receipt answers it.
+
+        Raises ``MisuseError`` when there is nothing to write, ``StorageFull`` when there is no
+        room.
+        """
+        from replica.device.carrying import export  # noqa: PLC0415 - few who take orders export
+
+        return export(
+            self._holding,
+            Path(path),
+            everything=everything,
+            now_ms=self._now_ms(),
+            software=self._software,
+        )
+
+    def take_receipt(self, path: str | os.PathLike[str]) -> Receipt:
+        """Take in the file that came back from an import: the work it answers is synced.
+
+        Harmless a second time and after a sync. Raises ``Malformed``, ``Forbidden`` or
+        ``MisuseError`` with the reason when it is not a receipt for this device.
+        """
+        from replica.device.carrying import take_receipt  # noqa: PLC0415 - as above
+
+        data = Path(path).read_bytes()
+        connected = self._link is not None and self._link.running
+        self.stop()
+        try:
+            return take_receipt(self._holding, data)
+        finally:
+            if connected:
+                self.start()
+            self._notify()
 
     def status(self) -> Status:
         """One consistent reading of everything a user is shown."""

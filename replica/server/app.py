@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from replica.limits import HTTP_BODY_BYTES_MAX
 from replica.server import health
 from replica.server.api import Api
+from replica.server.carry import CarryRoutes
 from replica.server.chunks import ChunkRoutes
 from replica.server.guard import SecurityHeaders
 from replica.server.reconcile import ReconcileRoutes
@@ -45,6 +46,7 @@ def build_app(runtime: Runtime) -> ASGIApp:
         routes=[
             *health.routes(runtime),
             *Api(runtime).routes(),
+            *CarryRoutes(runtime).routes(),
             *ChunkRoutes(runtime.chunks, runtime.stores.control.check_token).routes(),
             *ReconcileRoutes(runtime).routes(),
             *(WebSocketRoute(path, runtime.sync_endpoint) for path in SYNC_PATHS),

@@ -280,6 +280,16 @@ class Control:
             raise Revoked("the device was revoked")
         return device
 
+    def device(self, account: AccountId, device: DeviceId) -> tuple[Device, bytes] | None:
+        """One device of a company, revoked or not, with the hash of its token; None if there is
+        none of this id."""
+        query = select(*_DEVICE_COLUMNS, devices.c.token_hash).where(
+            devices.c.account == account, devices.c.device == device
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else (Device(*row[:-1]), bytes(row[-1]))
+
     def devices(self, account: AccountId) -> list[Device]:
         """Every device of a company, revoked ones too, oldest first."""
         query = (
