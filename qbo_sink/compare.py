@@ -6,7 +6,6 @@ are never compared: QuickBooks folds them into lines (quickbooks.md §1.12, §2.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -84,13 +83,51 @@ def drift(row: JsonObject | None, snapshot: JsonObject, meant: Decimal | None) -
         return "deleted"
     if meant is not None and net_total(row) != meant:
         return "differs"
-    invoiced = _text(row, "TxnStatus") in _INVOICED or any(
-        link.get("TxnType") == "Invoice" for link in row.get("LinkedTxn") or []
-    )
-    names: Iterable[str] = _TEXTS
-    if invoiced:
-        names = [name for name in _TEXTS if name != "TxnStatus"]
-    owned = {name: snapshot.get(name) for name in (*names, *_REFS, "Line") if name in snapshot}
-    if holds(row, owned):
+    if _different(row, snapshot):
         return "changed"
-    return "invoiced" if invoiced else ""
+    return "invoiced" if _is_invoiced(row) else ""
+
+
+def _is_invoiced(row: JsonObject) -> bool:
+    return _text(row, "TxnStatus") in _INVOICED or bool(invoice_of(row))
+
+
+def invoice_of(row: JsonObject) -> str:
+    """The id of the invoice that an estimate was converted to, "" without one."""
+    links = row.get("LinkedTxn") or []
+    return next((str(link["TxnId"]) for link in links if link.get("TxnType") == "Invoice"), "")
+
+
+def differences(row: JsonObject, snapshot: JsonObject) -> list[str]:
+    """In words what the office changed of an estimate, each with its value before and after."""
+    found = []
+    for name in _different(row, snapshot):
+        title = _TITLES.get(name, name)
+        if name in _TEXTS:
+            before, after = (_text(each, name) or "nothing" for each in (snapshot, row))
+            title = f"{title} {before} is now {after}"
+        found.append(title)
+    if net_total(row) != net_total(snapshot):
+        found.append(f"total {net_total(snapshot):f} is now {net_total(row):f}")
+    return found
+
+
+_TITLES = {
+    "TxnDate": "date",
+    "DocNumber": "number",
+    "TxnStatus": "status",
+    "ShipDate": "delivery date",
+    "AcceptedBy": "accepted by",
+    "CustomerRef": "the customer",
+    "ClassRef": "the class",
+    "DepartmentRef": "the location",
+    "Line": "the lines",
+}
+
+
+def _different(row: JsonObject, snapshot: JsonObject) -> list[str]:
+    """Names of the owned fields that are not as acknowledged."""
+    invoiced = _is_invoiced(row)
+    names = [name for name in _TEXTS if not (invoiced and name == "TxnStatus")]
+    owned = {name: snapshot.get(name) for name in (*names, *_REFS, "Line") if name in snapshot}
+    return holds(row, owned)

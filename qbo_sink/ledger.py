@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, u
 
 from qbo_sink import schema
 from qbo_sink.deciding import bring_in_step
+from qbo_sink.followed import NOTHING, STANDING, Became, followed
 from qbo_sink.model import Entity, Key, State, content_hash
 from qbo_sink.opening import lease
 from qbo_sink.plan import Intent
@@ -278,6 +279,8 @@ class Ledger:
                 ["account", "entity", "local_type", "local_id"],
             )
             _say(connection, account, answer)
+            if mapping.drift:
+                _say(connection, account, followed(intent.key, mapping.drift))
             # An edit that came in while this was on its way follows as an update.
             bring_in_step(connection, account, [intent.key], self._now_ms())
         return ""
@@ -473,6 +476,7 @@ class Ledger:
     def accept(self, account: bytes, mapping: Mapping) -> None:
         """Take what stands there as it is: nothing is sent to change it back."""
         with writing(self._engine) as connection:
+            _report(connection, account, mapping.key, mapping.drift)
             connection.execute(
                 update(_mappings)
                 .where(is_key(_mappings, account, mapping.key))
@@ -490,6 +494,7 @@ class Ledger:
         """What became of these entities there, in one transaction."""
         with writing(self._engine) as connection:
             for key, drift in states.items():
+                _report(connection, account, key, drift)
                 connection.execute(
                     update(_mappings).where(is_key(_mappings, account, key)).values(drift=drift)
                 )
@@ -520,15 +525,32 @@ class Ledger:
             row = load(connection, _intents, account, [key], is_open()).get(key)
             return None if row is None else to_intent(row)
 
-    def drifted(self, account: bytes, key: Key, drift: str, sync_token: str | None = None) -> None:
-        """What became of the entity there since it was acknowledged."""
+    def drifted(
+        self,
+        account: bytes,
+        key: Key,
+        drift: str,
+        sync_token: str | None = None,
+        became: Became = NOTHING,
+    ) -> None:
+        """What became of the entity there since it was acknowledged: noted, said if it is news."""
         values: dict[str, Any] = {"drift": drift}
         if sync_token is not None:
             values["sync_token"] = sync_token
         with writing(self._engine) as connection:
+            _report(connection, account, key, drift, became)
             connection.execute(
                 update(_mappings).where(is_key(_mappings, account, key)).values(**values)
             )
+
+
+def _report(
+    connection: Connection, account: bytes, key: Key, drift: str, became: Became = NOTHING
+) -> None:
+    """Say what became of a document there, unless it is as it was known."""
+    known = connection.scalar(select(_mappings.c.drift).where(is_key(_mappings, account, key)))
+    if known is not None and known != drift and not {known, drift} <= set(STANDING):
+        _say(connection, account, followed(key, drift, became))
 
 
 def _say(connection: Connection, account: bytes, answer: Answer | None) -> None:

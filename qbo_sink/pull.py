@@ -13,6 +13,7 @@ from decimal import Decimal
 from qbo_sink import compare
 from qbo_sink.changes import Changes, iso, parse_ms, read_changes
 from qbo_sink.connections import Connections
+from qbo_sink.followed import NOTHING, Became
 from qbo_sink.ledger import Ledger
 from qbo_sink.lists import LISTS
 from qbo_sink.liststore import ListStore
@@ -36,6 +37,7 @@ class Pull:
         self._ledger = ledger
         self._connections = connections
         self._lists = ListReader(session, lists)
+        self._invoices: dict[str, str] = {}
         self.notes: list[str] = []
 
     async def run(self) -> tuple[int, list[str]]:
@@ -51,10 +53,14 @@ class Pull:
         listed = [spec.entity for spec in LISTS.values() if not spec.polled]
         told = [entity for entity in listed if self._lists.may_ask(entity)]
         since = iso(since_ms - QBO_CHANGES_OVERLAP_MS)
-        changes = await read_changes(self._session, [*ENTITIES, *told], since)
+        changes = await read_changes(self._session, [*ENTITIES, "Invoice", *told], since)
         if changes is None:
             self.notes.append("QuickBooks did not say what changed there; the next run asks again.")
             return 0, self.notes
+        self._invoices = {
+            str(row.get("Id")): str(row.get("DocNumber") or "")
+            for row in changes.rows.get("Invoice", [])
+        }
         changed = 0
         for entity in ENTITIES:
             changed += await self._take(entity, changes.rows.get(entity, []))
@@ -88,13 +94,30 @@ class Pull:
             token = str(row["SyncToken"]) if "SyncToken" in row and state in _OURS else None
             if state != mapping.drift or token is not None:
                 await asyncio.to_thread(
-                    self._ledger.drifted, self._session.account, mapping.key, state, token
+                    self._ledger.drifted,
+                    self._session.account,
+                    mapping.key,
+                    state,
+                    token,
+                    self._became(row, mapping, state),
                 )
             changed += state != mapping.drift
             woken.append(mapping.key)
         if woken and entity is not Entity.ESTIMATE:
             await asyncio.to_thread(self._ledger.wake, self._session.account)
         return changed
+
+    def _became(self, row: JsonObject, mapping: Mapping, state: str) -> Became:
+        """What differs, and the invoice that an estimate was converted to."""
+        if mapping.key.entity is not Entity.ESTIMATE:
+            return NOTHING
+        if state == "invoiced":
+            invoice = compare.invoice_of(row)
+            return Became(document=invoice, number=self._invoices.get(invoice, ""))
+        if state not in ("changed", "differs"):
+            return NOTHING
+        snapshot = decode_body(mapping.snapshot.encode()) if mapping.snapshot else {}
+        return Became(", ".join(compare.differences(row, snapshot)))
 
 
 _OURS = ("", "invoiced")

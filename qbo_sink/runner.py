@@ -200,6 +200,7 @@ class Runner:
                 if not session.halted and only is None:
                     pull = Pull(session, parts.ledger, parts.connections, parts.lists)
                     tally.pulled, notes = await pull.run()
+                    await push.answer()
                     tally.errors += notes
             except Unanswered as error:
                 tally.errors.append(f"QuickBooks gave no answer: {error}")
