@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from benchmarks import append, door, imports, ingest
+from benchmarks import append, door, imports, ingest, reconcile_sets
 
 ROUNDS, ROUNDS_SHORT = 5, 3
 ACTIONS, ACTIONS_SHORT = 2_000, 500
@@ -45,6 +45,7 @@ def measure(*, short: bool) -> dict[str, Any]:
         "door": door.run(20_000, BATCH, rounds),
         "append": append.run(ACTIONS_SHORT if short else ACTIONS),
         "import": imports.run(2 * rounds + 1),
+        "reconcile": reconcile_sets.run(short=short),
     }
 
 
@@ -76,6 +77,16 @@ def lines(found: dict[str, Any]) -> Iterator[Line]:
         cost["import_ms"],
         "< 150, none heavy",
         cost["import_ms"] < 150 and not cost["heavy"],
+    )
+    size, sets = list(found["reconcile"]["sizes"].items())[-1]
+    ten = sets["differences"]["10"]
+    yield Line(
+        f"10 differences of {int(size):,}, answering ms",
+        f"{sets['scan_ms']:,}",
+        f"{ten['answering_ms']:,}",
+        ten["answering_to_scan"],
+        "<= 4 rounds, 64 kB, 100 ms",
+        ten["rounds"] <= 4 and ten["bytes"] <= 64_000 and ten["answering_ms"] <= 100,
     )
 
 

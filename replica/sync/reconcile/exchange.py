@@ -78,9 +78,9 @@ class Split(NamedTuple):
     part_items: int = 1
 
 
-FIRST_SPLIT = Split(parts=64, list_below=1)
-ASKING_SPLIT = Split(parts=32, list_below=2, part_items=2)
-ANSWERING_SPLIT = Split(parts=32, list_below=32)
+FIRST_SPLIT = Split(parts=64, list_below=2, part_items=4)
+ASKING_SPLIT = Split(parts=32, list_below=2, part_items=4)
+ANSWERING_SPLIT = Split(parts=32, list_below=32, part_items=16)
 
 
 class Responder:
