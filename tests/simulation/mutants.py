@@ -195,9 +195,9 @@ def _others_of_any_life(_: Any) -> Any:
 
 
 def _offer_over_gaps(_: Any) -> Any:
-    def planted(self: Any, offer: Any) -> Any:
+    def planted(self: Any, offer: Any, *, hold: bool = False) -> Any:
         self.head = max(self.head, offer.last)
-        if self.reading or offer.last <= self.passed:
+        if hold or self.reading or offer.last <= self.passed:
             return None
         return self._serve(offer.segments, self._others(offer.segments))
 

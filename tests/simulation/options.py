@@ -43,9 +43,9 @@ FAULTS = {
     "clock_phone": 4,
     "clock_server": 2,
     "clone": 2,
-    "restore_phone": 3,
-    "restore_raised": 2,
-    "restore_silent": 2,
+    "restore_phone": 4,
+    "restore_raised": 4,
+    "restore_silent": 4,
     "revoke": 1,
     "unknown": 4,
     "broken": 4,
@@ -60,7 +60,7 @@ BACKUPS = {
     "restore_raised": "backup_server",
     "restore_silent": "backup_server",
 }
-BACKUP_WEIGHT = 4
+BACKUP_WEIGHT = 7
 
 
 class Size(NamedTuple):

@@ -110,6 +110,8 @@ def _meet(world: Nemesis, dice: Dice, *, prove: bool) -> None:
             break
     else:
         demand(holds=False, text="I-15: the world does not come to rest")
+    for phone in world.phones:
+        world.unequal[phone.name] = max(world.unequal[phone.name], phone.report.unequal)
     world.wires = [wire for wire in world.wires if not wire.over]
 
 
@@ -187,6 +189,10 @@ def _check_views(world: Nemesis) -> None:
 
 def _check_phone(world: Nemesis, phone: Phone, model: Model, rows: Sequence[auditor.Row]) -> None:
     name = phone.name
+    failed = world.unequal[name]
+    # The product mends what it finds unequal; only copies may give it anything to mend.
+    demand(not failed or phone.device in world.copied, f"I-10: {name} was unequal")
+    demand(failed < 2 or world.restored, f"I-10: {name} was unequal twice")
     proved = phone.report.proved
     demand(proved is not None and proved.equal, f"I-10: the proof of {name} says unequal")
     for key, document in world.views.documents.items():
