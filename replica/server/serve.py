@@ -160,14 +160,20 @@ def local_url(host: str, port: int) -> str:
 
 @contextlib.contextmanager
 def operator_file(data: Path, url: str, token: str) -> Iterator[None]:
-    """While the server runs, say in the data directory how the owner of the data reaches it."""
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """While the server runs, say in the data directory how the owner of the data reaches it.
+
+    Raises ``StoreUnavailable`` when that cannot be written.
+    """
     path = data / OPERATOR_FILE
     partial = path.with_suffix(".partial")
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w") as stream:
-        json.dump({"url": url, "token": token, "pid": os.getpid()}, stream)
-    partial.replace(path)
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w") as stream:
+            json.dump({"url": url, "token": token, "pid": os.getpid()}, stream)
+        partial.replace(path)
+    except OSError as error:
+        raise StoreUnavailable(f"{path} cannot be written: {error.strerror}") from error
     try:
         yield
     finally:

@@ -8,20 +8,22 @@ PostgreSQL has tools of its own for copying; :func:`verify` and :func:`raise_gen
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import DBAPIError
 
-from replica.errors import CorruptionError, MisuseError
+from replica.errors import CorruptionError, MisuseError, StorageFull, StoreUnavailable
 from replica.events.event import GENESIS, AccountId, Position, decode_event, event_id
 from replica.events.record import Segment, extend_chain, raw_records
 from replica.store.engine import Database, flush, open_sqlite, read_engine, sqlite_module
+from replica.store.faults import translate
 from replica.store.sql import SEGMENT_COLUMNS
 from replica.store.tables import asides, device_heads, logs, segments
 
@@ -43,25 +45,48 @@ def backup(source: Path, target: Path) -> list[Proof]:
 
     Works beside a running server. ``target`` appears under its name only when it is complete,
     verified and on disk. Raises ``MisuseError`` when it exists, ``CorruptionError`` when the copy
-    does not verify; then keep older backups and run `replica doctor`.
+    does not verify; then keep older backups and run `replica doctor`. Raises ``StorageFull``,
+    ``StoreUnavailable`` or ``StoreFailed`` when a disk does not do what it is asked.
     """
     if target.exists():
         raise MisuseError(f"{target.name} exists already")
-    partial = target.with_name(target.name + ".partial")
-    partial.unlink(missing_ok=True)
-    os.close(os.open(partial, os.O_CREAT | os.O_RDWR, 0o600))
-    try:
-        module = sqlite_module()
-        with closing(module.connect(source)) as connection:
-            connection.execute("VACUUM INTO ?", (str(partial),))
-        proofs = verify_file(partial)
-        flush(partial)
-        partial.rename(target)
-        flush(target.parent)
-    finally:
-        for leftover in target.parent.glob(partial.name + "*"):
-            leftover.unlink()
+    with _typed(target):
+        partial = _clean_partial(target)
+        try:
+            os.close(os.open(partial, os.O_CREAT | os.O_RDWR, 0o600))
+            with closing(sqlite_module().connect(source)) as connection:
+                connection.execute("VACUUM INTO ?", (str(partial),))
+            proofs = verify_file(partial)
+            flush(partial)
+            partial.rename(target)
+            flush(target.parent)
+        finally:
+            _clean_partial(target)
     return proofs
+
+
+@contextmanager
+def _typed(target: Path) -> Iterator[None]:
+    """Errors of the system and of the driver in our words."""
+    module = sqlite_module()
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        family = StorageFull if full else StoreUnavailable
+        raise family(f"{target.name} cannot be made: {error.strerror}") from error
+    except module.Error as error:
+        ours = translate(DBAPIError.instance("VACUUM INTO", None, error, module.Error))
+        raise ours or StoreUnavailable(f"{target.name} cannot be made: {error}") from error
+
+
+def _clean_partial(target: Path) -> Path:
+    """Where a copy grows until it is worth its name, with nothing left of an earlier try: SQLite
+    would take an old write-ahead log for a part of the new copy."""
+    partial = target.with_name(target.name + ".partial")
+    for leftover in target.parent.glob(partial.name + "*"):
+        leftover.unlink()
+    return partial
 
 
 def verify_file(path: Path) -> list[Proof]:
@@ -110,24 +135,25 @@ def restore(source: Path, target: Path, *, now_ms: int) -> list[Proof]:
     """Put the verified backup ``source`` in the place of the missing database ``target``.
 
     Raises ``MisuseError`` while ``target`` exists: moving a damaged database aside is the
-    operator's decision. Raises ``CorruptionError`` when the backup does not verify.
+    operator's decision. Raises ``CorruptionError`` when the backup does not verify, and what
+    :func:`backup` raises of disks.
     """
     if target.exists():
         raise MisuseError(
             f"{target.name} exists", hint="move it and its -wal and -shm files aside, and keep them"
         )
     proofs = verify_file(source)
-    partial = target.with_name(target.name + ".partial")
-    shutil.copyfile(source, partial)
-    partial.chmod(0o600)
-    with closing(open_sqlite(partial)) as database:
-        raise_generation(database, now_ms=now_ms)
-        database.checkpoint(empty=True)
-    flush(partial)
-    partial.rename(target)
-    flush(target.parent)
-    for leftover in target.parent.glob(partial.name + "*"):
-        leftover.unlink()
+    with _typed(target):
+        partial = _clean_partial(target)
+        shutil.copyfile(source, partial)
+        partial.chmod(0o600)
+        with closing(open_sqlite(partial)) as database:
+            raise_generation(database, now_ms=now_ms)
+            database.checkpoint(empty=True)
+        flush(partial)
+        partial.rename(target)
+        flush(target.parent)
+        _clean_partial(target)
     return proofs
 
 

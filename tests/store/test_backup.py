@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import stat
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from replica.errors import CorruptionError, MisuseError
+from replica.errors import CorruptionError, MisuseError, StoreUnavailable
 from replica.events.event import AccountId, Position
 from replica.store import migrations
 from replica.store.backup import Proof, backup, raise_generation, restore, verify, verify_file
@@ -161,6 +162,37 @@ def test_a_restore_starts_a_new_generation(
     assert len(generations) == 2
     assert before.generation not in generations
     assert not list(tmp_path.glob("*.partial*"))
+
+
+def test_nothing_of_an_interrupted_restore_gets_into_the_next(
+    sqlite_database: Database, tmp_path: Path, account: AccountId
+) -> None:
+    """A restore that was killed leaves a write-ahead log beside its half-made copy; another backup
+    restored afterwards is that backup and nothing else (I-1, I-23)."""
+    fill(sqlite_database, account)
+    older, newer, target = (tmp_path / name for name in ("older.db", "newer.db", "new.db"))
+    proofs = backup(tmp_path / "log.db", older)
+    fill(sqlite_database, AccountId(os.urandom(16)))
+    backup(tmp_path / "log.db", newer)
+    partial = target.with_name("new.db.partial")
+    shutil.copyfile(newer, partial)
+    with closing(open_sqlite(partial)) as database:
+        raise_generation(database, now_ms=NOW_MS)
+        killed = {path: path.read_bytes() for path in tmp_path.glob("new.db.partial*")}
+    for path, content in killed.items():
+        path.write_bytes(content)
+    assert restore(older, target, now_ms=NOW_MS) == proofs
+    assert verify_file(target) == proofs
+
+
+def test_a_disk_without_room_is_told_in_our_words(
+    sqlite_database: Database, tmp_path: Path, account: AccountId
+) -> None:
+    """A copy that cannot be made is a typed error, not a traceback, and leaves nothing behind."""
+    fill(sqlite_database, account)
+    with pytest.raises(StoreUnavailable, match="cannot be made"):
+        backup(tmp_path / "log.db", tmp_path / "missing" / "copy.db")
+    assert not list(tmp_path.rglob("*.partial*"))
 
 
 def test_a_restore_never_overwrites(sqlite_database: Database, tmp_path: Path) -> None:
