@@ -144,6 +144,8 @@ class Link:
             goodbye = None
             if self.report.unmended is not None:
                 await self._mend(self.report.unmended)
+            if self.report.mode in RESTING:
+                return
             if not self._wants_bulk() or await self._fetch():
                 goodbye = await self._connect()
             if self.report.mode in RESTING:
@@ -180,15 +182,18 @@ class Link:
 
     async def _mend(self, unequal: Proved) -> None:
         """Take the documents that differ, then prove again; where that cannot be done the proof
-        that failed stands."""
+        that failed stands. Without a connection the next one that fails tries again."""
         from replica.device.mend import mend  # noqa: PLC0415 - needed once in a while
 
         self._show(Mode.CONNECTING, "looking for documents that differ from the server's")
         try:
             mended = await asyncio.to_thread(mend, self._holding)
         except WorldError as error:
-            mended = None
+            mended, self.report.unequal = None, 0
             self._show(Mode.OFFLINE, str(error))
+        except CorruptionError as error:
+            self._show(Mode.FAILED, str(error))
+            return
         with self._holding.lock:
             report = self.report
             report.unmended = None

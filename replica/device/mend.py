@@ -25,7 +25,7 @@ from replica.crdt.documents import DOCUMENT_TYPES, DocKey
 from replica.device.base import Change
 from replica.device.fetch import OK, connected
 from replica.device.holding import Holding
-from replica.errors import CorruptionError, Malformed, PeerError
+from replica.errors import CorruptionError, Malformed, PeerError, StoreFailed
 from replica.events.kinds import catalogue_fingerprint
 from replica.limits import (
     CHUNK_RAW_BYTES_MAX,
@@ -103,8 +103,10 @@ def mend(holding: Holding) -> tuple[DocKey, ...] | None:
                 if not found.theirs and not found.ours:
                     return tuple(sorted(mended))
                 taken = _take(holding, server, found.theirs)
+            except StoreFailed:
+                raise
             except (PeerError, CorruptionError):
-                return None
+                return None  # nonsense from there, or a document here that cannot be read
             mended |= taken
             if len(taken) == len(found.theirs) and not taken.issuperset(found.ours):
                 return None

@@ -20,7 +20,7 @@ from replica.device import (
     SyncResult,
 )
 from replica.device.mend import mend
-from replica.errors import PeerGone
+from replica.errors import PeerGone, StoreFailed
 from replica.events.payloads import Payload
 from tests.device.desk import order
 from tests.server.world import Company, World
@@ -235,3 +235,36 @@ def test_no_connection_is_told_as_such(path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(replica.device.mend._Server, "_post", gone)
     with Device.open(path) as device, pytest.raises(PeerGone):
         mend(device._holding)
+
+
+def test_a_connection_lost_while_mending_leaves_the_proof(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The round says that both sides differ; the next one mends, in the same epoch."""
+    before = stored(path)
+    damage(path, ("DELETE FROM document WHERE id = 'c-5'", ()), lose_total("customer"))
+    with monkeypatch.context() as cut:
+        cut.setattr(replica.device.mend, "mend", _raising(PeerGone("cut")))
+        assert not sync(path).equal
+    with Device.open(path) as device:
+        result = device.sync(timeout_s=60)
+        assert (result.equal, result.mended) == (True, (("customer", "c-5"),))
+        assert device._holding.journal.head.epoch == 1
+    assert stored(path) == before
+
+
+def test_a_disk_that_fails_while_mending_stops_the_link(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is on the disk is unknown then, and only opening it again tells (D4)."""
+    damage(path, ("DELETE FROM document WHERE id = 'c-5'", ()), lose_total("customer"))
+    monkeypatch.setattr(replica.device.mend, "_store", _raising(StoreFailed("disk")))
+    with Device.open(path) as device, pytest.raises(StoreFailed):
+        device.sync(timeout_s=60)
+
+
+def _raising(error: Exception) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
