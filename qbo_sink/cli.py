@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import time
 from calendar import monthrange
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -41,6 +40,7 @@ from replica.store.engine import open_database, read_engine
 
 T = TypeVar("T")
 _out = Console()
+CALLBACK = "http://127.0.0.1:8080/sinks/quickbooks/callback"
 Account = Annotated[str, typer.Option(help="Account id in hex; needed where there are several.")]
 
 
@@ -75,7 +75,7 @@ def connect(account: Account = "") -> None:
         if sink.parts.config.profile == LOCAL_SANDBOX:
             report = await sink.run(chosen, "connect")
             return "; ".join(report.errors) or "Connected."
-        return await sink.begin_connect(chosen, secrets.token_urlsafe(32))
+        return await sink.connect(chosen, CALLBACK)
 
     _say(_with_sink(act))
 

@@ -87,7 +87,7 @@ def from_env(environ: Mapping[str, str]) -> Config | None:
         revoke_url=read("REVOKE_URL", f"{base}/v2/oauth2/tokens/revoke" if local else _REVOKE_URL),
         client_id=read("CLIENT_ID", _LOCAL_CLIENT if local else ""),
         client_secret=read("CLIENT_SECRET", _LOCAL_SECRET if local else ""),
-        redirect_uri=read("REDIRECT_URI", "http://localhost/callback" if local else ""),
+        redirect_uri=read("REDIRECT_URI"),
         webhook_verifier=read("WEBHOOK_VERIFIER"),
         realm=read("REALM", _LOCAL_REALM if local else ""),
         minor_version=read("MINOR_VERSION", "75"),

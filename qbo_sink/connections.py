@@ -21,6 +21,7 @@ from replica.errors import Forbidden, MisuseError
 from replica.limits import QBO_STATE_LIFETIME_MS
 
 CONNECTED, RECONNECT, STOPPED = "connected", "reconnect_needed", "stopped"
+DISCONNECTED = "disconnected"  # by somebody here; stays so until somebody connects again
 _table = schema.connections
 
 
@@ -45,6 +46,7 @@ class Link:
     reason: str = ""
     access_expires_ms: int = 0
     refresh_expires_ms: int = 0
+    hard_expires_ms: int = 0
     preferences: Preferences | None = None
     preferences_ms: int = 0
     paused_until_ms: int = 0
@@ -100,7 +102,7 @@ class Connections:
         """The stored tokens, opened."""
         with reading(self._engine) as connection:
             row = connection.execute(select(_table).filter_by(account=account)).first()
-        if row is None:
+        if row is None or not row.refresh:
             return None
         return Tokens(
             access=self._vault.open(row.access, _place(account, "access")),
@@ -109,6 +111,10 @@ class Connections:
             refresh_expires_ms=row.refresh_expires_ms,
             hard_expires_ms=row.hard_expires_ms,
         )
+
+    def disconnect(self, account: bytes) -> None:
+        """Forget the grant. The company stays known: documents here stand in it."""
+        self.update(account, access=b"", refresh=b"", state=DISCONNECTED, reason="")
 
     def save_tokens(self, account: bytes, tokens: Tokens) -> None:
         """Durable when it returns; only then may the new access token be used."""
@@ -140,26 +146,32 @@ class Connections:
             statement = select(_table.c.reads).filter_by(account=account, reads_month=month)
             return connection.scalar(statement) or 0
 
-    def begin_authorisation(self, account: bytes, state: str, now_ms: int) -> None:
+    def begin_authorisation(
+        self, account: bytes, state: str, now_ms: int, redirect_uri: str = ""
+    ) -> None:
         """Remember a state that only the callback of this account's authorisation may bring."""
         table = schema.authorisations
         with writing(self._engine) as connection:
             stale = table.c.created_ms < now_ms - QBO_STATE_LIFETIME_MS
             connection.execute(delete(table).where(stale))
             connection.execute(
-                insert(table).values(state=state, account=account, created_ms=now_ms)
+                insert(table).values(
+                    state=state, account=account, created_ms=now_ms, redirect_uri=redirect_uri
+                )
             )
 
-    def end_authorisation(self, state: str, now_ms: int) -> bytes:
-        """The account of ``state``, once. Raises ``Forbidden`` for an unknown or old one."""
+    def end_authorisation(self, state: str, now_ms: int) -> tuple[bytes, str]:
+        """The account of ``state`` and the address it was begun with, once.
+
+        Raises ``Forbidden`` for an unknown or old one.
+        """
         table = schema.authorisations
         with writing(self._engine) as connection:
             row = connection.execute(select(table).where(table.c.state == state)).first()
             connection.execute(delete(table).where(table.c.state == state))
         if row is None or row.created_ms < now_ms - QBO_STATE_LIFETIME_MS:
             raise Forbidden("this authorisation was not begun here, or too long ago")
-        account: bytes = row.account
-        return account
+        return row.account, row.redirect_uri
 
     def _sealed(self, account: bytes, tokens: Tokens) -> dict[str, Any]:
         if not tokens.access or not tokens.refresh:

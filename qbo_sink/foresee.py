@@ -13,7 +13,7 @@ from qbo_sink import compare, faults
 from qbo_sink.answers import net_total
 from qbo_sink.estimate import check, meant_total
 from qbo_sink.faults import Refused
-from qbo_sink.model import JsonObject, Op, Party, Preferences, Product, Sale, Settings, Wanted
+from qbo_sink.model import JsonObject, Op, Party, Preferences, Sale, Settings, Wanted
 from qbo_sink.party import customer_fields
 from qbo_sink.rows import Mapping
 from qbo_sink.wire import Fault, decode_body, plain
@@ -82,11 +82,9 @@ def changes(wanted: Wanted, mapping: Mapping | None) -> list[str]:
     snapshot = decode_body(mapping.snapshot.encode()) if mapping and mapping.snapshot else None
     if snapshot is None:
         return []
-    if isinstance(wanted, Product):
-        return []
     if isinstance(wanted, Party):
         return [_words(name) for name in compare.holds(snapshot, customer_fields(wanted))]
-    return list(_of_document(wanted, snapshot))
+    return list(_of_document(wanted, snapshot)) if isinstance(wanted, Sale) else []
 
 
 def _of_document(sale: Sale, snapshot: JsonObject) -> Iterable[str]:

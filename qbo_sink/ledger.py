@@ -30,6 +30,7 @@ from qbo_sink.rows import (
     Mapping,
     columns,
     compare_and_set,
+    given_up,
     is_key,
     is_open,
     key_tuple,
@@ -136,6 +137,8 @@ class Ledger:
         known = load(connection, _mappings, account, [item.key for item in linked])
         for item in linked:
             if item.key in known or owner_of(connection, realm, item.key.entity, item.link):
+                continue
+            if given_up(connection, realm, item.key.entity, item.link):
                 continue
             connection.execute(
                 insert(_mappings).values(
@@ -486,7 +489,13 @@ class Ledger:
 
     def forget(self, account: bytes, key: Key) -> None:
         """The entity is gone there: what is wanted is created anew, under a new generation."""
+        table = schema.forgotten
         with writing(self._engine) as connection:
+            gone = load(connection, _mappings, account, [key]).get(key)
+            if gone is not None:
+                row = {name: getattr(gone, name) for name in ("realm", "entity", "external_id")}
+                connection.execute(delete(table).filter_by(**row))
+                connection.execute(insert(table).values(**row))
             connection.execute(delete(_mappings).where(is_key(_mappings, account, key)))
             bring_in_step(connection, account, [key], self._now_ms())
 

@@ -16,13 +16,15 @@ import httpx2 as httpx
 
 from qbo_sink import config as configuration
 from qbo_sink import remedies, schedule, viewing, web
+from qbo_sink.choices import effective
 from qbo_sink.client import http_client
-from qbo_sink.config import LOCAL_SANDBOX, Config
-from qbo_sink.connections import CONNECTED, RECONNECT, Connections, Link
+from qbo_sink.company import NOT_CONNECTED, Company
+from qbo_sink.config import Config
+from qbo_sink.connections import CONNECTED, Connections
 from qbo_sink.differences import Differences
 from qbo_sink.ledger import Ledger
 from qbo_sink.liststore import ListStore
-from qbo_sink.model import Entity, Key, State
+from qbo_sink.model import Entity, Key
 from qbo_sink.opening import open_ledger, tidy
 from qbo_sink.pace import Sleep
 from qbo_sink.plan import Step
@@ -30,7 +32,7 @@ from qbo_sink.queue import Queue, guidance
 from qbo_sink.runner import Parts, Runner
 from qbo_sink.saying import Submit
 from qbo_sink.session import Session
-from qbo_sink.tokens import TokenKeeper, TokenUnavailable, authorize_url
+from qbo_sink.tokens import TokenKeeper, TokenUnavailable
 from qbo_sink.vault import load_vault
 from qbo_sink.webhooks import realms_of
 from replica.errors import MisuseError, ReplicaError
@@ -50,6 +52,7 @@ from replica.sink import (
     Refusal,
     RowDetail,
     RunReport,
+    Setup,
     SinkContext,
     SinkStatus,
 )
@@ -61,7 +64,6 @@ if TYPE_CHECKING:
 NAME = "quickbooks"
 _IDLE_MS = 60_000
 EVERYTHING = QueueAsk()
-_NOT_CONNECTED = "No QuickBooks company is connected. Orders queue up meanwhile."
 
 
 class QuickBooksSink:
@@ -86,8 +88,9 @@ class QuickBooksSink:
         self._runner: Runner | None = None
         self._queue: Queue | None = None
         self._differences: Differences | None = None
-        self._schedule = schedule.parse(config.schedule) if config else schedule.Schedule("never")
-        self._zone = schedule.zone(config.zone if config else "UTC")
+        if config is not None:
+            effective(config, {})  # a wrong schedule or zone is said before anything starts
+        self._company: Company | None = None
         self._clock: asyncio.Task[None] | None = None
         self._hinted: set[bytes] = set()
 
@@ -145,8 +148,8 @@ class QuickBooksSink:
         self._runner = Runner(self._parts)
         self._queue = Queue(self._parts, self._runner)
         self._differences = Differences(self._parts, self._runner)
-        if self._schedule.every != "never":
-            self._clock = asyncio.create_task(self._keep_schedule())
+        self._company = Company(self._parts, self._runner)
+        self._clock = asyncio.create_task(self._keep_schedule())
 
     async def stop(self) -> None:
         """End what is on; the next start goes on from the ledger."""
@@ -183,7 +186,7 @@ class QuickBooksSink:
     @property
     def _desk(self) -> Queue:
         if self._queue is None:
-            raise Refusal(_NOT_CONNECTED)
+            raise Refusal(NOT_CONNECTED)
         return self._queue
 
     async def queue(self, account: AccountId, ask: QueueAsk = EVERYTHING) -> QueuePage:
@@ -206,6 +209,8 @@ class QuickBooksSink:
         kind, _, number = thing.partition(":")
         if differences is not None and thing == "comparison" and action == "start":
             await differences.start(account)
+        elif self._company is not None and kind in ("company", "setting"):
+            await self._company.act(account, thing, action, deed)
         elif differences is not None and kind == "difference":
             identity = int(number) if number.isdecimal() and len(number) < 19 else None
             await differences.act(account, identity, action, deed)
@@ -226,7 +231,7 @@ class QuickBooksSink:
     async def reconciliation(self, account: AccountId, kind: str, start: int) -> Reconciliation:
         """Where the comparison stands, with differences of ``kind`` from ``start`` on."""
         if self._differences is None:
-            return Reconciliation(text=_NOT_CONNECTED)
+            return Reconciliation(text=NOT_CONNECTED)
         return await self._differences.page(account, kind, start)
 
     async def corrections(self, account: AccountId) -> list[Correction]:
@@ -243,38 +248,21 @@ class QuickBooksSink:
 
     async def status(self, account: AccountId) -> SinkStatus:
         """The connection in one word and one sentence."""
-        if self._parts is None or self._runner is None:
-            return SinkStatus("not_connected", _NOT_CONNECTED, 0)
-        link = await asyncio.to_thread(self._parts.connections.get, account)
-        counts = await asyncio.to_thread(self._parts.ledger.count_open, account)
-        queued = sum(counts.values())
-        local = self._parts.config.profile == LOCAL_SANDBOX
-        if link is None:
-            if local:
-                return SinkStatus(
-                    "manual", "The local sandbox is connected at the next run.", queued
-                )
-            return SinkStatus("not_connected", _NOT_CONNECTED, queued)
-        state, text = self._state(link, account, counts)
-        return SinkStatus(state, text, queued, link.last_run_ms or None)
+        if self._company is None:
+            return SinkStatus("not_connected", NOT_CONNECTED, 0)
+        return await self._company.status(account)
 
-    def _state(self, link: Link, account: bytes, counts: dict[State, int]) -> tuple[str, str]:
-        if self._runner is not None and self._runner.is_running(account):
-            return "running", "Sending to QuickBooks now."
-        if link.state == RECONNECT:
-            return "reconnect_needed", f"Reconnect the company: {link.reason}."
-        if link.state != CONNECTED:
-            return "stopped", link.reason or "The connection is stopped."
-        faulted = counts.get(State.FAULTED, 0) + counts.get(State.PARKED, 0)
-        if faulted:
-            word = "row needs" if faulted == 1 else "rows need"
-            state = "stopped" if counts.get(State.PARKED) else "failing"
-            return state, f"{faulted} {word} attention; the rest goes on."
-        if link.last_failed:
-            return "failing", "The last run did not finish; it is tried again."
-        if self._schedule.every == "never":
-            return "manual", "Sync Now sends what is queued."
-        return "healthy", f"Connected; sends {self._schedule.every}."
+    async def setup(self, account: AccountId) -> Setup:
+        """The connection, its deadlines, what it costs, and what may be chosen (QB-14)."""
+        if self._company is None:
+            return Setup(await self.status(account))
+        return await self._company.setup(account)
+
+    async def connect(self, account: AccountId, callback: str) -> str:
+        """Where to send the browser of somebody who may connect ``account``."""
+        if self._company is None:
+            raise Refusal(NOT_CONNECTED)
+        return await self._company.connect(account, callback)
 
     async def compare(self, account: AccountId) -> Comparison:
         """Every committed order and quote against its estimate. Raises ``TokenUnavailable``."""
@@ -324,23 +312,10 @@ class QuickBooksSink:
         parts = self._parts
         return await asyncio.to_thread(viewing.page, parts.lists, parts.config, account, name, ask)
 
-    # Connecting ----------------------------------------------------------------------------------
-
-    async def begin_connect(self, account: AccountId, state: str) -> str:
-        """Where to send the browser of somebody who may connect ``account``."""
-        now_ms = self._context.now_ms()
-        connections = self.parts.connections
-        await asyncio.to_thread(connections.begin_authorisation, account, state, now_ms)
-        return authorize_url(self.parts.config, state)
-
     async def finish_connect(self, state: str, code: str, realm: str) -> None:
         """The callback of Intuit. Raises ``Forbidden`` for a state that was not begun here."""
-        parts = self.parts
-        now_ms = self._context.now_ms()
-        account = await asyncio.to_thread(parts.connections.end_authorisation, state, now_ms)
-        tokens = await parts.keeper.exchange(code, parts.config.redirect_uri)
-        await asyncio.to_thread(parts.connections.connect, account, realm, tokens)
-        parts.keeper.forget(account)
+        if self._company is not None:
+            await self._company.finish_connect(state, code, realm)
 
     async def hinted(self, body: bytes) -> None:
         """A webhook with a good signature: its companies are due for a run of the schedule."""
@@ -355,17 +330,19 @@ class QuickBooksSink:
         A webhook makes an account due at once; several within a turn of this loop are one run.
         """
         started_ms = self._context.now_ms()
-        while True:
-            parts = self.parts
+        parts, company = self.parts, self._company
+        while company is not None:
             for account in await asyncio.to_thread(parts.connections.accounts):
                 link = await asyncio.to_thread(parts.connections.get, account)
                 if link is None or link.state != CONNECTED:
                     continue
                 now_ms = self._context.now_ms()
                 last_ms = link.last_run_ms or started_ms
-                due_ms = schedule.next_due(self._schedule, self._zone, last_ms, now_ms)
-                jitter_ms = schedule.jitter_ms(link.realm)
-                due = due_ms is not None and due_ms + jitter_ms <= now_ms
+                chosen = await company.choices(account)
+                due_ms = schedule.next_due(chosen.schedule, chosen.zone, last_ms, now_ms)
+                if due_ms is None:  # by hand only, whatever is hinted (QB-13)
+                    continue
+                due = due_ms + schedule.jitter_ms(link.realm) <= now_ms
                 if due or account in self._hinted:
                     self._hinted.discard(account)
                     await self.run(AccountId(account), "schedule")

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 from qbo_sink import foresee, shown
 from qbo_sink.catalogue import CATALOGUE, PREFLIGHT
+from qbo_sink.choices import effective
 from qbo_sink.connections import Link
 from qbo_sink.model import (
     UNKNOWN_OUTCOME,
@@ -65,7 +66,8 @@ class Queue:
         intents = ledger.open_intents(account)
         needs = {intent.id: _needs(intent) for intent in intents}
         mapped = ledger.mappings(account, {key for found in needs.values() for key in found})
-        strict = self._parts.config.settings.strict_order
+        chosen = effective(self._parts.config, self.store.settings(account))
+        strict = chosen.settings.strict_order
         return plan(intents, needs, set(mapped), self._parts.now_ms(), strict_order=strict)
 
     async def page(self, account: bytes, ask: QueueAsk) -> QueuePage:

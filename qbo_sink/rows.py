@@ -175,6 +175,13 @@ def owner_of(
     return row.account, Key(Entity(row.entity), row.local_type, row.local_id)
 
 
+def given_up(connection: Connection, realm: str, entity: str, external_id: str) -> bool:
+    """Whether somebody gave this entity up as deleted there."""
+    table = schema.forgotten
+    place = {"realm": realm, "entity": str(entity), "external_id": external_id}
+    return connection.execute(select(table.c.realm).filter_by(**place)).first() is not None
+
+
 def next_generation(connection: Connection, account: bytes, key: Key, hash_: str) -> int:
     """One above what this content was ever sent under: a new intent is a deliberate resend."""
     last = connection.scalar(

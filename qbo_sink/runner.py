@@ -17,9 +17,10 @@ import httpx2 as httpx
 from sqlalchemy import Engine
 
 from qbo_sink.bodies import Bodies
+from qbo_sink.choices import effective
 from qbo_sink.client import Client
 from qbo_sink.config import LOCAL_SANDBOX, Config
-from qbo_sink.connections import CONNECTED, Connections, Link
+from qbo_sink.connections import CONNECTED, DISCONNECTED, Connections, Link
 from qbo_sink.feed import read_page
 from qbo_sink.ledger import Ledger
 from qbo_sink.liststore import ListStore
@@ -27,6 +28,7 @@ from qbo_sink.model import Key
 from qbo_sink.pace import Pace, Sleep
 from qbo_sink.pull import Pull
 from qbo_sink.push import Push, Tally
+from qbo_sink.queue_store import QueueStore
 from qbo_sink.reconcile import adopt_marked, compare_all
 from qbo_sink.reconcile_store import ReconcileStore
 from qbo_sink.saying import Submit, say_pending
@@ -233,12 +235,14 @@ class Runner:
         parts = self._parts
         link = await asyncio.to_thread(parts.connections.get, account)
         local = parts.config.profile == LOCAL_SANDBOX
-        if local and (link is None or link.state != CONNECTED):
+        if local and (link is None or link.state not in (CONNECTED, DISCONNECTED)):
             link = await self._connect_local(account, link)
-        if link is None:
+        if link is None or link.state == DISCONNECTED:
             return None
         if link.state != CONNECTED:
             raise Forbidden(link.reason or "the QuickBooks connection has to be made again")
+        store = QueueStore(parts.ledger.engine)
+        chosen = await asyncio.to_thread(store.settings, account)
         client = Client(
             parts.http,
             base=parts.config.api_base,
@@ -251,7 +255,7 @@ class Runner:
             client,
             parts.keeper,
             parts.connections,
-            settings=parts.config.settings,
+            settings=effective(parts.config, chosen).settings,
             width=parts.config.concurrent_calls,
             now_ms=parts.now_ms,
             sleep=parts.sleep,

@@ -17,7 +17,7 @@ from replica.errors import MisuseError
 
 HOUR_MS = 3_600_000
 JITTER_MS_MAX = 300_000
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _PATTERN = re.compile(r"(?:daily|weekly (mon|tue|wed|thu|fri|sat|sun)) ([01]\d|2[0-3]):([0-5]\d)")
 
 
@@ -44,7 +44,7 @@ def parse(text: str) -> Schedule:
             f"{text!r} is no schedule", hint="never, hourly, daily 03:00 or weekly mon 03:00"
         )
     at = time(int(match[2]), int(match[3]))
-    return Schedule(said.split()[0], at, _DAYS.index(match[1]) if match[1] else 0)
+    return Schedule(said.split()[0], at, DAYS.index(match[1]) if match[1] else 0)
 
 
 def zone(name: str) -> ZoneInfo:

@@ -70,6 +70,7 @@ authorisations = Table(
     Column("state", Text, primary_key=True),
     _account(),
     _number("created_ms"),
+    _text("redirect_uri"),  # a code is exchanged with the address it was asked for
 )
 checkpoints = Table(
     "qbo_checkpoints",
@@ -198,6 +199,15 @@ settings = Table(
     Column("account", LargeBinary, primary_key=True),
     Column("name", Text, primary_key=True),
     _text("value"),
+)
+# Entities that somebody gave up as deleted there: a document that still names one is not linked to
+# it again.
+forgotten = Table(
+    "qbo_forgotten",
+    metadata,
+    Column("realm", Text, primary_key=True),
+    Column("entity", Text, primary_key=True),
+    Column("external_id", Text, primary_key=True),
 )
 # The comparison that is on, or the last one: where it goes on after a crash, and what it found.
 comparisons = Table(

@@ -188,12 +188,12 @@ class TokenKeeper:
         )
 
 
-def authorize_url(config: Config, state: str) -> str:
-    """Where a browser is sent to connect a company."""
+def authorize_url(config: Config, state: str, redirect_uri: str) -> str:
+    """Where a browser is sent to connect a company; it comes back to ``redirect_uri``."""
     values = {
         "client_id": config.client_id,
         "scope": SCOPE,
-        "redirect_uri": config.redirect_uri,
+        "redirect_uri": redirect_uri,
         "response_type": "code",
         "state": state,
     }

@@ -1,4 +1,4 @@
-"""The sink's HTTP routes: Intuit's callback, its webhook, and the way to the consent page.
+"""The sink's HTTP routes: Intuit's callback and its webhook.
 
 The callback needs no login of ours: it brings a state that was minted for one account by somebody
 who was logged in, good once and for ten minutes. The webhook proves itself by its signature. The
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import secrets
 from collections.abc import Sequence
 from hashlib import sha256
 from html import escape
@@ -20,7 +19,6 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import BaseRoute, Route
 
 from replica.errors import ReplicaError
-from replica.events.event import AccountId
 from replica.limits import QBO_WEBHOOK_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -32,7 +30,6 @@ _NAME = "quickbooks"
 def routes() -> Sequence[BaseRoute]:
     """Mounted under ``/sinks/quickbooks/``."""
     return [
-        Route("/connect", connect, methods=["POST"]),
         Route("/callback", callback, methods=["GET"]),
         Route("/webhook", webhook, methods=["POST"]),
     ]
@@ -42,18 +39,6 @@ def signature_is_good(body: bytes, signature: str, verifier: str) -> bool:
     """Whether ``signature`` is the webhook's HMAC of the raw bytes, compared in constant time."""
     expected = base64.b64encode(hmac.new(verifier.encode(), body, sha256).digest())
     return bool(verifier) and hmac.compare_digest(expected, signature.encode())
-
-
-async def connect(request: Request) -> Response:
-    """To Intuit's consent page, for somebody whom the server has let through.
-
-    The server's own middleware puts the account of the session into the scope.
-    """
-    sink, account = _sink(request), request.scope.get("replica.account")
-    if sink is None or account is None:
-        return PlainTextResponse("sign in to connect QuickBooks", 403)
-    address = await sink.begin_connect(AccountId(account), secrets.token_urlsafe(32))
-    return RedirectResponse(address, 303)
 
 
 async def callback(request: Request) -> Response:
@@ -71,7 +56,7 @@ async def callback(request: Request) -> Response:
         await sink.finish_connect(values.get("state", ""), values["code"], realm)
     except ReplicaError as error:
         return _page(f"QuickBooks was not connected: {error}.", 400)
-    return _page("QuickBooks is connected. You can close this page.", 200)
+    return RedirectResponse("/company?done=connected", 303)
 
 
 async def webhook(request: Request) -> Response:
@@ -104,4 +89,6 @@ def _sink(request: Request) -> QuickBooksSink | None:
 
 
 def _page(text: str, status: int) -> Response:
-    return HTMLResponse(f"<!doctype html><title>QuickBooks</title><p>{escape(text)}</p>", status)
+    back = '<p><a href="/company">Back</a></p>'
+    page = f"<!doctype html><title>QuickBooks</title><p>{escape(text)}</p>{back}"
+    return HTMLResponse(page, status)

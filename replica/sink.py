@@ -154,6 +154,29 @@ class Deed:
 
 
 @dataclass(frozen=True)
+class Fact:
+    """One thing to know about a connection: a text, a time, or both."""
+
+    name: str
+    text: str
+    at_ms: int = 0
+    tone: str = ""  # "warn" where somebody should do something
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One choice of an account. Without ``choices`` it is a text. ``source`` is "default" where
+    nobody chose."""
+
+    name: str
+    label: str
+    value: str
+    choices: Sequence[tuple[str, str]] = ()
+    hint: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
 class RunReport:
     """What one push-and-pull did."""
 
@@ -174,6 +197,17 @@ class SinkStatus:
     text: str
     queued: int
     last_run_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """An account's connection: what is known of it, what may be chosen, what may be done."""
+
+    status: SinkStatus
+    facts: Sequence[Fact] = ()
+    settings: Sequence[Setting] = ()
+    connect: str = ""  # the label of the way to connect, empty where there is none
+    offers: Sequence[Offer] = ()
 
 
 @dataclass(frozen=True)
@@ -356,6 +390,17 @@ class Sink(Protocol):
 
     def guidance(self) -> Sequence[Guidance]:
         """Every fault the sink knows, with cause and fix."""
+        ...
+
+    async def setup(self, account: AccountId) -> Setup:
+        """The connection, its deadlines, what it costs, and what may be chosen (QB-14)."""
+        ...
+
+    async def connect(self, account: AccountId, callback: str) -> str:
+        """Where to send the browser of somebody who may connect this account.
+
+        ``callback`` is the address of the sink's own callback on this server.
+        """
         ...
 
     async def reconciliation(self, account: AccountId, kind: str, start: int) -> Reconciliation:

@@ -20,6 +20,7 @@ from replica.server.guard import SecurityHeaders
 from replica.server.reconcile import ReconcileRoutes
 from replica.server.runtime import Runtime
 from replica.server.web.accounting import AccountingPages
+from replica.server.web.company_pages import CompanyPages
 from replica.server.web.frame import Frame
 from replica.server.web.pages import Pages
 from replica.server.web.queue_pages import QueuePages
@@ -53,6 +54,7 @@ def build_app(runtime: Runtime) -> ASGIApp:
             *runtime.sinks.routes(),
             *pages.routes(),
             *QueuePages(runtime, frame).routes(),
+            *CompanyPages(runtime, frame).routes(),
             *ReconcilePages(runtime, frame).routes(),
             *AccountingPages(runtime, frame).routes(),
         ],

@@ -175,7 +175,7 @@ def test_an_authorisation_is_good_once_and_not_for_long(connections: Connections
     """A state nobody began, a used one and an old one are refused (S22)."""
     connections.begin_authorisation(ACCOUNT, "state-1", START_MS)
     connections.begin_authorisation(ACCOUNT, "state-2", START_MS)
-    assert connections.end_authorisation("state-1", START_MS) == ACCOUNT
+    assert connections.end_authorisation("state-1", START_MS) == (ACCOUNT, "")
     for state, at in (("state-1", START_MS), ("state-2", START_MS + 600_001), ("x", START_MS)):
         with pytest.raises(Forbidden):
             connections.end_authorisation(state, at)

@@ -34,6 +34,7 @@ from replica.sink import (
     Refusal,
     RowDetail,
     RunReport,
+    Setup,
     SinkContext,
     SinkStatus,
 )
@@ -113,6 +114,12 @@ class Books:
 
     def guidance(self) -> Sequence[Guidance]:
         return ()
+
+    async def setup(self, account: AccountId) -> Setup:
+        return Setup(await self.status(account))
+
+    async def connect(self, account: AccountId, callback: str) -> str:
+        return callback
 
     async def reconciliation(self, account: AccountId, kind: str, start: int) -> Reconciliation:
         return Reconciliation()

@@ -12,10 +12,12 @@ down_revision = "0002"
 def upgrade() -> None:
     """Columns that the first release lacked, and the tables of the desk."""
     op.add_column("qbo_intents", _number("queued_ms"))
+    op.add_column("qbo_authorisations", _text("redirect_uri"))
     op.add_column("qbo_corrections", _number("undone_ms"))
     op.add_column("qbo_corrections", _text("undone_by"))
     op.create_index("ix_qbo_corrections_intent", "qbo_corrections", ["account", "intent"])
     op.create_table("qbo_settings", _account(), _key("name"), _text("value"))
+    op.create_table("qbo_forgotten", *[_key(name) for name in ("realm", "entity", "external_id")])
     _create_comparisons()
 
 

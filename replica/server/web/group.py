@@ -97,6 +97,7 @@ class PageGroup:
                 Entry("/queue", "Preview of the next sync"),
                 Entry("/errors", "Sync errors"),
                 Entry("/reconcile", "Reconcile"),
+                Entry("/company", "QuickBooks setup"),
                 *([Entry("/accounting", "Accounting lists")] if who.may(Right.BOOKS) else []),
             ],
             sync_button=sync_mark(

@@ -36,7 +36,7 @@ def connection(status: SinkStatus) -> dict[str, Any]:
     """The connection in words."""
     hints = {
         "not_connected": "Orders wait safely on the server until it is connected.",
-        "reconnect_needed": "Connect again; what waits is sent then.",
+        "reconnect_needed": "Connect again under QuickBooks setup; what waits is sent then.",
         "stopped": "Look at the rows below; Sync Now tries again.",
         "failing": "It tries again by itself.",
     }

@@ -1,0 +1,205 @@
+"""One account's company as its users see it: the connection, its deadlines, what it costs, choices.
+
+States: not connected → connected → reconnect needed (the grant ended), stopped (our credentials or
+the subscription), disconnected (by somebody here). Connecting leads out of each; the queue goes on
+filling in all of them (quickbooks.md §1.2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from calendar import monthrange
+from datetime import UTC, datetime
+
+from qbo_sink import choices, schedule
+from qbo_sink.choices import Choices
+from qbo_sink.config import LOCAL_SANDBOX, Config
+from qbo_sink.connections import CONNECTED, DISCONNECTED, RECONNECT, Link, month_of
+from qbo_sink.model import State
+from qbo_sink.queue_store import QueueStore
+from qbo_sink.runner import Parts, Runner
+from qbo_sink.tokens import authorize_url
+from replica.errors import MisuseError
+from replica.limits import QBO_DEADLINE_NEAR_MS, QBO_READS_PER_MONTH
+from replica.sink import Deed, Fact, Offer, Refusal, Setup, SinkStatus
+
+NOT_CONNECTED = "No QuickBooks company is connected. Orders queue up meanwhile."
+DISCONNECT = Offer(
+    "disconnect",
+    "Disconnect",
+    "danger",
+    warns="Nothing is sent or fetched until a company is connected again. What waits is kept.",
+)
+
+
+class Company:
+    """The desk over one sink's connections."""
+
+    def __init__(self, parts: Parts, runner: Runner) -> None:
+        self._parts = parts
+        self._runner = runner
+        self._store = QueueStore(parts.ledger.engine)
+
+    async def choices(self, account: bytes) -> Choices:
+        """What counts for this account."""
+        chosen = await asyncio.to_thread(self._store.settings, account)
+        return choices.effective(self._parts.config, chosen)
+
+    async def status(self, account: bytes) -> SinkStatus:
+        """The connection in one word and one sentence."""
+        parts = self._parts
+        link = await asyncio.to_thread(parts.connections.get, account)
+        counts = await asyncio.to_thread(parts.ledger.count_open, account)
+        queued = sum(counts.values())
+        if link is None and parts.config.profile == LOCAL_SANDBOX:
+            text = "The local sandbox is connected at the next run."
+            return SinkStatus("manual", text, queued)
+        if link is None or link.state == DISCONNECTED:
+            return SinkStatus("not_connected", NOT_CONNECTED, queued)
+        running = self._runner.is_running(account)
+        every = (await self.choices(account)).schedule.every
+        state, text = state_of(link, counts, every, running=running, now_ms=parts.now_ms())
+        return SinkStatus(state, text, queued, link.last_run_ms or None)
+
+    async def setup(self, account: bytes) -> Setup:
+        """Connection, deadlines, costs and choices."""
+        status = await self.status(account)
+        return await asyncio.to_thread(self._setup, account, status)
+
+    def _setup(self, account: bytes, status: SinkStatus) -> Setup:
+        parts = self._parts
+        link = parts.connections.get(account)
+        chosen = self._store.settings(account)
+        now_ms = parts.now_ms()
+        counts = choices.effective(parts.config, chosen)
+        reads = parts.connections.reads(account, month_of(now_ms))
+        connected = link is not None and link.state != DISCONNECTED
+        can_connect = parts.config.profile != LOCAL_SANDBOX or bool(parts.config.authorize_url)
+        return Setup(
+            status=status,
+            facts=facts(link, parts.config, counts, reads, now_ms),
+            settings=choices.offered(parts.config, chosen),
+            connect=("Connect again" if connected else "Connect QuickBooks") if can_connect else "",
+            offers=(DISCONNECT,) if connected else (),
+        )
+
+    async def act(self, account: bytes, thing: str, action: str, deed: Deed) -> None:
+        """Disconnect, or keep a choice. Raises ``Refusal``."""
+        if (thing, action) == ("company", "disconnect"):
+            await self._disconnect(account)
+        elif thing.startswith("setting:") and action == "save":
+            name = thing.removeprefix("setting:")
+            try:
+                value = choices.check(self._parts.config, name, deed.text)
+            except MisuseError as error:
+                raise Refusal(str(error), hint=error.hint) from error
+            await asyncio.to_thread(self._store.choose, account, {name: value})
+        else:
+            raise Refusal("That cannot be done with the company.")
+
+    async def _disconnect(self, account: bytes) -> None:
+        if self._runner.is_running(account):
+            raise Refusal("A sync is going on; disconnect when it has ended.")
+        # Theirs first: a grant that is forgotten here could not be ended any more.
+        await self._parts.keeper.revoke(account)
+        await asyncio.to_thread(self._parts.connections.disconnect, account)
+
+    # Connecting ----------------------------------------------------------------------------------
+
+    async def connect(self, account: bytes, callback: str, state: str = "") -> str:
+        """Where to send the browser of somebody who may connect ``account``.
+
+        ``callback`` is this server's own address of the callback, used where none is configured.
+        """
+        parts = self._parts
+        state = state or secrets.token_urlsafe(32)
+        address = parts.config.redirect_uri or callback
+        await asyncio.to_thread(
+            parts.connections.begin_authorisation, account, state, parts.now_ms(), address
+        )
+        return authorize_url(parts.config, state, address)
+
+    async def finish_connect(self, state: str, code: str, realm: str) -> None:
+        """The callback of Intuit. Raises ``Forbidden`` for a state that was not begun here."""
+        parts = self._parts
+        account, address = await asyncio.to_thread(
+            parts.connections.end_authorisation, state, parts.now_ms()
+        )
+        tokens = await parts.keeper.exchange(code, address)
+        await asyncio.to_thread(parts.connections.connect, account, realm, tokens)
+        parts.keeper.forget(account)
+
+
+def state_of(
+    link: Link, counts: dict[State, int], every: str, *, running: bool, now_ms: int
+) -> tuple[str, str]:
+    """A connection that was made, in one word and one sentence. Pure."""
+    if running:
+        return "running", "Sending to QuickBooks now."
+    if link.state == RECONNECT:
+        return "reconnect_needed", f"Reconnect the company: {link.reason}."
+    if link.state != CONNECTED:
+        return "stopped", link.reason or "The connection is stopped."
+    faulted = counts.get(State.FAULTED, 0) + counts.get(State.PARKED, 0)
+    if faulted:
+        word = "row needs" if faulted == 1 else "rows need"
+        state = "stopped" if counts.get(State.PARKED) else "failing"
+        return state, f"{faulted} {word} attention; the rest goes on."
+    if link.paused_until_ms > now_ms:
+        return "failing", "QuickBooks asked for a pause; it goes on within a minute or so."
+    if link.last_failed:
+        return "failing", "The last run did not finish; it is tried again."
+    ends_ms = deadline_ms(link)
+    if ends_ms and ends_ms - now_ms < QBO_DEADLINE_NEAR_MS:
+        days = max((ends_ms - now_ms) // 86_400_000, 0)
+        return "healthy", f"Connected; connect again within {days} days, the permission ends then."
+    if every == "never":
+        return "manual", "Sync Now sends what is queued."
+    return "healthy", f"Connected; sends {every}."
+
+
+def deadline_ms(link: Link) -> int:
+    """When the permission ends unless somebody connects again; zero when nothing is known."""
+    known = [ms for ms in (link.refresh_expires_ms, link.hard_expires_ms) if ms]
+    return min(known, default=0)
+
+
+def forecast(reads: int, now_ms: int) -> int:
+    """Metered calls by the end of the month, at the pace of the days so far."""
+    now = datetime.fromtimestamp(now_ms / 1000, UTC)
+    days = monthrange(now.year, now.month)[1]
+    elapsed = now.day - 1 + (now.hour + 1) / 24
+    return round(reads * days / elapsed)
+
+
+def facts(
+    link: Link | None, config: Config, chosen: Choices, reads: int, now_ms: int
+) -> list[Fact]:
+    """What there is to know about a connection, deadlines with their times. Pure."""
+    if link is None:
+        return [Fact("Company", "none yet"), Fact("Profile", config.profile)]
+    near = now_ms + QBO_DEADLINE_NEAR_MS
+    due_ms = schedule.next_due(chosen.schedule, chosen.zone, link.last_run_ms or now_ms, now_ms)
+    expected = forecast(reads, now_ms)
+    found = [
+        Fact("Company", link.realm),
+        Fact("Profile", config.profile),
+        Fact("Last sync", "", link.last_run_ms),
+        Fact("Next automatic sync", "" if due_ms else "none: by hand only", due_ms or 0),
+        Fact("Access renewed by itself", "before it ends", link.access_expires_ms),
+        _deadline("Permission ends if unused", link.refresh_expires_ms, near),
+        _deadline("Permission ends for good", link.hard_expires_ms, near),
+        Fact(
+            "Metered reads this month",
+            f"{reads:,}, about {expected:,} by its end; {QBO_READS_PER_MONTH:,} are included",
+            tone="warn" if expected > QBO_READS_PER_MONTH else "",
+        ),
+    ]
+    if link.paused_until_ms > now_ms:
+        found.append(Fact("Pause asked for by QuickBooks", "until", link.paused_until_ms, "warn"))
+    return [fact for fact in found if fact.text or fact.at_ms]
+
+
+def _deadline(name: str, at_ms: int, near_ms: int) -> Fact:
+    return Fact(name, "", at_ms, "warn" if at_ms and at_ms < near_ms else "")
