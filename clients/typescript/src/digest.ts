@@ -6,7 +6,7 @@
 import { compare, concat, type Bytes } from "./bytes.ts";
 import { decodeEvent, sha256 } from "./event.ts";
 import type { SectionDigest } from "./frames.ts";
-import { decodePayload } from "./kinds.ts";
+import { CATALOGUE, decodePayload, isKind, type From } from "./kinds.ts";
 import { pack, type Value, type ValueMap } from "./msgpack.ts";
 
 /** What a digest is made of: an event in the log, with what the door decided. */
@@ -38,46 +38,38 @@ type Keep = (facts: readonly Fact[]) => Iterable<Fact>;
 const WEB = 2;
 const SINK = 3;
 const WITH_DEPS = new Set(["order.committed", "order.amended"]);
-const ORIGINS = new Map([
-  ...["customer.linked", "product.linked", "order.estimated", "order.parked"].map(sinkOnly),
-  ...["quote.estimated", "quote.parked"].map(sinkOnly),
-  ...["device.enrolled", "device.revoked", "sync.finished"].map((kind) => [kind, WEB] as const),
-]);
-
-function sinkOnly(kind: string): readonly [string, number] {
-  return [kind, SINK];
-}
+const ORIGIN_OF: Readonly<Record<From, number | null>> = { anybody: null, sink: SINK, web: WEB };
 
 const oldest = (count: number): Keep => (facts) => facts.slice(0, count);
 const newest = (count: number): Keep => (facts) => facts.slice(-count);
 
 /** Kinds that are looked at together, and which of their facts (oldest first) stay. */
-const KEPT: readonly (readonly [kinds: string, keep: Keep])[] = [
-  ["customer.created customer.changed", byField],
-  ["product.created product.changed", byField],
-  ["order.drafted order.changed", byField],
-  ["customer.deleted customer.restored", existence],
-  ["product.deleted product.restored", existence],
-  ["customer.linked", perSystem],
-  ["product.linked", perSystem],
-  ["order.estimated", perSystem],
-  ["order.parked", perSystem],
-  ["quote.estimated", perSystem],
-  ["quote.parked", perSystem],
-  ["stock.counted stock.moved", stock],
-  ["order.line_put order.line_removed", oldest(20_000)],
-  ["order.committed", oldest(4)],
-  ["order.amended", newest(4)],
-  ["order.cancelled", newest(1)],
-  ["quote.committed", newest(4)],
-  ["quote.withdrawn", newest(1)],
-  ["return.committed", oldest(4)],
-  ["payment.recorded", oldest(9)],
-  ["note.edited", oldest(5_000)],
-  ["device.enrolled", newest(9)],
-  ["device.revoked", newest(1)],
-  ["sync.finished", newest(1)],
+const KEPT: readonly (readonly [kinds: readonly string[], keep: Keep])[] = [
+  [["order.drafted", "order.changed"], byField],
+  ...["customer", "product", "class", "department"].flatMap((type) => [
+    [[`${type}.created`, `${type}.changed`], byField] as const,
+    [[`${type}.deleted`, `${type}.restored`], existence] as const,
+  ]),
+  ...Object.entries(CATALOGUE).flatMap(([kind, { from }]) => {
+    return from === "sink" ? [[[kind], perSystem] as const] : [];
+  }),
+  [["stock.counted", "stock.moved"], stock],
+  [["order.line_put", "order.line_removed"], oldest(20_000)],
+  [["order.committed"], oldest(4)],
+  [["order.amended"], newest(4)],
+  [["order.cancelled"], newest(1)],
+  [["quote.committed"], newest(4)],
+  [["quote.withdrawn"], newest(1)],
+  [["return.committed"], oldest(4)],
+  [["payment.recorded"], oldest(9)],
+  [["note.edited"], oldest(5_000)],
+  [["device.enrolled"], newest(9)],
+  [["device.revoked"], newest(1)],
+  [["sync.finished"], newest(1)],
 ];
+
+/** Every kind that is in a document. */
+export const FOLDED: ReadonlySet<string> = new Set(KEPT.flatMap(([kinds]) => kinds));
 
 function byField(facts: readonly Fact[]): Set<Fact> {
   const kept = new Set(facts.slice(-1));
@@ -140,8 +132,8 @@ export function sections(states: Iterable<DocumentState>): SectionDigest[] {
 
 function factOf(record: Evidence): Fact | null {
   const event = decodeEvent(record.data);
-  const allowed = ORIGINS.get(event.kind);
-  if (allowed !== undefined && allowed !== record.origin) return null;
+  const allowed = isKind(event.kind) ? ORIGIN_OF[CATALOGUE[event.kind].from] : null;
+  if (allowed !== null && allowed !== record.origin) return null;
   let payload: Value;
   try {
     payload = decodePayload(event);
@@ -175,7 +167,8 @@ function splitName(name: string): [type: string, id: string] {
 function stateOf(facts: readonly Fact[]): Bytes {
   const state: Record<string, Value[]> = {};
   for (const [kinds, keep] of KEPT) {
-    const these = facts.filter((fact) => kinds.split(" ").includes(fact.kind));
+    const these = facts.filter((fact) => kinds.includes(fact.kind));
+    if (these.length === 0) continue;
     const kept = [...keep(these)].sort((one, other) => compare(one.tag, other.tag));
     for (const { kind, tag, origin, bytes, deps } of kept) {
       (state[kind] ??= []).push([tag, origin, bytes, deps]);

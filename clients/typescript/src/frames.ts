@@ -106,6 +106,8 @@ export const SEGMENT = struct({
   received_ms: ms,
   records: bytes,
 });
+export const VERDICTS = list(struct(VERDICT));
+export const DECISIONS = list(struct(DECISION));
 const SECTION = { section: words, count, digest: hash };
 
 const FRAMES = {
@@ -142,8 +144,8 @@ const FRAMES = {
   PUSH: { number: count, first_seq: count, events: list(bytes) },
   RESULT: {
     number: count,
-    verdicts: list(struct(VERDICT)),
-    decisions: or(list(struct(DECISION)), []),
+    verdicts: VERDICTS,
+    decisions: or(DECISIONS, []),
   },
   EVENTS: { through: count, chain: hash, segments: list(SEGMENT) },
   CURSOR: { position: count },

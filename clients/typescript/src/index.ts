@@ -7,6 +7,7 @@ export {
   type ClientOptions,
   type FactOf,
   type LogRecord,
+  type Receipt,
   type Rejected,
   type Status,
   type SyncResult,

@@ -57,6 +57,22 @@ const DEVICE_ORIGIN = 1;
 const ALL = Number.MAX_SAFE_INTEGER;
 /** More records than a segment can have: `at` is the row times this plus the place in it. */
 const RECORDS_PER_ROW = 4_096;
+/** Own events of one epoch, without a gap. */
+export interface Chain {
+  readonly epoch: number;
+  readonly firstSeq: number;
+  readonly events: readonly Uint8Array[];
+}
+
+/** What became of own events from `firstSeq` on; `head` is the id of the last of them. */
+export interface Answered {
+  readonly epoch: number;
+  readonly firstSeq: number;
+  readonly head: Uint8Array;
+  readonly verdicts: readonly Verdict[];
+  readonly decisions: readonly Decision[];
+}
+
 export class Journal {
   readonly #storage: Storage;
   #identity: Identity | null = null;
@@ -211,6 +227,30 @@ export class Journal {
     }
   }
 
+  /**
+   * Own events epoch by epoch, for a file: the unanswered ones, or all this device said. What was
+   * said again in the next epoch is in that one only.
+   */
+  async chains(everything: boolean): Promise<readonly Chain[]> {
+    if (!everything) {
+      const events: Uint8Array[] = [];
+      for await (const { data } of this.own(true)) events.push(data);
+      const { epoch } = this.#head;
+      return events.length > 0 ? [{ epoch, firstSeq: this.answeredSeq + 1, events }] : [];
+    }
+    const chains: Chain[] = [];
+    for (const [at, life] of this.#lives.entries()) {
+      if (!same(life.device, this.#author.device)) continue;
+      const end = this.#lives[at + 1]?.firstN ?? this.#lastN + 1;
+      const over = this.#states.indexOf(State.remade, life.firstN - 1);
+      const last = over < 0 ? end : Math.min(end, over + 1);
+      const own = await this.#own(life.firstN, last - life.firstN);
+      const events = own.map(({ data }) => data);
+      if (events.length > 0) chains.push({ epoch: life.epoch, firstSeq: 1, events });
+    }
+    return chains;
+  }
+
   // What the server says ---------------------------------------------------------------------------
 
   /** Becomes `identity`; undecided work made as somebody else is said again as the new one. */
@@ -253,6 +293,31 @@ export class Journal {
       await this.#take(answers, ownArrivals(fresh.map((answer) => answer.n)), { reach });
       return answers;
     });
+  }
+
+  /**
+   * Stores the answers of a receipt; gives those that were waited for. Throws `misuse`, with
+   * nothing stored, when one is about an event that is not here.
+   */
+  async settleAll(answered: readonly Answered[]): Promise<readonly Answer[]> {
+    let reached = this.answeredSeq;
+    for (const { firstSeq, head, verdicts } of answered) {
+      const last = firstSeq + verdicts.reduce((sum, { count }) => sum + count, 0) - 1;
+      const here = await this.idAt(last);
+      if (firstSeq > reached + 1 || here === null || !same(here, head)) {
+        throw new ReplicaError("misuse", "the receipt answers work that this device does not have", {
+          hint: "it is for a copy of this device, or one restored since: sync to repair that",
+        });
+      }
+      reached = Math.max(reached, last);
+    }
+    const before = this.#states.length;
+    const settled: Answer[] = [];
+    for (const { firstSeq, verdicts, decisions } of answered) {
+      const answers = await this.settle(firstSeq, verdicts, decisions);
+      settled.push(...answers.filter(({ n }) => n > before));
+    }
+    return settled;
   }
 
   /** Stores segments and moves the cursor, in one commit. */

@@ -76,6 +76,8 @@ export const ProductFields = struct("ProductFields", {
   taxable: said(boolean),
 });
 
+export const LabelFields = struct("LabelFields", { name: said(name), parent: said(id) });
+
 export const OrderFields = struct("OrderFields", {
   customer: said(id),
   number: said(number),
@@ -132,7 +134,15 @@ export const Content = struct("Content", {
 });
 export type Content = Of<typeof Content.shape>;
 
-export const STRUCTS = { CustomerFields, Address, ProductFields, OrderFields, LineFields, Content };
+export const STRUCTS = {
+  CustomerFields,
+  Address,
+  ProductFields,
+  LabelFields,
+  OrderFields,
+  LineFields,
+  Content,
+};
 
 export type From = "anybody" | "sink" | "web";
 
@@ -146,30 +156,68 @@ interface Kind<P extends Struct<never>> {
 
 type PayloadShape = Readonly<Record<string, Schema<unknown>>>;
 
+interface Declared<S extends PayloadShape, F extends From> {
+  readonly from: F;
+  readonly version: number;
+  readonly payload: Struct<S>;
+  readonly check?: (payload: Of<S>) => void;
+}
+
 function kind<const S extends PayloadShape>(
   shape: S,
-  options: { readonly from?: From; readonly check?: (payload: Of<S>) => void } = {},
-): { from: From; version: number; payload: Struct<S>; check?: (payload: Of<S>) => void } {
-  return { from: "anybody", version: 1, payload: struct("payload", shape), ...options };
+  check?: (payload: Of<S>) => void,
+): Declared<S, "anybody"> {
+  const payload = struct("payload", shape);
+  return { from: "anybody", version: 1, payload, ...(check && { check }) };
+}
+
+function kindFrom<const S extends PayloadShape, F extends From>(
+  from: F,
+  shape: S,
+  check?: (payload: Of<S>) => void,
+): Declared<S, F> {
+  return { ...kind(shape, check), from };
 }
 
 const linked = { system: id, external_id: name };
 const estimated = { system: id, external_id: name, number: name, total_minor: int };
 const parked = { system: id, code: id, cause: longText, fix: longText };
-const sink = { from: "sink" } as const;
-const web = { from: "web" } as const;
+const followed = (...states: readonly [string, ...string[]]) => ({
+  system: id,
+  state: oneOf(...states),
+  cause: maybe(longText, ""),
+  fix: maybe(longText, ""),
+});
+const sold = {
+  ...followed("changed", "deleted", "differs", "invoiced", "rejected", "standing"),
+  document: maybe(name, ""),
+  number: maybe(name, ""),
+};
+const listed = followed("deleted", "inactive", "merged", "standing");
 
 export const CATALOGUE = {
   "customer.created": kind({ customer: id, fields: CustomerFields }),
-  "customer.changed": kind({ customer: id, fields: CustomerFields }, { check: changesSomething }),
+  "customer.changed": kind({ customer: id, fields: CustomerFields }, changesSomething),
   "customer.deleted": kind({ customer: id }),
   "customer.restored": kind({ customer: id }),
-  "customer.linked": kind({ customer: id, ...linked }, sink),
+  "customer.linked": kindFrom("sink", { customer: id, ...linked }),
+  "customer.followed": kindFrom("sink", { customer: id, ...listed }),
   "product.created": kind({ product: id, fields: ProductFields }),
-  "product.changed": kind({ product: id, fields: ProductFields }, { check: changesSomething }),
+  "product.changed": kind({ product: id, fields: ProductFields }, changesSomething),
   "product.deleted": kind({ product: id }),
   "product.restored": kind({ product: id }),
-  "product.linked": kind({ product: id, ...linked }, sink),
+  "product.linked": kindFrom("sink", { product: id, ...linked }),
+  "product.followed": kindFrom("sink", { product: id, ...listed }),
+  "class.created": kind({ class: id, fields: LabelFields }),
+  "class.changed": kind({ class: id, fields: LabelFields }, changesSomething),
+  "class.deleted": kind({ class: id }),
+  "class.restored": kind({ class: id }),
+  "class.linked": kindFrom("sink", { class: id, ...linked }),
+  "department.created": kind({ department: id, fields: LabelFields }),
+  "department.changed": kind({ department: id, fields: LabelFields }, changesSomething),
+  "department.deleted": kind({ department: id }),
+  "department.restored": kind({ department: id }),
+  "department.linked": kindFrom("sink", { department: id, ...linked }),
   "stock.counted": kind({ product: id, qty_e3: int }),
   "stock.moved": kind({ product: id, qty_e3: int, reason: maybe(name, "") }),
   "order.drafted": kind({ order: id, fields: OrderFields }),
@@ -180,16 +228,18 @@ export const CATALOGUE = {
     line: id,
     seen: list("array ≤ 4096 of bytes 32", hash, { min: 0, max: 4_096 }),
   }),
-  "order.committed": kind({ order: id, content: Content }, { check: isSale }),
-  "order.amended": kind({ order: id, content: Content }, { check: isSale }),
+  "order.committed": kind({ order: id, content: Content }, isSale),
+  "order.amended": kind({ order: id, content: Content }, isSale),
   "order.cancelled": kind({ order: id, reason: maybe(longText, "") }),
-  "order.estimated": kind({ order: id, ...estimated }, sink),
-  "order.parked": kind({ order: id, ...parked }, sink),
-  "quote.committed": kind({ quote: id, content: Content }, { check: isSale }),
+  "order.estimated": kindFrom("sink", { order: id, ...estimated }),
+  "order.parked": kindFrom("sink", { order: id, ...parked }),
+  "order.followed": kindFrom("sink", { order: id, ...sold }),
+  "quote.committed": kind({ quote: id, content: Content }, isSale),
   "quote.withdrawn": kind({ quote: id, reason: maybe(longText, "") }),
-  "quote.estimated": kind({ quote: id, ...estimated }, sink),
-  "quote.parked": kind({ quote: id, ...parked }, sink),
-  "return.committed": kind({ return: id, content: Content }, { check: isReturn }),
+  "quote.estimated": kindFrom("sink", { quote: id, ...estimated }),
+  "quote.parked": kindFrom("sink", { quote: id, ...parked }),
+  "quote.followed": kindFrom("sink", { quote: id, ...sold }),
+  "return.committed": kind({ return: id, content: Content }, isReturn),
   "payment.recorded": kind(
     {
       payment: id,
@@ -199,16 +249,17 @@ export const CATALOGUE = {
       amount_minor: int,
       currency,
     },
-    { check: belongsToSomething },
+    belongsToSomething,
   ),
   "note.edited": kind({
     about_type: oneOf("customer", "order", "payment", "product", "quote", "return"),
     about: id,
     update: bytes("bytes 1..32768", 1, 32_768),
   }),
-  "device.enrolled": kind({ device: hexDevice, name, user: name }, web),
-  "device.revoked": kind({ device: hexDevice }, web),
-  "sync.finished": kind(
+  "device.enrolled": kindFrom("web", { device: hexDevice, name, user: name }),
+  "device.revoked": kindFrom("web", { device: hexDevice }),
+  "sync.finished": kindFrom(
+    "web",
     {
       run: id,
       started_ms: time,
@@ -218,7 +269,7 @@ export const CATALOGUE = {
       equal: boolean,
       report: mapOf("map ≤ 256 of id to long text", id, longText, 256),
     },
-    { ...web, check: endsAfterItStarted },
+    endsAfterItStarted,
   ),
 };
 
@@ -227,9 +278,7 @@ export type KindName = keyof typeof CATALOGUE;
 export type PayloadOf<K extends KindName> = Of<(typeof CATALOGUE)[K]["payload"]["shape"]>;
 /** The kinds a device may write. */
 export type DeviceKind = {
-  [K in KindName]: K extends `${string}.${"linked" | "estimated" | "parked" | "finished" | "enrolled" | "revoked"}`
-    ? never
-    : K;
+  [K in KindName]: (typeof CATALOGUE)[K]["from"] extends "anybody" ? K : never;
 }[KindName];
 
 export function isKind(kind: string): kind is KindName {

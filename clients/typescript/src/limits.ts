@@ -24,6 +24,10 @@ export const RECONNECT_DOUBLINGS_MAX = 7;
 export const SYNC_CONNECTIONS_MAX = 2;
 export const PROOF_ASKS_MAX = 64;
 
+/** A file carried by hand, and what it inflates to. */
+export const CARRY_FILE_BYTES_MAX = 33_554_432;
+export const CARRY_BODY_BYTES_MAX = 134_217_728;
+
 /** Payloads of one `record` call. */
 export const RECORD_PAYLOADS_MAX = 2_000;
 /** Rows read from storage at once. */
