@@ -150,6 +150,15 @@ class Door:
         origin = Origin.WEB if writer == WEB else Origin.SINK
         return Author(account, device, LOCAL_EPOCH, origin, heads)
 
+    def look_again(self, account: AccountId) -> None:
+        """Read anew what is in quarantine, before the next event of ``account`` is decided.
+
+        A device depends on quarantined events of its own only, as nobody else has seen them. So a
+        process that shares its store does this whenever a device comes: it may have been with
+        another process before.
+        """
+        self._quarantined.pop(account, None)
+
     async def _held(self, account: AccountId) -> set[bytes]:
         """Ids in quarantine: what depends on them waits too."""
         held = self._quarantined.get(account)

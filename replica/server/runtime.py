@@ -172,6 +172,7 @@ class Runtime:
             projecting=self.projecting,
             connections=self.connections,
             origins=self.config.browser_origins,
+            shared=not self.stores.database.exclusive,
             now_ms=self.now_ms,
             metrics=self.metrics,
             logger=self.logger,

@@ -55,6 +55,7 @@ class SyncEndpoint:
         projecting: Projecting,
         connections: Connections,
         origins: frozenset[str],
+        shared: bool,
         now_ms: Callable[[], int],
         metrics: Metrics,
         logger: Logger,
@@ -64,6 +65,7 @@ class SyncEndpoint:
         self._control = control
         self._projecting = projecting
         self._connections = connections
+        self._shared = shared  # other processes write to the same store
         self._origins = origins
         self._now_ms = now_ms
         self._metrics = metrics
@@ -119,6 +121,8 @@ class SyncEndpoint:
         self._departed[connection] = touch_of(connection, self._now_ms())
 
     async def standing(self, connection: Connection) -> Standing:
+        if self._shared:
+            self._door.look_again(connection.account)
         standing = await asyncio.to_thread(self._read_standing, connection.hello)
         self._authors[connection] = Author(
             connection.account,

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from replica.sync.messages import CloseCode
+from replica.events.event import event_id
+from replica.events.payloads import OrderCancelled
+from replica.sync.messages import CloseCode, Outcome
 from tests.postgres import fresh_database, postgres_server
 from tests.server.raw import RawDevice, customer
+from tests.server.test_aside import made, wrong_order
 from tests.server.test_connections import names
 from tests.server.world import World
 
@@ -61,6 +64,30 @@ def test_both_write_one_log(pair: tuple[World, World]) -> None:
         with world.operator(company) as office:
             shown.append(office.get("/sections").json())
     assert shown[0] == shown[1]
+
+
+def test_what_waits_on_quarantine_waits_at_the_other_process_too(
+    pair: tuple[World, World],
+) -> None:
+    """An event that builds on one quarantined through another process is not let in, however much
+    this process has decided for the account before (pitfalls P29, I-19)."""
+    one, other = pair
+    company = one.company()
+    witness = RawDevice.enrol(other, company)
+    witness.meet()
+    witness.write(customer(1))
+    phone = RawDevice.enrol(one, company)
+    phone.meet()
+    bad = made(phone, wrong_order())
+    assert phone.settle([bad]).verdicts[0].outcome is Outcome.QUARANTINED
+    phone.close()
+    phone.world = other
+    phone.meet()
+    waits = made(phone, OrderCancelled("o-9"), event_id(bad))
+    (verdict,) = phone.settle([waits]).verdicts
+    assert (verdict.outcome, verdict.code) == (Outcome.QUARANTINED, "waits_on")
+    phone.close()
+    witness.close()
 
 
 def test_a_revocation_reaches_the_other_process(pair: tuple[World, World]) -> None:
