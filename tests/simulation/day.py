@@ -82,12 +82,15 @@ class Day:
         self.log = log or Log()
         self.now: Callable[[], int] = lambda: 0
         self.phones = [
-            Phone(f"phone {n + 1}", bytes([n + 1] * 16), lambda: self.now()) for n in range(phones)
+            Phone(f"phone {n + 1}", bytes([n + 1] * 16), self._now_ms) for n in range(phones)
         ]
         self.phones[1].skew_ms = -90_000
         self.notebook = Notebook()
         self.at = 0
         self.lines: dict[Phone, Line] = {}
+
+    def _now_ms(self) -> int:
+        return self.now()
 
     @property
     def tokens(self) -> dict[str, bytes]:

@@ -219,20 +219,27 @@ class Nemesis(World):
             if server.up:
                 self._stop(server, dice)
         gone = read_log(self.log)[kept.position :]
+        apart = [one.event for _, _, one in self.log.asides if one.event]
         self.strike(fault, f"the log goes back to {kept.position}, {len(gone)} events are gone")
         self.log.restore(kept, raised=raised)
         self._head = (kept.position, kept.chain)
         self.restored = True
-        self._excuse_gone(gone)
+        self._excuse_gone(gone, apart)
         for server in self.servers:
             server.start()
 
-    def _excuse_gone(self, gone: list[Row]) -> None:
-        """What no living device holds cannot come back (I-1: one restore with devices alive)."""
+    def _excuse_gone(self, gone: list[Row], apart: list[bytes]) -> None:
+        """What no living device holds cannot come back (I-1: one restore with devices alive), be it
+        of the log or of what was kept ``apart`` from it."""
         held: set[bytes] = set()
         for phone in self.phones:
             if not phone.revoked:
                 held |= outbox(phone).keys()
+        held |= self.log.quarantined
+        for data in apart:
+            if sha256(data).digest() not in held:
+                *_, kind, _, _, body = msgpack.unpackb(data)
+                self.notebook.excuse(kind, body)
         for row in gone:
             if row.id not in held:
                 self.notebook.excuse(row.kind, row.body)

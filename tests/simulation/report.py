@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -64,9 +64,9 @@ class Found(NamedTuple):
     failure: str
 
 
-def untested(struck: Iterable[Counter[str]]) -> set[str]:
+def untested(struck: Mapping[str, int]) -> set[str]:
     """Faults that never struck."""
-    return set(KINDS) - set(sum(struck, Counter[str]()))
+    return {kind for kind in KINDS if not struck.get(kind)}
 
 
 def hunt(mutant: Mutant, *, limit: int = SEEDS_MAX) -> Found | None:
@@ -124,7 +124,7 @@ def _say(parts: list[Part], elapsed_s: float) -> int:
         print(f"SEED={seed}: {failure}")
     if failed:
         tell(shrink(run_seed(failed[0][0])))
-    if missing := {kind for kind in KINDS if not struck[kind]}:
+    if missing := untested(struck):
         print(f"untested, never struck: {', '.join(sorted(missing))}")
     return 1 if failed or missing else 0
 

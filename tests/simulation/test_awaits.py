@@ -108,6 +108,13 @@ class Unsynced(Log):
 
 def test_an_answer_before_the_commit_is_found(views: Database) -> None:
     """The sweep can fail: with a log that loses its last commit it names what was lost (D1)."""
-    with remembering(), pytest.raises(Broken, match="I-1"):
+    found = []
+    with remembering():
         for die_at in range(400, 0, -SHARE):
-            die_and_go_on(views, die_at, Unsynced())
+            try:
+                die_and_go_on(views, die_at, Unsynced())
+            except Broken as broken:
+                found.append(str(broken))
+                break
+    assert found
+    assert found[0].startswith("I-1")

@@ -157,3 +157,23 @@ def test_a_log_that_went_back_ends_before_what_was_answered() -> None:
     connect(world, copy)
     settle(world)
     audit(world)
+
+
+def test_a_log_that_was_told_the_same_again_leaves_nobody_behind() -> None:
+    """The log goes back without saying so and is told the same event again, which another time is
+    decided for. The chain names events, not decisions, so nothing shows another device that what
+    it holds is the first decision, but its digests (I-10; first seen in seed 5418)."""
+    world = world_of(phones=2)
+    phone, other = world.phones
+    phone.skew_ms = -90_000
+    world.do_backup_server(Dice(0))
+    connect(world, phone)
+    connect(world, other)
+    save(world, phone, "w1")
+    other.hang_up()
+    world.do_restore_silent(Dice(0))
+    phone.skew_ms += 5_000
+    connect(world, phone)
+    settle(world)
+    audit(world)
+    assert other.journal.head.epoch == 2
