@@ -85,7 +85,8 @@ def test_a_row_that_slipped_between_two_pages_is_not_deleted(
     world.put(*[order(f"o-{at}") for at in range(5)])
     run(world)
     monkeypatch.setattr("qbo_sink.reconcile.QBO_PAGE_ROWS", 2)
-    gone, pages = external(world, "o-0"), []
+    gone = external(world, "o-0")
+    pages: list[int] = []
 
     class Slipping(httpx2.AsyncBaseTransport):
         """Somebody deletes the first estimate after the first page: every other row moves up."""
