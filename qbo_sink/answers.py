@@ -12,7 +12,9 @@ from qbo_sink.wire import decimal
 from replica.events.kinds import encode_payload
 from replica.events.money import minor_digits
 from replica.events.payloads import (
+    ClassLinked,
     CustomerLinked,
+    DepartmentLinked,
     OrderEstimated,
     OrderParked,
     Payload,
@@ -39,7 +41,11 @@ def done(key: Key, row: JsonObject, currency: str) -> Answer | None:
     payload: Payload
     if key.local_type == CHARGE:
         return None
-    if key.entity is Entity.CUSTOMER:
+    if key.entity is Entity.CLASS:
+        payload = ClassLinked(key.local_id, SYSTEM, identity)
+    elif key.entity is Entity.DEPARTMENT:
+        payload = DepartmentLinked(key.local_id, SYSTEM, identity)
+    elif key.entity is Entity.CUSTOMER:
         payload = CustomerLinked(key.local_id, SYSTEM, identity)
     elif key.entity is Entity.ITEM:
         payload = ProductLinked(key.local_id, SYSTEM, identity)

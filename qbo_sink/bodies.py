@@ -8,29 +8,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from qbo_sink import faults, marker
+from qbo_sink import faults, marker, twoway
 from qbo_sink.estimate import Refs, check, item_keys, to_estimate
 from qbo_sink.faults import Refused
 from qbo_sink.feed import charge_item
 from qbo_sink.ledger import Ledger
+from qbo_sink.meeting_store import MeetingStore
 from qbo_sink.model import (
     CHARGE,
     CHARGES,
     Entity,
     JsonObject,
     Key,
+    Label,
     Op,
     Party,
     Product,
     Sale,
+    Wanted,
     charge_product,
     decode_wanted,
 )
-from qbo_sink.party import customer_fields, folded, to_customer, to_item
+from qbo_sink.party import folded, to_customer, to_item, to_label_body
 from qbo_sink.plan import Intent
 from qbo_sink.rows import Mapping
 from qbo_sink.session import Session, Unanswered
-from qbo_sink.wire import equals, select
+from qbo_sink.wire import decode_body, equals, select
 
 _INCOME_KINDS = ("SalesOfProductIncome", "ServiceFeeIncome")
 
@@ -46,9 +49,13 @@ class Bodies:
         self._needs: dict[tuple[int, str], list[Key]] = {}
         self._income_account = session.settings.income_account
         self._names: dict[str, dict[str, str]] = {}
+        self._labels: dict[tuple[Entity, str], Key] = {}
+        self._survivors: dict[tuple[str, str], str] = {}
+        self._looked_up = False
 
     async def needs(self, intents: Sequence[Intent]) -> tuple[dict[int, list[Key]], set[Key]]:
-        """What each estimate needs to stand there first, and which of that does."""
+        """What each record needs to stand there first, and which of that does."""
+        await self._look_up_once()
         found = {intent.id: self._needs_of(intent) for intent in intents}
         asked = {key for keys in found.values() for key in keys}
         unknown = [key for key in asked if key not in self._mapped]
@@ -64,6 +71,20 @@ class Bodies:
             )
         return found, set(self._mapped)
 
+    async def _look_up_once(self) -> None:
+        """Our classes and departments by name, and names that were merged there."""
+        if self._looked_up:
+            return
+        store = MeetingStore(self._ledger.engine)
+        account = self._session.account
+        for entity in (Entity.CLASS, Entity.DEPARTMENT):
+            for key, data in (await asyncio.to_thread(store.contents, account, entity)).items():
+                label = decode_wanted(entity, data)
+                if isinstance(label, Label) and label.active:
+                    self._labels[entity, folded(label.name)] = key
+        self._survivors = await asyncio.to_thread(store.survivors, self._session.realm)
+        self._looked_up = True
+
     def learned(self, mapping: Mapping) -> None:
         """A document was acknowledged: what waits for it may go on."""
         self._mapped[mapping.key] = mapping
@@ -76,19 +97,54 @@ class Bodies:
     async def body(self, intent: Intent) -> JsonObject | Refused:
         """The body of the call, or the fault that can be seen before it."""
         wanted = decode_wanted(intent.key.entity, intent.content)
+        if intent.op is Op.UPDATE and intent.key.entity in twoway.TWO_WAY:
+            return await self._changed(intent.key, wanted)
         if intent.op is Op.REJECT:
             return await self._sparse(intent.key, {"TxnStatus": "Rejected"})
         if isinstance(wanted, Sale):
             made = await self._estimate(wanted)
-        elif isinstance(wanted, Party):
-            made = self._customer(wanted, intent.op)
         else:
-            made = await self._item(wanted)
+            made = await self._record(intent.key, wanted)
         if intent.op is Op.CREATE or isinstance(made, Refused):
             return made
         return await self._sparse(intent.key, made)
 
+    async def _record(self, key: Key, wanted: Wanted) -> JsonObject | Refused:
+        """The whole body of a customer, item, class or department."""
+        if isinstance(wanted, Party):
+            return self._customer(wanted)
+        if isinstance(wanted, Product):
+            return await self._item(wanted)
+        if isinstance(wanted, Label):
+            return self._label(key.entity, wanted)
+        raise TypeError(type(wanted).__name__)
+
+    async def _changed(self, key: Key, wanted: Wanted) -> JsonObject | Refused:
+        """What changed here since both sides agreed, and nothing else."""
+        link = await self.mapping(key)
+        made = await self._record(key, wanted)
+        if link is None or isinstance(made, Refused):
+            return faults.preflight("deleted_there") if link is None else made
+        snapshot = decode_body(link.snapshot.encode()) if link.snapshot else {}
+        names = twoway.pending(wanted, link)
+        return await self._sparse(key, twoway.changes(key.entity, made, names, snapshot))
+
+    def _label(self, entity: Entity, label: Label) -> JsonObject | Refused:
+        preferences = self._session.preferences
+        classes = preferences.class_per_document or preferences.class_per_line
+        if not (classes if entity is Entity.CLASS else preferences.departments):
+            return faults.preflight("no_tracking")
+        if not label.name.strip():
+            return faults.preflight("no_name", f"{entity.path} {label.id}")
+        parent = self._mapped.get(Key(entity, entity.path, label.parent))
+        child = "SubClass" if entity is Entity.CLASS else "SubDepartment"
+        return to_label_body(label, child, "" if parent is None else parent.external_id)
+
     def _needs_of(self, intent: Intent) -> list[Key]:
+        if intent.key.entity in twoway.LABELS:
+            label = decode_wanted(intent.key.entity, intent.content)
+            parent = label.parent if isinstance(label, Label) else ""
+            return [intent.key._replace(local_id=parent)] if parent else []
         if intent.key.entity is not Entity.ESTIMATE or intent.op is Op.REJECT:
             return []
         # The preferences decide which charges need an item; they are fixed during a run.
@@ -99,6 +155,7 @@ class Bodies:
                 return []
             known = [Key(Entity.CUSTOMER, "customer", sale.content.customer)]
             known += item_keys(sale, self._session.preferences)
+            known += self._labels_of(sale)
             self._needs[intent.id, intent.hash] = known
         return known
 
@@ -123,9 +180,9 @@ class Bodies:
             return faults.preflight("unknown_class", sale.content.class_)
         if department is None:
             return faults.preflight("unknown_department", sale.content.department)
-        items = {key: self._mapped[key].external_id for key in keys[1:]}
+        items = {key: self._external_id(key) for key in keys[1:]}
         refs = Refs(
-            customer=self._mapped[customer_key].external_id,
+            customer=self._external_id(customer_key),
             items={key.local_id: ext for key, ext in items.items() if key.local_type != CHARGE},
             charges={key.local_id: ext for key, ext in items.items() if key.local_type == CHARGE},
             mark=marker.sign(self.marker_keys[0], sale.type, sale.id),
@@ -141,11 +198,23 @@ class Bodies:
             sale, customer, products, refs, preferences=preferences, settings=settings
         )
 
-    def _customer(self, party: Party, op: Op) -> JsonObject | Refused:
+    def _external_id(self, key: Key) -> str:
+        """The id there that a document refers to: of the name that is left, where it was merged."""
+        external = self._mapped[key].external_id
+        return self._survivors.get((str(key.entity), external), external)
+
+    def _labels_of(self, sale: Sale) -> list[Key]:
+        """Our own class and department of a sale: they are made there before it."""
+        wanted = ((Entity.CLASS, sale.content.class_), (Entity.DEPARTMENT, sale.content.department))
+        keys = [self._labels.get((entity, folded(name))) for entity, name in wanted if name]
+        tracked = self._session.preferences
+        classes = tracked.class_per_document or tracked.class_per_line
+        on = {Entity.CLASS: classes, Entity.DEPARTMENT: tracked.departments}
+        return [key for key in keys if key is not None and on[key.entity]]
+
+    def _customer(self, party: Party) -> JsonObject | Refused:
         if not party.name.strip():
             return faults.preflight("no_name", f"customer {party.id}")
-        if op is Op.UPDATE:
-            return customer_fields(party)
         mark = marker.sign(self.marker_keys[0], "customer", party.id)
         return to_customer(party, self._session.preferences, mark)
 
@@ -182,6 +251,9 @@ class Bodies:
         by_document = preferences.class_per_document or preferences.class_per_line
         if not name or not (preferences.departments if entity == "Department" else by_document):
             return ""
+        ours = self._labels.get((Entity(entity), folded(name)))
+        if ours is not None and ours in self._mapped:
+            return self._mapped[ours].external_id
         if entity not in self._names:
             found: dict[str, str] = {}
             async for page in self._session.pages(entity):

@@ -216,6 +216,11 @@ PREFLIGHT: dict[str, Entry] = {
         "QuickBooks has no location of this name.",
         "Add it under Departments or in QuickBooks, or choose another for the document.",
     ),
+    "no_tracking": Entry(
+        H,
+        "The company does not track classes or locations in QuickBooks.",
+        "Switch tracking on in QuickBooks, or remove the record here.",
+    ),
     "not_answered": Entry(R, "QuickBooks did not answer a question about the document.", _WAIT),
     "no_name": Entry(
         H, "The record has no name, and QuickBooks requires one.", "Enter a name, then Sync Now."

@@ -6,6 +6,7 @@ are never compared: QuickBooks folds them into lines (quickbooks.md §1.12, §2.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -96,6 +97,28 @@ def invoice_of(row: JsonObject) -> str:
     """The id of the invoice that an estimate was converted to, "" without one."""
     links = row.get("LinkedTxn") or []
     return next((str(link["TxnId"]) for link in links if link.get("TxnType") == "Invoice"), "")
+
+
+def customer_of(row: JsonObject) -> str:
+    """The id of the customer that a document names."""
+    return _ref(row, "CustomerRef")
+
+
+def with_survivors(row: JsonObject, survivors: Mapping[tuple[str, str], str]) -> JsonObject:
+    """``row`` as it reads after names were merged there, (entity, id) to the id that is left."""
+    if not survivors or not row:
+        return row
+
+    def moved(holder: JsonObject, name: str, entity: str) -> JsonObject:
+        survivor = survivors.get((entity, _ref(holder, name)))
+        return holder if survivor is None else {**holder, name: {"value": survivor}}
+
+    lines = []
+    for line in row.get("Line") or []:
+        kind = str(line.get("DetailType"))
+        detail = moved(line.get(kind) or {}, "ItemRef", "Item")
+        lines.append({**line, kind: detail} if detail else line)
+    return {**moved(row, "CustomerRef", "Customer"), "Line": lines}
 
 
 def differences(row: JsonObject, snapshot: JsonObject) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from qbo_sink import schema
-from qbo_sink.model import Entity, Key, State
+from qbo_sink.model import Key, State, decode_wanted
 from qbo_sink.plan import Change, Decision, Intent, decide
 from qbo_sink.rows import (
     FRESH,
@@ -21,7 +21,9 @@ from qbo_sink.rows import (
     load,
     next_generation,
     to_intent,
+    to_mapping,
 )
+from qbo_sink.twoway import TWO_WAY, pending
 
 _wanted, _intents, _mappings = schema.wanted, schema.intents, schema.mappings
 
@@ -40,12 +42,13 @@ def bring_in_step(connection: Connection, account: bytes, keys: list[Key], now_m
         if row is None or not row.hash:
             continue
         mapping = mapped.get(key)
+        both = key.entity in TWO_WAY and mapping is not None
         decision = decide(
             row.hash,
-            cancelled=row.cancelled,
-            acknowledged_hash=None if mapping is None else mapping.hash,
+            # What both sides change is deleted there by a change of it.
+            cancelled=row.cancelled and not both,
+            acknowledged_hash=_acknowledged(key, row, mapping),
             current=current.get(key),
-            follows=key.entity is not Entity.ITEM,
         )
         if decision.change is Change.ADD and decision.op is not None:
             added.append(
@@ -66,6 +69,14 @@ def bring_in_step(connection: Connection, account: bytes, keys: list[Key], now_m
             _change(connection, account, current[key], decision, row.hash, kept)
     if added:
         connection.execute(insert(_intents), added)
+
+
+def _acknowledged(key: Key, wanted: Any, mapping: Any) -> str | None:
+    """The hash of what stands there; for what both sides change, whether anything is to be sent."""
+    if mapping is None or key.entity not in TWO_WAY:
+        return None if mapping is None else str(mapping.hash)
+    record = decode_wanted(key.entity, wanted.content)
+    return "" if pending(record, to_mapping(mapping)) else str(wanted.hash)
 
 
 def _kept_corrections(connection: Connection, account: bytes, key: Key, mapping: Any) -> str:

@@ -13,11 +13,23 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Engine, select
 
-from qbo_sink.model import CHARGE, Entity, Key, Party, Product, Sale, encode_wanted, sale_needs
+from qbo_sink.model import (
+    CHARGE,
+    Entity,
+    Key,
+    Label,
+    Party,
+    Product,
+    Sale,
+    encode_wanted,
+    sale_needs,
+)
 from qbo_sink.rows import Item
-from replica.crdt.documents import DocKey, Document
+from replica.crdt.documents import DocKey, Document, tag_ms
+from replica.crdt.registers import read, registers
 from replica.crdt.view import view
 from replica.events.payloads import Address, Content
+from replica.events.record import Origin
 from replica.limits import QBO_FEED_ROWS
 from replica.projections import tables
 
@@ -28,6 +40,8 @@ _ENTITIES = {
     "quote": Entity.ESTIMATE,
     "customer": Entity.CUSTOMER,
     "product": Entity.ITEM,
+    "class": Entity.CLASS,
+    "department": Entity.DEPARTMENT,
 }
 _TYPES = tuple(_ENTITIES)
 
@@ -106,7 +120,8 @@ def _complete(
 
 def _item(key: DocKey, state: bytes, position: int) -> Item | None:
     """One document as the ledger takes it; None for what is not sealed or says nothing yet."""
-    seen = view(Document.decode(key, state))
+    document = Document.decode(key, state)
+    seen = view(document)
     entity = _ENTITIES[key.type]
     if key.type in _SALES:
         if seen["content"] is None:
@@ -122,14 +137,38 @@ def _item(key: DocKey, state: bytes, position: int) -> Item | None:
             link=answer.get("external_id", ""),
             link_number=answer.get("number", ""),
         )
-    build = to_party if key.type == "customer" else to_product
+    said, heard = _times(document)
+    named: Party | Product | Label
+    if key.type in ("class", "department"):
+        named = to_label(key.id, seen["fields"], active=seen["exists"])
+    else:
+        build = to_party if key.type == "customer" else to_product
+        named = build(key.id, seen["fields"])
     return Item(
         Key(entity, key.type, key.id),
         position,
-        encode_wanted(build(key.id, seen["fields"])),
-        needed=False,
+        encode_wanted(msgspec.structs.replace(named, said=said, heard=heard)),
+        needed=isinstance(named, Label),
+        cancelled=isinstance(named, Label) and not named.active,
         link=seen["links"].get(SYSTEM, ""),
     )
+
+
+def _times(document: Document) -> tuple[dict[str, int], dict[str, int]]:
+    """When each field was last said by somebody here, and when by this sink."""
+    kind = document.key.type
+    edits = read(document, f"{kind}.created", f"{kind}.changed")
+    said: dict[str, int] = {}
+    heard: dict[str, int] = {}
+    found = registers((which, fact, edit.fields) for which, fact, edit in edits)
+    for name, writes in found.items():
+        for write in reversed(writes):
+            times = heard if write.fact.origin == Origin.SINK else said
+            times[name] = tag_ms(write.fact.tag)
+    for _, fact in document.of(f"{kind}.deleted", f"{kind}.restored"):
+        times = heard if fact.origin == Origin.SINK else said
+        times["active"] = tag_ms(fact.tag)
+    return said, heard
 
 
 def _needs(item: Item) -> list[Key]:
@@ -188,6 +227,12 @@ def to_product(identity: str, values: Mapping[str, Any]) -> Product:
         price_e4=values.get("price_e4"),
         taxable=bool(values.get("taxable")),
     )
+
+
+def to_label(identity: str, values: Mapping[str, Any], *, active: bool) -> Label:
+    """A class or department from its fields."""
+    name, parent = str(values.get("name") or ""), str(values.get("parent") or "")
+    return Label(id=identity, name=name, parent=parent, active=active)
 
 
 def charge_item(product: Product) -> Item:

@@ -85,7 +85,7 @@ def followed(key: Key, drift: str, became: Became = NOTHING) -> Answer | None:
         payload = kind(key.local_id, SYSTEM, state, **said, **invoice)  # type: ignore[arg-type]
     elif key.entity is Entity.CUSTOMER:
         payload = CustomerFollowed(key.local_id, SYSTEM, state, **said)  # type: ignore[arg-type]
-    elif key.local_type != CHARGE:
+    elif key.entity is Entity.ITEM and key.local_type != CHARGE:
         payload = ProductFollowed(key.local_id, SYSTEM, state, **said)  # type: ignore[arg-type]
     else:
         return None

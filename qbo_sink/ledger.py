@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, update
 
-from qbo_sink import schema
+from qbo_sink import schema, twoway
 from qbo_sink.deciding import bring_in_step
 from qbo_sink.followed import NOTHING, STANDING, Became, followed
 from qbo_sink.model import Entity, Key, State, content_hash
@@ -147,6 +148,7 @@ class Ledger:
                     external_id=item.link,
                     number=item.link_number,
                     hash=content_hash(item.content) if item.content else "",
+                    agreed=twoway.first_agreed(item.content, item.key.entity),
                 )
             )
 
@@ -275,6 +277,11 @@ class Ledger:
             if not compare_and_set(connection, intent, state=State.ACKED, **CLEAR):
                 return ""
             log_attempt(connection, account, intent, attempt)
+            if intent.key.entity in twoway.TWO_WAY:
+                known = load(connection, _mappings, account, [intent.key]).get(intent.key)
+                link = None if known is None else to_mapping(known)
+                agreed = twoway.acknowledged(intent.content, link, intent.key.entity)
+                mapping = replace(mapping, agreed=agreed)
             upsert(
                 connection,
                 _mappings,
@@ -469,7 +476,8 @@ class Ledger:
                     connection, mapping.realm, mapping.key.entity, mapping.external_id
                 ):
                     continue
-                values = {**columns(account, mapping.key), **mapping_values(mapping)}
+                based = _based(connection, account, mapping)
+                values = {**columns(account, mapping.key), **mapping_values(based)}
                 connection.execute(insert(_mappings).values(**values))
                 _say(connection, account, answer)
                 taken.append(mapping.key)
@@ -517,6 +525,7 @@ class Ledger:
             owner = owner_of(connection, mapping.realm, mapping.key.entity, mapping.external_id)
             if owner is not None and owner != (account, mapping.key):
                 return f"{owner[1].local_type} {owner[1].local_id}"
+            mapping = _based(connection, account, mapping)
             values = {**columns(account, mapping.key), **mapping_values(mapping)}
             upsert(connection, _mappings, [values], ["account", "entity", "local_type", "local_id"])
             _say(connection, account, answer)
@@ -551,6 +560,14 @@ class Ledger:
             connection.execute(
                 update(_mappings).where(is_key(_mappings, account, key)).values(**values)
             )
+
+
+def _based(connection: Connection, account: bytes, mapping: Mapping) -> Mapping:
+    """A new link with what both sides say now as its base, so that neither overwrites the other."""
+    row = load(connection, _wanted, account, [mapping.key]).get(mapping.key)
+    if row is None or mapping.agreed:
+        return mapping
+    return replace(mapping, agreed=twoway.first_agreed(row.content, mapping.key.entity))
 
 
 def _report(

@@ -22,6 +22,7 @@ from qbo_sink.party import (
 )
 from qbo_sink.plan import Intent
 from qbo_sink.session import Session, Unanswered
+from qbo_sink.twoway import LABELS, TWO_WAY, shows
 from qbo_sink.wire import BOTH_STATES, Answer, among, decode_body, equals
 
 _NAMES_AT_ONCE = 50
@@ -33,6 +34,11 @@ class LookFailed:
     """The look itself got no answer, so it says nothing."""
 
     reason: str
+
+
+def holds(entity: Entity, row: JsonObject, body: JsonObject) -> bool:
+    """Whether ``row`` shows what the update ``body`` says, field by field of ours."""
+    return shows(entity, row, body) if entity in TWO_WAY else not compare.holds(row, body)
 
 
 class Looker:
@@ -55,6 +61,8 @@ class Looker:
                 return await self._estimate(intent)
             if intent.key.entity is Entity.CUSTOMER:
                 return await self._customer(intent, clash=clash)
+            if intent.key.entity in LABELS:
+                return await self._label(intent)
             return await self._item(intent)
         except Unanswered as error:
             return LookFailed(str(error))
@@ -142,13 +150,24 @@ class Looker:
 
         return await self._first(Entity.ITEM, ours, equals("Name", name))
 
+    async def _label(self, intent: Intent) -> JsonObject | None:
+        """A class or department of the same name under the same parent is the same one (§2.6)."""
+        body = decode_body(intent.body)
+        parent = (body.get("ParentRef") or {}).get("value")
+
+        def ours(row: JsonObject) -> bool:
+            return (row.get("ParentRef") or {}).get("value") == parent
+
+        name = equals("Name", str(body["Name"]))
+        return await self._first(intent.key.entity, ours, name)
+
     async def _updated(self, intent: Intent) -> JsonObject | None:
         """The row when it already shows what the update says."""
         body = decode_body(intent.body)
         row = await self.read(intent.key, str(body["Id"]))
         if isinstance(row, LookFailed):
             raise Unanswered(row.reason)
-        return row if row is not None and not compare.holds(row, body) else None
+        return row if row is not None and holds(intent.key.entity, row, body) else None
 
     async def _first(
         self, entity: Entity, ours: Callable[[JsonObject], bool], *conditions: str

@@ -21,6 +21,8 @@ JsonObject = dict[str, Any]
 class Entity(StrEnum):
     """What we write there, in the order in which one may depend on another (quickbooks.md §2.3)."""
 
+    CLASS = "Class"
+    DEPARTMENT = "Department"
     CUSTOMER = "Customer"
     ITEM = "Item"
     ESTIMATE = "Estimate"
@@ -89,6 +91,8 @@ class Party(msgspec.Struct, frozen=True):
     ship_address: Address | None = None
     currency: str = ""
     tax_exempt: bool = False
+    said: dict[str, int] = {}  # field → when somebody here said it last, epoch milliseconds
+    heard: dict[str, int] = {}  # field → when this sink did
 
 
 class Product(msgspec.Struct, frozen=True):
@@ -100,6 +104,19 @@ class Product(msgspec.Struct, frozen=True):
     description: str = ""
     price_e4: int | None = None
     taxable: bool = False
+    said: dict[str, int] = {}
+    heard: dict[str, int] = {}
+
+
+class Label(msgspec.Struct, frozen=True):
+    """A class or a department (a "location" there); deleted here is inactive there."""
+
+    id: str
+    name: str
+    parent: str = ""  # id here
+    active: bool = True
+    said: dict[str, int] = {}
+    heard: dict[str, int] = {}
 
 
 class Sale(msgspec.Struct, frozen=True):
@@ -115,10 +132,12 @@ class Sale(msgspec.Struct, frozen=True):
         return Key(Entity.ESTIMATE, self.type, self.id)
 
 
-Wanted = Party | Product | Sale
+Wanted = Party | Product | Label | Sale
 
 _encode = msgspec.msgpack.Encoder(order="sorted").encode
 _decoders: dict[Entity, msgspec.msgpack.Decoder[Any]] = {
+    Entity.CLASS: msgspec.msgpack.Decoder(Label),
+    Entity.DEPARTMENT: msgspec.msgpack.Decoder(Label),
     Entity.CUSTOMER: msgspec.msgpack.Decoder(Party),
     Entity.ITEM: msgspec.msgpack.Decoder(Product),
     Entity.ESTIMATE: msgspec.msgpack.Decoder(Sale),

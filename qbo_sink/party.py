@@ -11,7 +11,7 @@ import unicodedata
 from decimal import Decimal
 
 from qbo_sink import marker
-from qbo_sink.model import JsonObject, Party, Preferences, Product, Settings
+from qbo_sink.model import JsonObject, Label, Party, Preferences, Product, Settings
 from qbo_sink.wire import plain
 from replica.events.payloads import Address
 
@@ -123,6 +123,15 @@ def to_item(product: Product, settings: Settings, income_account: str) -> JsonOb
     if product.price_e4 is not None:
         body["UnitPrice"] = plain(Decimal(product.price_e4) / _PRICE_SCALE)
     return body
+
+
+def to_label_body(label: Label, child: str, parent: str) -> JsonObject:
+    """The body of a new class or department. ``child`` is the flag that says that it has a parent,
+    whose id there is ``parent``."""
+    body: JsonObject = {"Name": tidy_name(label.name, ITEM_NAME_CHARS), child: bool(parent)}
+    if parent:
+        body["ParentRef"] = {"value": parent}
+    return {**body, "Active": label.active}
 
 
 def matches_item(product: Product, row: JsonObject) -> bool:

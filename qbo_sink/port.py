@@ -24,6 +24,7 @@ from qbo_sink.connections import CONNECTED, Connections
 from qbo_sink.differences import Differences
 from qbo_sink.ledger import Ledger
 from qbo_sink.liststore import ListStore
+from qbo_sink.meeting_store import MeetingStore
 from qbo_sink.model import Entity, Key
 from qbo_sink.opening import open_ledger, tidy
 from qbo_sink.pace import Sleep
@@ -34,7 +35,7 @@ from qbo_sink.saying import Submit
 from qbo_sink.session import Session
 from qbo_sink.tokens import TokenKeeper, TokenUnavailable
 from qbo_sink.vault import load_vault
-from qbo_sink.webhooks import realms_of
+from qbo_sink.webhooks import merges_of, realms_of
 from replica.errors import MisuseError, ReplicaError
 from replica.events.event import AccountId
 from replica.sink import (
@@ -319,6 +320,9 @@ class QuickBooksSink:
 
     async def hinted(self, body: bytes) -> None:
         """A webhook with a good signature: its companies are due for a run of the schedule."""
+        store = MeetingStore(self.parts.ledger.engine)
+        for merge in merges_of(body):
+            await asyncio.to_thread(store.note_merge, *merge, self._context.now_ms())
         for realm in realms_of(body):
             account = await asyncio.to_thread(self.parts.connections.owner, realm)
             if account is not None:

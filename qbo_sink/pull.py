@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 
+from sqlalchemy import Engine
+
 from qbo_sink import compare
 from qbo_sink.changes import Changes, iso, parse_ms, read_changes
 from qbo_sink.connections import Connections
@@ -17,27 +19,42 @@ from qbo_sink.followed import NOTHING, Became
 from qbo_sink.ledger import Ledger
 from qbo_sink.lists import LISTS
 from qbo_sink.liststore import ListStore
-from qbo_sink.model import Entity, JsonObject, Key
+from qbo_sink.meeting import Meeting, names_here
+from qbo_sink.meeting_store import MeetingStore
+from qbo_sink.model import Entity, JsonObject
 from qbo_sink.readlists import ListReader
 from qbo_sink.rows import Mapping
 from qbo_sink.session import Session
+from qbo_sink.twoway import LABELS
 from qbo_sink.wire import decode_body
 from replica.limits import QBO_CHANGES_OVERLAP_MS, QBO_CHANGES_WINDOW_MS
 
-ENTITIES = (Entity.CUSTOMER, Entity.ITEM, Entity.ESTIMATE)
+RECORDS = (Entity.CUSTOMER, Entity.ITEM)
 
 
 class Pull:
     """Pulls for one account during one run."""
 
     def __init__(
-        self, session: Session, ledger: Ledger, connections: Connections, lists: ListStore
+        self,
+        session: Session,
+        ledger: Ledger,
+        connections: Connections,
+        lists: ListStore,
+        *,
+        meeting: Meeting,
+        views: Engine,
     ) -> None:
         self._session = session
         self._ledger = ledger
         self._connections = connections
         self._lists = ListReader(session, lists)
+        self._list_store = lists
+        self._meeting = meeting
+        self._views = views
+        self._store = MeetingStore(ledger.engine)
         self._invoices: dict[str, str] = {}
+        self._survivors: dict[tuple[str, str], str] = {}
         self.notes: list[str] = []
 
     async def run(self) -> tuple[int, list[str]]:
@@ -53,7 +70,9 @@ class Pull:
         listed = [spec.entity for spec in LISTS.values() if not spec.polled]
         told = [entity for entity in listed if self._lists.may_ask(entity)]
         since = iso(since_ms - QBO_CHANGES_OVERLAP_MS)
-        changes = await read_changes(self._session, [*ENTITIES, "Invoice", *told], since)
+        records = [*self._labels(), *RECORDS]
+        asked = [*records, Entity.ESTIMATE, "Invoice", *told]
+        changes = await read_changes(self._session, asked, since)
         if changes is None:
             self.notes.append("QuickBooks did not say what changed there; the next run asks again.")
             return 0, self.notes
@@ -61,9 +80,11 @@ class Pull:
             str(row.get("Id")): str(row.get("DocNumber") or "")
             for row in changes.rows.get("Invoice", [])
         }
-        changed = 0
-        for entity in ENTITIES:
-            changed += await self._take(entity, changes.rows.get(entity, []))
+        changed = await self._read_labels(anew=since_ms == now_ms)
+        await self._note_merges(changes)
+        for entity in records:
+            changed += await self._meet(entity, changes.rows.get(entity, []), changes)
+        changed += await self._take(changes.rows.get(Entity.ESTIMATE, []))
         changed += await self._lists.take(changes)
         self._say_overflow(changes)
         await asyncio.to_thread(
@@ -75,58 +96,137 @@ class Pull:
         return changed, self.notes
 
     def _say_overflow(self, changes: Changes) -> None:
-        if changes.overflowed & set(ENTITIES):
+        if changes.overflowed & {*RECORDS, Entity.ESTIMATE}:
             self.notes.append("More changed there than can be told; run a comparison.")
 
-    async def _take(self, entity: Entity, rows: list[JsonObject]) -> int:
-        """Note what became of the entities that are ours; wake rows that waited for it."""
+    def _labels(self) -> list[Entity]:
+        """Classes and departments, as far as the company tracks them (ACC-04)."""
+        preferences = self._session.preferences
+        classes = preferences.class_per_document or preferences.class_per_line
+        found = [Entity.CLASS] if classes else []
+        return [*found, Entity.DEPARTMENT] if preferences.departments else found
+
+    async def _read_labels(self, *, anew: bool) -> int:
+        """Every class and department there is, once; from then on by what changed."""
+        found, account = 0, self._session.account
+        states = await asyncio.to_thread(self._list_store.states, account)
+        for entity in self._labels():
+            if entity in states and states[entity].loaded_ms and not anew:
+                continue
+            now_ms = self._session.now_ms()
+            async for page in self._session.pages(entity):
+                found += await self._arrive(entity, page)
+            await asyncio.to_thread(self._list_store.begin, account, entity, now_ms)
+            await asyncio.to_thread(self._list_store.finish, account, entity, now_ms, now_ms)
+        return found
+
+    async def _arrive(self, entity: Entity, rows: list[JsonObject]) -> int:
+        """Records that were made there, parents before what is below them."""
+        ids = [str(row["Id"]) for row in rows]
+        known = await asyncio.to_thread(self._ledger.mapped_by_id, self._session.realm, entity, ids)
+        fresh = [row for row in rows if str(row["Id"]) not in known]
+        fresh.sort(key=lambda row: str(row.get("FullyQualifiedName") or "").count(":"))
+        names = [str(row.get("DisplayName") or row.get("Name") or "") for row in fresh]
+        taken = await asyncio.to_thread(
+            names_here, self._views, self._session.account, entity, names
+        )
+        return await self._meeting.arrivals(entity, fresh, taken)
+
+    async def _meet(self, entity: Entity, rows: list[JsonObject], changes: Changes) -> int:
+        """Take up what others changed of records that both sides change; wake what waited."""
         ids = [str(row["Id"]) for row in rows if row.get("Id")]
         known = await asyncio.to_thread(self._ledger.mapped_by_id, self._session.realm, entity, ids)
-        changed = 0
-        woken: list[Key] = []
+        changed = await self._arrive(
+            entity, [row for row in rows if str(row.get("Id")) not in known]
+        )
+        met = 0
         for row in rows:
-            mapping = known.get(str(row.get("Id")))
-            if mapping is None or str(row.get("SyncToken", "")) == mapping.sync_token:
+            link = known.get(str(row.get("Id")))
+            if link is None or str(row.get("SyncToken", "")) == link.sync_token:
                 continue
-            state = _state(entity, row, mapping)
+            survivor = self._survivors.get((str(entity), link.external_id))
+            if survivor is not None:
+                there = {str(each.get("Id")): each for each in changes.rows.get(entity, [])}
+                await self._meeting.merged(link, survivor, there.get(survivor))
+            elif row.get("status") == "Deleted":
+                await asyncio.to_thread(
+                    self._ledger.drifted, self._session.account, link.key, "deleted"
+                )
+            else:
+                inactive = not row.get("Active", True) and entity not in LABELS
+                await self._meeting.meet(link, row, "inactive" if inactive else "")
+            met += 1
+        if met:
+            await asyncio.to_thread(self._ledger.wake, self._session.account)
+        return changed + met
+
+    async def _note_merges(self, changes: Changes) -> None:
+        """Names that were merged there: as a webhook told, else as our estimates show it.
+
+        A name is never deleted there; one that is gone was merged, and the documents that named it
+        name the one that is left.
+        """
+        realm, now_ms = self._session.realm, self._session.now_ms()
+        self._survivors = await asyncio.to_thread(self._store.survivors, realm)
+        gone = {
+            str(row["Id"])
+            for row in changes.rows.get(Entity.CUSTOMER, [])
+            if row.get("status") == "Deleted"
+            and (str(Entity.CUSTOMER), str(row["Id"])) not in self._survivors
+        }
+        if not gone:
+            return
+        rows = changes.rows.get(Entity.ESTIMATE, [])
+        links = await asyncio.to_thread(
+            self._ledger.mapped_by_id, realm, Entity.ESTIMATE, [str(row["Id"]) for row in rows]
+        )
+        for row in rows:
+            link = links.get(str(row["Id"]))
+            if link is None or not link.snapshot:
+                continue
+            before, after = (compare.customer_of(each) for each in (_snapshot(link), row))
+            if before in gone and after and after != before:
+                await asyncio.to_thread(
+                    self._store.note_merge, realm, str(Entity.CUSTOMER), before, after, now_ms
+                )
+        self._survivors = await asyncio.to_thread(self._store.survivors, realm)
+
+    async def _take(self, rows: list[JsonObject]) -> int:
+        """Note what became of the estimates that are ours."""
+        ids = [str(row["Id"]) for row in rows if row.get("Id")]
+        realm, account = self._session.realm, self._session.account
+        known = await asyncio.to_thread(self._ledger.mapped_by_id, realm, Entity.ESTIMATE, ids)
+        changed = 0
+        for row in rows:
+            link = known.get(str(row.get("Id")))
+            if link is None or str(row.get("SyncToken", "")) == link.sync_token:
+                continue
+            before = compare.with_survivors(_snapshot(link), self._survivors)
+            total = Decimal(link.total) if link.total else None
+            state = compare.drift(None if row.get("status") == "Deleted" else row, before, total)
             # A token that moved while the fields we own did not (another field, a link) is taken
             # up, so that our next update starts from it.
             token = str(row["SyncToken"]) if "SyncToken" in row and state in _OURS else None
-            if state != mapping.drift or token is not None:
+            if state != link.drift or token is not None:
+                became = self._became(row, before, state)
                 await asyncio.to_thread(
-                    self._ledger.drifted,
-                    self._session.account,
-                    mapping.key,
-                    state,
-                    token,
-                    self._became(row, mapping, state),
+                    self._ledger.drifted, account, link.key, state, token, became
                 )
-            changed += state != mapping.drift
-            woken.append(mapping.key)
-        if woken and entity is not Entity.ESTIMATE:
-            await asyncio.to_thread(self._ledger.wake, self._session.account)
+            changed += state != link.drift
         return changed
 
-    def _became(self, row: JsonObject, mapping: Mapping, state: str) -> Became:
+    def _became(self, row: JsonObject, before: JsonObject, state: str) -> Became:
         """What differs, and the invoice that an estimate was converted to."""
-        if mapping.key.entity is not Entity.ESTIMATE:
-            return NOTHING
         if state == "invoiced":
             invoice = compare.invoice_of(row)
             return Became(document=invoice, number=self._invoices.get(invoice, ""))
         if state not in ("changed", "differs"):
             return NOTHING
-        snapshot = decode_body(mapping.snapshot.encode()) if mapping.snapshot else {}
-        return Became(", ".join(compare.differences(row, snapshot)))
+        return Became(", ".join(compare.differences(row, before)))
 
 
 _OURS = ("", "invoiced")
 
 
-def _state(entity: Entity, row: JsonObject, mapping: Mapping) -> str:
-    if row.get("status") == "Deleted":
-        return "deleted"
-    if entity is not Entity.ESTIMATE:
-        return "" if row.get("Active", True) else "inactive"
-    snapshot = decode_body(mapping.snapshot.encode()) if mapping.snapshot else {}
-    return compare.drift(row, snapshot, Decimal(mapping.total) if mapping.total else None)
+def _snapshot(link: Mapping) -> JsonObject:
+    return decode_body(link.snapshot.encode()) if link.snapshot else {}

@@ -22,13 +22,15 @@ from qbo_sink.catalogue import Class
 from qbo_sink.connections import RECONNECT, STOPPED
 from qbo_sink.faults import Done, Expired, Outcome, Refused, Throttled, Unknown
 from qbo_sink.ledger import Ledger
-from qbo_sink.look import Looker, LookFailed
+from qbo_sink.look import Looker, LookFailed, holds
+from qbo_sink.meeting import Meeting
 from qbo_sink.model import Entity, JsonObject, Op, Sale, State, decode_wanted
 from qbo_sink.plan import Action, Intent, Step, plan
 from qbo_sink.requestid import requestid
 from qbo_sink.rows import Attempt, Mapping
 from qbo_sink.saying import Submit, say_pending
 from qbo_sink.session import Session
+from qbo_sink.twoway import TWO_WAY
 from qbo_sink.wire import Fault, Lost, Reply, as_json, decode_body, encode_body
 from replica.limits import QBO_CYCLES_MAX, QBO_GENERATIONS_MAX, QBO_RUN_LINGER_MS
 
@@ -68,6 +70,7 @@ class Push:
         self._submit = submit
         self._name = name
         self._look = Looker(session, bodies)
+        self._meeting = Meeting(session, ledger, bodies.marker_keys)
         self._account = session.account
         self.tally = Tally()
 
@@ -235,8 +238,13 @@ class Push:
             await asyncio.to_thread(self._ledger.drifted, self._account, sent.key, "deleted")
             await self._refuse(sent, faults.preflight("deleted_there", refused.detail), attempt)
             return
-        if not compare.holds(row, decode_body(sent.body)):
+        if holds(sent.key.entity, row, decode_body(sent.body)):
             await self._acknowledge(sent, row, attempt)
+            return
+        if sent.key.entity in TWO_WAY:
+            # The row goes back before the merge decides whether anything is left to send.
+            await asyncio.to_thread(self._ledger.resend, sent)
+            await self._meeting.meet(mapping, row, mapping.drift)
             return
         snapshot = decode_body(mapping.snapshot.encode()) if mapping.snapshot else {}
         if compare.drift(row, snapshot, None) in ("", "invoiced"):

@@ -34,6 +34,7 @@ class Mapping:
     drift: str = ""
     snapshot: str = ""
     updated_ms: int = 0
+    agreed: str = ""  # what both sides agreed on (``twoway.Agreed``)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from qbo_sink.connections import CONNECTED, DISCONNECTED, Connections, Link
 from qbo_sink.feed import read_page
 from qbo_sink.ledger import Ledger
 from qbo_sink.liststore import ListStore
+from qbo_sink.meeting import Meeting
 from qbo_sink.model import Key
 from qbo_sink.pace import Pace, Sleep
 from qbo_sink.pull import Pull
@@ -200,7 +201,14 @@ class Runner:
                 await self._adopt(session, marker_keys)
                 await push.run(only)
                 if not session.halted and only is None:
-                    pull = Pull(session, parts.ledger, parts.connections, parts.lists)
+                    pull = Pull(
+                        session,
+                        parts.ledger,
+                        parts.connections,
+                        parts.lists,
+                        meeting=Meeting(session, parts.ledger, marker_keys),
+                        views=parts.views,
+                    )
                     tally.pulled, notes = await pull.run()
                     await push.answer()
                     tally.errors += notes

@@ -106,6 +106,7 @@ class World:
         self.documents: dict[DocKey, Document] = {}
         self.positions: dict[DocKey, int] = {}
         self.position = 0
+        self.stamp_ms = 0
         self.answers: list[tuple[str, Payload]] = []
         self.submit_hook: Callable[[str], Awaitable[None]] | None = None
         self.shared = self.app is not None
@@ -143,7 +144,8 @@ class World:
         for payload in payloads:
             self.position += 1
             device = bytes(15) + bytes([origin])
-            stamp = make_stamp(START_MS + self.position, 0, device[8:])
+            self.stamp_ms = max(self.stamp_ms + 1, self.clock.ms)
+            stamp = make_stamp(self.stamp_ms, 0, device[8:])
             data = build_event(ACCOUNT, device, 0, self.position, GENESIS, stamp, payload)
             event = decode_event(data)
             record = Record(event_id(data), event, Stamp(event.stamp), 0, origin, START_MS)
