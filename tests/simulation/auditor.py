@@ -71,6 +71,12 @@ def said_key(kind: str, body: bytes) -> str:
     return kind + " " + ", ".join(f"{name}={value}" for name, value in sorted(said.items()))
 
 
+def kind_and_body(data: bytes) -> tuple[str, bytes]:
+    """What an event says, from its bytes."""
+    *_, kind, _, _, body = msgpack.unpackb(data)
+    return kind, body
+
+
 class Notebook:
     """What people were told, by what they said: saved, perhaps saved, and acknowledged."""
 
@@ -261,8 +267,7 @@ def _aside_keys(log: DiskLog) -> Counter[str]:
     aside: Counter[str] = Counter()
     for _, _, one in log.asides:
         if one.event:
-            *_, kind, _, _, body = msgpack.unpackb(one.event)
-            aside[said_key(kind, body)] += 1
+            aside[said_key(*kind_and_body(one.event))] += 1
     return aside
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-import msgpack
-
 from replica.events.payloads import DeviceRevoked
 from replica.events.record import Origin
 from replica.ingest import Fact
 from replica.sync import effects as e
-from tests.simulation.auditor import Row, demand, read_log
+from tests.simulation.auditor import Row, demand, kind_and_body, read_log
 from tests.simulation.books import SinkCrash
 from tests.simulation.dice import Dice
 from tests.simulation.options import SKEWS_MS
@@ -238,8 +236,7 @@ class Nemesis(World):
         held |= self.log.quarantined
         for data in apart:
             if sha256(data).digest() not in held:
-                *_, kind, _, _, body = msgpack.unpackb(data)
-                self.notebook.excuse(kind, body)
+                self.notebook.excuse(*kind_and_body(data))
         for row in gone:
             if row.id not in held:
                 self.notebook.excuse(row.kind, row.body)
@@ -306,7 +303,6 @@ def outbox(phone: Phone) -> dict[bytes, tuple[str, bytes]]:
     rows = [row[:2] for row in phone.journal.rows()]
     for data, state in rows:
         if state != 4:
-            *_, kind, _, _, body = msgpack.unpackb(data)
-            found[sha256(data).digest()] = (kind, body)
+            found[sha256(data).digest()] = kind_and_body(data)
     demand(len(found) == sum(state != 4 for _, state in rows), "I-2: an outbox holds one twice")
     return found

@@ -158,6 +158,8 @@ def audit(world: Nemesis) -> None:
                 world.notebook.acked -= outbox(phone).keys()  # cannot be offered again
     # Two copies of a device that a restored server has forgotten may both say it again.
     once = not (world.copied and world.restored)
+    if not once:
+        held.update(_set_aside_here(world))
     auditor.check_saved(rows, world.log, world.notebook, held, once=once)
     if not (world.restored or world.copied):  # else what they wait for may be forgotten, or renamed
         auditor.check_dependants(rows, world.notebook)
@@ -175,6 +177,18 @@ def audit(world: Nemesis) -> None:
         if not phone.revoked:
             _check_phone(world, phone, model, rows)
     _check_sink(world, model, world.sink)
+
+
+def _set_aside_here(world: Nemesis) -> Counter[str]:
+    """What a copied device shows as set aside: once a restored log has forgotten of it and the
+    device has gone on in a new epoch, it is there alone, for its user to say again."""
+    return Counter(
+        auditor.said_key(*auditor.kind_and_body(data))
+        for phone in world.phones
+        if phone.device in world.copied
+        for data, state, *_ in phone.journal.rows()
+        if state == 2
+    )
 
 
 def _check_views(world: Nemesis) -> None:
