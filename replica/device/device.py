@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from replica import __version__
 from replica.crdt.digest import SectionTotal
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from replica.device.carrying import Exported, Receipt
     from replica.device.link import Link
 
+Downstream = Literal["auto", "manual"]
+
 _REFUSALS: dict[Mode, type[ReplicaError]] = {
     Mode.REVOKED: Revoked,
     Mode.FORBIDDEN: Forbidden,
@@ -75,7 +77,13 @@ class Device:
         now_ms: Callable[[], int] = system_ms,
         random_bytes: Callable[[int], bytes] = os.urandom,
         software: str = "",
+        downstream: Downstream = "auto",
     ) -> None:
+        """With ``downstream`` "manual" the work of others waits until :meth:`sync`, or until the
+        office's Sync Now; ``status().waiting`` counts it (SYN-11). Own work leaves in any case."""
+        if downstream not in {"auto", "manual"}:
+            raise MisuseError("downstream is auto or manual")
+        self._manual = downstream == "manual"
         self._holding = Holding(journal)
         self._now_ms = now_ms
         self._random_bytes = random_bytes
@@ -281,6 +289,7 @@ class Device:
                     wall_ms=self._now_ms,
                     jitter=lambda: int.from_bytes(self._random_bytes(4), "big") / 2**32,
                     software=self._software,
+                    manual=self._manual,
                     changed=self._notify,
                 )
             self._link.start()
@@ -399,6 +408,7 @@ class Device:
                 sections=level.sections,
                 rejected=tuple(_rejected(row) for row in journal.aside()),
                 fetching=report.progress if report else (),
+                waiting=report.waiting if report else 0,
             )
 
     @property

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from replica.device import chunks
 from replica.device.enrolment import sync_url
 from replica.device.holding import Holding
 from replica.device.journal import Identity
@@ -57,6 +56,7 @@ class Link:
         wall_ms: Callable[[], int],
         jitter: Callable[[], float],
         software: str,
+        manual: bool,
         changed: Callable[[], None],
     ) -> None:
         self._holding = holding
@@ -68,7 +68,7 @@ class Link:
         self._bell = asyncio.Event()
         self._dialling: asyncio.Task[Any] | None = None
         self._fetches_lost = 0  # in a row
-        self.report = Report(changed)
+        self.report = Report(changed, manual=manual)
 
     # From any thread -----------------------------------------------------------------------------
 
@@ -146,17 +146,13 @@ class Link:
                 await self._mend(self.report.unmended)
             if self.report.mode in RESTING:
                 return
-            if not self._wants_bulk() or await self._fetch():
+            if not self.report.wants_bulk(self._holding) or await self._fetch():
                 goodbye = await self._connect()
             if self.report.mode in RESTING:
                 return
-            if not self._wants_bulk() or self._fetches_lost:
+            if not self.report.wants_bulk(self._holding) or self._fetches_lost:
                 await self._pause(goodbye.retry_after_ms if goodbye else 0)
         self._show(Mode.OFFLINE, "sync is stopped")
-
-    def _wants_bulk(self) -> bool:
-        report = self.report
-        return not report.log_serves and chunks.wanted(self._holding, report.server_position)
 
     async def _fetch(self) -> bool:
         """Take in documents in bulk; False when the connection was lost and it is to go on."""

@@ -68,6 +68,19 @@ class Report:
     stopping: bool = False
     log_serves: bool = False  # the server has nothing in bulk for this device
     progress: tuple[Progress, ...] = ()  # documents on their way in bulk
+    manual: bool = False  # the work of others waits until somebody wishes for a proof
+    waiting: int = 0  # events that wait so, as far as they have come
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether the work of others waits now (SYN-11)."""
+        return self.manual and self.proof is None and self.unmended is None
+
+    def wants_bulk(self, holding: Holding) -> bool:
+        """Whether so much of the log is missing that documents are fetched in its place."""
+        if self.log_serves or self.holds_back:
+            return False
+        return chunks.wanted(holding, self.server_position)
 
 
 @dataclass
@@ -105,6 +118,7 @@ class Session:
         self._outgoing: asyncio.Queue[bytes | e.Close] = asyncio.Queue()
         self.goodbye: Goodbye | None = None
         self._next_epoch = 0  # as WELCOME said
+        self._held: e.Apply | None = None  # the peer keeps what comes after it, a window at most
 
     async def run(self, socket: ClientConnection, bell: asyncio.Event) -> None:
         """Returns when the connection has ended; raises what the socket or the journal raised."""
@@ -154,13 +168,17 @@ class Session:
                 # The journal could not take it. Nothing was confirmed, so it comes again.
                 waiting = deque(self._peer.failed(error))
         if self._peer.state is State.LIVE:
+            if self._held is not None and not self._report.holds_back:
+                held, self._held = self._held, None
+                self._perform([held])
+                return
+            held_events = 0 if self._held is None else sum(one.count for one in self._held.segments)
+            self._report.waiting = held_events + self._peer.received
             self._holding.catch_up(self._report.server_position)
             self._holding.exchanged(self._report.server_position, self._wall_ms())
             if self._holding.forgotten(self._report.server_position):
                 self._go_on(self._holding.say_again, "going on in a new epoch")
-            elif not self._report.log_serves and chunks.wanted(
-                self._holding, self._report.server_position
-            ):
+            elif self._report.wants_bulk(self._holding):
                 self._perform(self._peer.close("closed", "fetching documents in bulk"))
             elif self._report.proof is not None:
                 self._prove(self._report.proof)
@@ -206,14 +224,20 @@ class Session:
                 said = list(answers(verdicts, decisions))
                 holding.settled(first_seq, said)
                 report.counts = report.counts.settled([one.outcome for one in said])
+            case e.Apply(segments) if segments and report.holds_back:
+                self._held = effect
             case e.Apply(segments, through, chain):
                 holding.received(segments, through, chain)
                 report.counts = report.counts.applied(segments)
                 return self._peer.appended(through, self._clock.now_ms())
             case e.Reset():
                 holding.start_over(*effect)
+                self._take_everything()
             case e.Welcomed(welcome):
+                before = holding.level().cursor
                 holding.met(welcome.log_id, welcome.generation, welcome.position)
+                if holding.level().cursor < before or not holding.journal.place.synced_ms:
+                    self._take_everything()
                 self._next_epoch = welcome.next_epoch
                 self._live(welcome.position)
             case e.ForkFound(next_epoch):
@@ -232,6 +256,12 @@ class Session:
             report.server_position = server_position
             if report.proof is not None:
                 report.proof = Proof()  # what an earlier connection asked is not answered here
+
+    def _take_everything(self) -> None:
+        """The device has nothing yet, or the server's log is another: waiting for the user would
+        leave him with nothing to look at."""
+        if self._report.holds_back:
+            self._report.proof = Proof()
 
     def _prove(self, proof: Proof) -> None:
         found = proof.next(self._holding.level())

@@ -64,6 +64,7 @@ class Status(NamedTuple):
     sections: tuple[SectionTotal, ...]
     rejected: tuple[Rejected, ...]
     fetching: tuple[Progress, ...] = ()  # documents on their way in bulk: a first sync (SYN-01)
+    waiting: int = 0  # events of others that came and wait for a sync; there may be more (SYN-11)
 
 
 class SyncResult(NamedTuple):

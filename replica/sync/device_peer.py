@@ -98,6 +98,11 @@ class DevicePeer(Peer):
         """Everything up to this position is durable here."""
         return self._applied
 
+    @property
+    def received(self) -> int:
+        """Events that came since the ``Apply`` under way was asked for, and wait for it."""
+        return sum(segment.count for events in self._received for segment in events.segments)
+
     # Inputs --------------------------------------------------------------------------------------
 
     def offer(self, now_ms: int) -> list[Effect]:
