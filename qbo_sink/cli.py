@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from calendar import monthrange
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
@@ -23,22 +23,27 @@ from sqlalchemy import Engine, select
 
 from qbo_sink import config as configuration
 from qbo_sink import schema
+from qbo_sink.choices import effective
+from qbo_sink.company import NOT_CONNECTED, facts, state_of
 from qbo_sink.config import LOCAL_SANDBOX
-from qbo_sink.connections import month_of
+from qbo_sink.connections import DISCONNECTED, count_of_reads, month_of, read_link
 from qbo_sink.ledger import Ledger
 from qbo_sink.lists import LISTS, ListSpec
 from qbo_sink.liststore import ListState, ListStore
 from qbo_sink.model import State
 from qbo_sink.plan import Intent, describe, sending_order
 from qbo_sink.port import NAME, QuickBooksSink
+from qbo_sink.queue import steps_of
 from qbo_sink.queue_store import QueueStore
 from replica.errors import MisuseError, ReplicaError
 from replica.events.event import AccountId
+from replica.events.money import minor_digits
 from replica.limits import PAGE_ROWS_MAX
-from replica.sink import SinkContext
+from replica.sink import MonthTotal, SinkContext
 from replica.store.engine import open_database, read_engine
 
 T = TypeVar("T")
+NEEDS_ATTENTION = 3
 _out = Console()
 CALLBACK = "http://127.0.0.1:8080/sinks/quickbooks/callback"
 Account = Annotated[str, typer.Option(help="Account id in hex; needed where there are several.")]
@@ -81,31 +86,53 @@ def connect(account: Account = "") -> None:
 
 
 def status(account: Account = "") -> None:
-    """The connection and how much waits."""
+    """The connection, its deadlines, metered reads and their forecast, and how much waits."""
+    config = configuration.from_env(os.environ)
+    now_ms = _now_ms()
     with _reading() as engine:
         for chosen in _accounts(engine, account):
-            with engine.connect() as connection:
-                row = connection.execute(
-                    select(schema.connections).filter_by(account=chosen)
-                ).first()
+            link = read_link(engine, chosen)
             counts = Ledger(engine).count_open(chosen)
-            state = "not connected" if row is None else f"{row.state} to {row.realm}"
-            reason = f": {row.reason}" if row is not None and row.reason else ""
+            choices = effective(config, QueueStore(engine).settings(chosen)) if config else None
+            every = choices.schedule.every if choices else ""
+            state, text = "not_connected", NOT_CONNECTED
+            if link is not None and link.state != DISCONNECTED:
+                state, text = state_of(link, counts, every, running=False, now_ms=now_ms)
             waiting = ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
-            reads = _reads(row)
-            _say(f"{chosen.hex()}: {state}{reason}; waiting: {waiting}{reads}")
+            _say(f"{chosen.hex()}: {state}")
+            _say(f"  {text}")
+            _say(f"  Waiting: {waiting}")
+            reads = count_of_reads(engine, chosen, month_of(now_ms))
+            profile = config.profile if config else "not configured in this shell"
+            for fact in facts(link, profile, choices, reads, now_ms):
+                at = _when(fact.at_ms) if fact.at_ms else ""
+                mark = " (soon)" if fact.tone and fact.at_ms else ""
+                _say(f"  {fact.name}: {' '.join(part for part in (fact.text, at) if part)}{mark}")
 
 
 def queue(account: Account = "") -> None:
-    """What will be sent next, in sending order."""
+    """What will be sent next, in sending order, and what each row waits for."""
+    config = configuration.from_env(os.environ)
     with _reading() as engine:
+        ledger = Ledger(engine)
         for chosen in _accounts(engine, account):
-            rows = sending_order(Ledger(engine).open_intents(chosen))
-            _table(rows, ("state", "cause"), lambda i: (i.state, i.cause))
+            kept = QueueStore(engine).settings(chosen)
+            strict = effective(config, kept).settings.strict_order if config else False
+            steps = steps_of(ledger, chosen, strict_order=strict, now_ms=_now_ms())
+            reasons = {step.intent.id: step.reason for step in steps}
+            _table(
+                [step.intent for step in steps],
+                ("state", "why"),
+                lambda intent, reasons=reasons: (intent.state, reasons[intent.id]),  # type: ignore[misc]
+            )
 
 
 def errors(account: Account = "") -> None:
-    """Rows that need somebody: the cause, what to do, and Intuit's id of the last call."""
+    """Rows that need somebody: the cause, what to do, and Intuit's id of the last call.
+
+    Exit code 3 when there are any.
+    """
+    found = False
     with _reading() as engine:
         ledger = Ledger(engine)
         for chosen in _accounts(engine, account):
@@ -121,6 +148,9 @@ def errors(account: Account = "") -> None:
                 return intent.code, intent.cause, intent.fix, intent.detail, tid
 
             _table(rows, ("code", "cause", "what to do", "detail", "intuit_tid"), last)
+            found = found or bool(rows)
+    if found:
+        raise typer.Exit(NEEDS_ATTENTION)
 
 
 def lists(
@@ -162,18 +192,47 @@ def _when(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds") if ms else "never"
 
 
-def reconcile(account: Account = "") -> None:
-    """Compare every committed order and quote with its estimate."""
+def reconcile(
+    account: Account = "",
+    cost: Annotated[bool, typer.Option("--cost", help="Only say what it will cost.")] = False,
+) -> None:
+    """Compare every committed order and quote with its estimate; control totals by month.
 
-    async def act(sink: QuickBooksSink) -> str:
-        found = await sink.compare(_chosen(account, _written_accounts(sink)))
-        lines = [f"equal {found.equal}"]
-        for name in ("missing", "changed", "deleted", "differs"):
-            ids: Sequence[str] = getattr(found, name)
-            lines.append(f"{name} {len(ids)}" + (f": {', '.join(ids)}" if ids else ""))
-        return "\n".join(lines)
+    Goes on where it was when it was cut off. Exit code 3 when something differs.
+    """
 
-    _say(_with_sink(act))
+    async def act(sink: QuickBooksSink) -> bool:
+        chosen = _chosen(account, _written_accounts(sink))
+        before = await sink.reconciliation(chosen, "", 0)
+        _say(f"Comparing costs {before.cost}." + (" It was cut off." if before.fetched else ""))
+        if cost:
+            return False
+        await sink.compare(chosen)
+        found = await sink.reconciliation(chosen, "", 0)
+        _months(found.months)
+        _say(f"{found.equal} equal; {found.foreign} estimates there that are not ours")
+        for kind, number in found.counts.items():
+            _say(f"{number} {kind}")
+        for row in found.rows:
+            _say(f"  {row.kind} {row.local_type} {row.number or row.local_id}: {row.text}")
+        if found.matching > len(found.rows):
+            _say(f"  and {found.matching - len(found.rows)} more")
+        return found.matching > 0
+
+    if _with_sink(act):
+        raise typer.Exit(NEEDS_ATTENTION)
+
+
+def _months(months: Sequence[MonthTotal]) -> None:
+    """The control totals as a table, money in major units."""
+    table = Table("month", "here", "amount here", "there", "amount there", "difference")
+    for one in months:
+        scale = Decimal(1).scaleb(-minor_digits(one.currency))
+        amounts = (one.ours_minor, one.theirs_minor, one.theirs_minor - one.ours_minor)
+        ours, theirs, difference = (f"{amount * scale:,} {one.currency}" for amount in amounts)
+        table.add_row(one.month, str(one.ours), ours, str(one.theirs), theirs, difference)
+    if months:
+        _out.print(table)
 
 
 def _with_sink(act: Callable[[QuickBooksSink], Awaitable[T]]) -> T:
@@ -265,17 +324,6 @@ def _table(
             str(place), what, describe(intent.key), str(intent.cycles), *map(str, values(intent))
         )
     _out.print(table if rows else "Nothing.")
-
-
-def _reads(row: Any) -> str:
-    """Metered calls of this month and, at the same pace, by its end."""
-    now_ms = _now_ms()
-    if row is None or row.reads_month != month_of(now_ms):
-        return ""
-    now = datetime.fromtimestamp(now_ms / 1000, UTC)
-    days = monthrange(now.year, now.month)[1]
-    elapsed = now.day - 1 + (now.hour + 1) / 24
-    return f"; metered reads {row.reads}, about {round(row.reads * days / elapsed)} by month's end"
 
 
 def _say(text: str) -> None:

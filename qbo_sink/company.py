@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from qbo_sink import choices, schedule
 from qbo_sink.choices import Choices
-from qbo_sink.config import LOCAL_SANDBOX, Config
+from qbo_sink.config import LOCAL_SANDBOX
 from qbo_sink.connections import CONNECTED, DISCONNECTED, RECONNECT, Link, month_of
 from qbo_sink.model import State
 from qbo_sink.queue_store import QueueStore
@@ -78,7 +78,7 @@ class Company:
         can_connect = parts.config.profile != LOCAL_SANDBOX or bool(parts.config.authorize_url)
         return Setup(
             status=status,
-            facts=facts(link, parts.config, counts, reads, now_ms),
+            facts=facts(link, parts.config.profile, counts, reads, now_ms),
             settings=choices.offered(parts.config, chosen),
             connect=("Connect again" if connected else "Connect QuickBooks") if can_connect else "",
             offers=(DISCONNECT,) if connected else (),
@@ -174,17 +174,21 @@ def forecast(reads: int, now_ms: int) -> int:
 
 
 def facts(
-    link: Link | None, config: Config, chosen: Choices, reads: int, now_ms: int
+    link: Link | None, profile: str, chosen: Choices | None, reads: int, now_ms: int
 ) -> list[Fact]:
-    """What there is to know about a connection, deadlines with their times. Pure."""
+    """What there is to know about a connection, deadlines with their times. Pure.
+
+    ``chosen`` is None where nothing is configured, which only an operator's shell can be.
+    """
     if link is None:
-        return [Fact("Company", "none yet"), Fact("Profile", config.profile)]
+        return [Fact("Company", "none yet"), Fact("Profile", profile)]
     near = now_ms + QBO_DEADLINE_NEAR_MS
-    due_ms = schedule.next_due(chosen.schedule, chosen.zone, link.last_run_ms or now_ms, now_ms)
+    last_ms = link.last_run_ms or now_ms
+    due_ms = chosen and schedule.next_due(chosen.schedule, chosen.zone, last_ms, now_ms)
     expected = forecast(reads, now_ms)
     found = [
         Fact("Company", link.realm),
-        Fact("Profile", config.profile),
+        Fact("Profile", profile),
         Fact("Last sync", "", link.last_run_ms),
         Fact("Next automatic sync", "" if due_ms else "none: by hand only", due_ms or 0),
         Fact("Access renewed by itself", "before it ends", link.access_expires_ms),

@@ -68,14 +68,8 @@ class Connections:
             return list(connection.scalars(select(_table.c.account).order_by(_table.c.account)))
 
     def get(self, account: bytes) -> Link | None:
-        with reading(self._engine) as connection:
-            row = connection.execute(select(_table).filter_by(account=account)).first()
-        if row is None:
-            return None
-        text = row.preferences
-        preferences = msgspec.json.decode(text, type=Preferences) if text else None
-        names = [name for name in Link.__dataclass_fields__ if name != "preferences"]
-        return Link(**{name: getattr(row, name) for name in names}, preferences=preferences)
+        """The connection of ``account``, None when no company was ever connected."""
+        return read_link(self._engine, account)
 
     def owner(self, realm: str) -> bytes | None:
         """The account that works with ``realm``."""
@@ -142,9 +136,7 @@ class Connections:
 
     def reads(self, account: bytes, month: str) -> int:
         """Metered calls that were counted in ``month``."""
-        with reading(self._engine) as connection:
-            statement = select(_table.c.reads).filter_by(account=account, reads_month=month)
-            return connection.scalar(statement) or 0
+        return count_of_reads(self._engine, account, month)
 
     def begin_authorisation(
         self, account: bytes, state: str, now_ms: int, redirect_uri: str = ""
@@ -189,6 +181,25 @@ class Connections:
         with reading(self._engine) as connection:
             found = connection.execute(select(table.c.account).filter_by(account=account).limit(1))
             return found.first() is not None
+
+
+def read_link(engine: Engine, account: bytes) -> Link | None:
+    """One connection, also beside a running server."""
+    with reading(engine) as connection:
+        row = connection.execute(select(_table).filter_by(account=account)).first()
+    if row is None:
+        return None
+    text = row.preferences
+    preferences = msgspec.json.decode(text, type=Preferences) if text else None
+    names = [name for name in Link.__dataclass_fields__ if name != "preferences"]
+    return Link(**{name: getattr(row, name) for name in names}, preferences=preferences)
+
+
+def count_of_reads(engine: Engine, account: bytes, month: str) -> int:
+    """Metered calls that were counted in ``month``."""
+    with reading(engine) as connection:
+        statement = select(_table.c.reads).filter_by(account=account, reads_month=month)
+        return connection.scalar(statement) or 0
 
 
 def month_of(now_ms: int) -> str:

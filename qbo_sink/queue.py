@@ -16,6 +16,7 @@ from qbo_sink import foresee, shown
 from qbo_sink.catalogue import CATALOGUE, PREFLIGHT
 from qbo_sink.choices import effective
 from qbo_sink.connections import Link
+from qbo_sink.ledger import Ledger
 from qbo_sink.model import (
     UNKNOWN_OUTCOME,
     Entity,
@@ -62,13 +63,9 @@ class Queue:
         return await asyncio.to_thread(self._steps, account)
 
     def _steps(self, account: bytes) -> list[Step]:
-        ledger = self._parts.ledger
-        intents = ledger.open_intents(account)
-        needs = {intent.id: _needs(intent) for intent in intents}
-        mapped = ledger.mappings(account, {key for found in needs.values() for key in found})
         chosen = effective(self._parts.config, self.store.settings(account))
-        strict = chosen.settings.strict_order
-        return plan(intents, needs, set(mapped), self._parts.now_ms(), strict_order=strict)
+        strict, now_ms = chosen.settings.strict_order, self._parts.now_ms()
+        return steps_of(self._parts.ledger, account, strict_order=strict, now_ms=now_ms)
 
     async def page(self, account: bytes, ask: QueueAsk) -> QueuePage:
         """A part of the queue; the failing row that stands first comes with every part (QB-21)."""
@@ -302,6 +299,14 @@ class Queue:
             return [shown.to_correction(one, name(one.key)) for one in found]
 
         return await asyncio.to_thread(read)
+
+
+def steps_of(ledger: Ledger, account: bytes, *, strict_order: bool, now_ms: int) -> list[Step]:
+    """The whole queue as the plan sees it, in sending order."""
+    intents = ledger.open_intents(account)
+    needs = {intent.id: _needs(intent) for intent in intents}
+    mapped = ledger.mappings(account, {key for found in needs.values() for key in found})
+    return plan(intents, needs, set(mapped), now_ms, strict_order=strict_order)
 
 
 def guidance() -> list[Guidance]:
