@@ -11,8 +11,10 @@ from replica.sync import effects as e
 from tests.simulation.auditor import Row, demand, kind_and_body, read_log
 from tests.simulation.books import SinkCrash
 from tests.simulation.dice import Dice
+from tests.simulation.fuse import PowerCut
 from tests.simulation.options import SKEWS_MS
 from tests.simulation.phone import Phone
+from tests.simulation.readmodels import SqlViews
 from tests.simulation.server import Server, Wire
 from tests.simulation.world import World
 
@@ -135,8 +137,20 @@ class Nemesis(World):
 
     def do_project(self, dice: Dice) -> None:
         self.views.check()
+        if isinstance(self.views, SqlViews):
+            self.cut_views(self.views, 1 + dice.below(6))
         self.views.catch_up()
         self.tell(f"read models reach {self.views.position}")
+
+    def cut_views(self, views: SqlViews, after: int) -> None:
+        """The process dies inside a transaction of the projector; another one goes on."""
+        views.cut_in = after
+        try:
+            views.catch_up()
+        except PowerCut:
+            self.struck["cut_views"] += 1
+        views.cut_in = 0
+        views.check()
 
     def do_lose_views(self, dice: Dice) -> None:
         """The unsynced tail of the read models is gone: they stand as they stood earlier."""

@@ -91,7 +91,7 @@ class Options(NamedTuple):
     skews_ms: tuple[int, ...]
     small_pages: bool
     one_probe: bool  # the clock is measured once for each connection
-    real: bool  # SQLite under every phone, and nothing answered from memory
+    real: bool  # SQLite under phones and read models, and nothing answered from memory
     faults: tuple[str, ...]
 
 
@@ -112,7 +112,7 @@ def plan(seed: int) -> Plan:
         skews_ms=tuple(dice.pick(SKEWS_MS) if dice.chance(40) else 0 for _ in range(4)),
         small_pages=dice.chance(40),
         one_probe=dice.chance(70),
-        real=dice.chance(4),
+        real=dice.chance(3),
         faults=faults,
     )
     weights = {**ALWAYS, **{name: FAULTS[name] for name in faults}}

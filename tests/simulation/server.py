@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
-from replica.crdt.digest import SectionTotals
+from replica.crdt.digest import SectionTotal, SectionTotals
 from replica.crdt.documents import DocKey, Document
 from replica.crdt.fold import fold, touched
 from replica.errors import Revoked
@@ -31,6 +31,7 @@ from replica.sync.table import State
 from tests.simulation.dice import Dice
 from tests.simulation.disk import ACCOUNT, DiskLog
 from tests.simulation.phone import Phone
+from tests.simulation.readmodels import ReadModels
 
 ID = AccountId(ACCOUNT)
 Item = bytes | e.Close
@@ -79,6 +80,9 @@ class Views:
         self.totals = SectionTotals()
         self.position, self.chain = Position(0), bytes(32)
 
+    def sections(self) -> Sequence[SectionTotal]:
+        return self.totals.sections()
+
     def check(self) -> None:
         """Rows of another history are worth nothing."""
         if self._log.chain_at(ID, self.position) != self.chain:
@@ -119,7 +123,7 @@ def rows_at(document: Document) -> Any:
 class Server:
     """One server process over ``log``; ``skew_ms`` is how wrong its own clock is."""
 
-    def __init__(self, name: str, log: DiskLog, views: Views) -> None:
+    def __init__(self, name: str, log: DiskLog, views: ReadModels) -> None:
         self.name = name
         self.log, self.views = log, views
         self.skew_ms = 0
@@ -184,7 +188,7 @@ class Server:
 
     def digest(self) -> tuple[int, list[SectionDigest]]:
         self.views.catch_up()
-        return self.views.position, [SectionDigest(*one) for one in self.views.totals.sections()]
+        return self.views.position, [SectionDigest(*one) for one in self.views.sections()]
 
 
 def local_device(writer: str) -> DeviceId:

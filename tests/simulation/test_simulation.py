@@ -73,6 +73,18 @@ def test_plain_tables_and_memory_change_nothing(seed: int) -> None:
     assert (fast.trace, fast.failure) == (slow.trace, slow.failure)
 
 
+def test_a_projector_that_dies_goes_on() -> None:
+    """Read models in SQL whose process dies inside a transaction stand where they stood, go on,
+    and hold row by row what the whole log folded at once gives (I-9, I-11)."""
+    cut = 0
+    for seed in range(100, 112):
+        one = plan(seed)
+        result = run(one._replace(options=one.options._replace(real=True)))
+        assert not result.failure
+        cut += result.struck["cut_views"]
+    assert cut > 0
+
+
 def test_a_failing_history_is_made_small() -> None:
     """What is shown of a failing seed is short, says what happened and still fails the same way."""
     mutant = MUTANTS["bad events get in"]

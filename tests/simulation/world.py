@@ -29,6 +29,7 @@ from tests.simulation.disk import DiskLog, Image, enrolled
 from tests.simulation.fuse import PowerCut
 from tests.simulation.options import Plan, Step
 from tests.simulation.phone import Phone
+from tests.simulation.readmodels import ReadModels, SqlViews
 from tests.simulation.server import ID, Item, Server, Views, Wire
 from tests.simulation.workload import Author, Said
 
@@ -44,7 +45,7 @@ class World:
         self.plan = plan
         self.now_ms = START_MS
         self.log = DiskLog()
-        self.views = Views(self.log)
+        self.views: ReadModels = (SqlViews if options.real else Views)(self.log)
         self.servers = [Server(f"s{n}", self.log, self.views) for n in range(options.servers)]
         self.phones = [self._phone(n) for n in range(options.phones)]
         self.wires: list[Wire] = []
