@@ -85,6 +85,10 @@ class Bodies:
         self._survivors = await asyncio.to_thread(store.survivors, self._session.realm)
         self._looked_up = True
 
+    def forget_names(self) -> None:
+        """Names there may have moved: look them up again."""
+        self._looked_up = False
+
     def learned(self, mapping: Mapping) -> None:
         """A document was acknowledged: what waits for it may go on."""
         self._mapped[mapping.key] = mapping

@@ -10,14 +10,21 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 from copy import deepcopy
+from decimal import ROUND_HALF_UP, Decimal
 
 from qbo_sink.model import Entity, JsonObject
 from qbo_sink.party import COMPANY_CHARS, CUSTOMER_NAME_CHARS, shorten
+from qbo_sink.wire import decimal, plain
 
 DESCRIPTION_CHARS = 1_000
 NOTE_CHARS = 1_000
 _SUFFIX = " (2)"
 _FREE_TEXTS = ("PrivateNote", "Notes", "AcceptedBy", "CompanyName", "GivenName", "FamilyName")
+
+FRESH_REFERENCES = "fresh_references"
+TAX_CODES_AGAIN = "tax_codes_again"
+_CENT = Decimal("0.01")
+_US_CODES = ("TAX", "NON")
 
 Rule = Callable[[JsonObject], None]
 
@@ -77,7 +84,38 @@ def _without_custom_fields(body: JsonObject) -> None:
     body.pop("CustomField", None)
 
 
+def _exact_amounts(body: JsonObject) -> None:
+    """The amount that quantity and price give, where it is a cent away; else the line stays."""
+    for line in body.get("Line", []):
+        detail = line.get("SalesItemLineDetail") or {}
+        if "Qty" not in detail or "UnitPrice" not in detail:
+            continue
+        exact = (decimal(detail["Qty"]) * decimal(detail["UnitPrice"])).quantize(
+            _CENT, ROUND_HALF_UP
+        )
+        if abs(exact - decimal(line.get("Amount"))) <= _CENT:
+            line["Amount"] = plain(exact)
+
+
+def _tax_codes_again(body: JsonObject) -> None:
+    """The tax settings were read again for this body; in the US a line has one of two codes."""
+    if "GlobalTaxCalculation" in body:
+        return
+    for line in body.get("Line", []):
+        detail = line.get("SalesItemLineDetail") or {}
+        code = detail.get("TaxCodeRef")
+        if code is not None and code.get("value") not in _US_CODES:
+            detail["TaxCodeRef"] = {"value": "NON"}
+
+
+def _fresh_references(_: JsonObject) -> None:
+    """The links were moved for this body (:mod:`qbo_sink.references`): it names what is there."""
+
+
 RULES: dict[str, Rule] = {
+    "exact_amounts": _exact_amounts,
+    TAX_CODES_AGAIN: _tax_codes_again,
+    FRESH_REFERENCES: _fresh_references,
     "other_name": _other_name,
     "shorter_texts": _shorter_texts,
     "plain_characters": _plain_characters,
@@ -85,6 +123,13 @@ RULES: dict[str, Rule] = {
     "without_custom_fields": _without_custom_fields,
 }
 _BY_CODE = {
+    ("2500", Entity.ESTIMATE): FRESH_REFERENCES,
+    ("610", Entity.ESTIMATE): FRESH_REFERENCES,
+    ("6250", Entity.ESTIMATE): FRESH_REFERENCES,
+    ("6070", Entity.ESTIMATE): "exact_amounts",
+    ("6100", Entity.ESTIMATE): TAX_CODES_AGAIN,
+    ("6160", Entity.ESTIMATE): TAX_CODES_AGAIN,
+    ("6170", Entity.ESTIMATE): TAX_CODES_AGAIN,
     ("6240", Entity.CUSTOMER): "other_name",
     ("2050", Entity.ESTIMATE): "shorter_texts",
     ("2040", Entity.ESTIMATE): "plain_characters",
@@ -95,10 +140,12 @@ _BY_CODE = {
 }
 
 
+_FAMILY_CODES = {"name_used": "6240", "inactive": "6250", "tax": "6100"}
+
+
 def rule_for(code: str, family: str, entity: Entity) -> str | None:
     """The name of the rule for a fault, None when somebody has to decide."""
-    if family == "name_used":
-        code = "6240"
+    code = _FAMILY_CODES.get(family, code)
     return _BY_CODE.get((code, entity))
 
 

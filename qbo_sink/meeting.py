@@ -111,11 +111,13 @@ class Meeting:
         account = self._session.account
         waiting = await asyncio.to_thread(self._store.unlinked, account, entity)
         ours = {folded(_name(decode_wanted(entity, data))): key for key, data in waiting.items()}
+        fresh = [row for row in rows if self._is_new(entity, row)]
+        skus = await self._skus(entity) if fresh else set()
         came: list[Arrival] = []
         links: list[tuple[Link, Answer | None]] = []
-        for row in rows:
-            if not self._is_new(entity, row):
-                continue
+        for row in fresh:
+            if folded(str(row.get("Sku") or "")) in skus:
+                continue  # an item that took the place of one of ours
             row = await self._with_parent(entity, row)  # noqa: PLW2901 - the same row, completed
             name = folded(str(row.get("DisplayName") or row.get("Name") or ""))
             if entity in LABELS and name in ours:
@@ -160,6 +162,14 @@ class Meeting:
                 moved = replace(moved, sync_token=token, snapshot=as_json(row))
         moved = replace(moved, drift="merged", updated_ms=now_ms)
         await asyncio.to_thread(self._store.met, self._session.account, moved, answers, (), became)
+
+    async def _skus(self, entity: Entity) -> set[str]:
+        """The SKUs of our products, folded."""
+        if entity is not Entity.ITEM:
+            return set()
+        contents = await asyncio.to_thread(self._store.contents, self._session.account, entity)
+        products = (decode_wanted(entity, data) for data in contents.values())
+        return {folded(one.sku) for one in products if isinstance(one, Product) and one.sku}
 
     def _is_new(self, entity: Entity, row: JsonObject) -> bool:
         """Whether a row without a link is one that we want: active, sold, and not ours in doubt."""

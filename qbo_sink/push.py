@@ -26,6 +26,7 @@ from qbo_sink.look import Looker, LookFailed, holds
 from qbo_sink.meeting import Meeting
 from qbo_sink.model import Entity, JsonObject, Op, Sale, State, decode_wanted
 from qbo_sink.plan import Action, Intent, Step, plan
+from qbo_sink.references import References
 from qbo_sink.requestid import requestid
 from qbo_sink.rows import Attempt, Mapping
 from qbo_sink.saying import Submit, say_pending
@@ -70,6 +71,7 @@ class Push:
         self._submit = submit
         self._name = name
         self._look = Looker(session, bodies)
+        self._references = References(session, ledger, bodies)
         self._meeting = Meeting(session, ledger, bodies.marker_keys)
         self._account = session.account
         self.tally = Tally()
@@ -362,13 +364,21 @@ class Push:
         made = await self._bodies.body(intent)
         if isinstance(made, Refused):
             return intent
+        before = as_json(corrections.apply(made, intent.corrections))
+        if rule == corrections.FRESH_REFERENCES:
+            await self._references.renew(intent)
+        elif rule == corrections.TAX_CODES_AGAIN:
+            await self._session.renew_preferences()
+        made = await self._bodies.body(intent)
+        if isinstance(made, Refused):
+            return intent
         await asyncio.to_thread(
             self._ledger.corrected,
             self._account,
             intent,
             rule=rule,
             names=names,
-            before=as_json(corrections.apply(made, intent.corrections)),
+            before=before,
             after=as_json(corrections.apply(made, names)),
             now_ms=self._session.now_ms(),
         )

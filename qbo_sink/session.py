@@ -139,6 +139,10 @@ class Session:
     def _preferences_are_old(self) -> bool:
         return self.now_ms() - self.link.preferences_ms > QBO_PREFERENCES_AGE_MS
 
+    async def renew_preferences(self) -> None:
+        """Read what the company allows now, whatever is known. Two metered reads."""
+        await self._read_preferences()
+
     async def _read_preferences(self) -> None:
         replies = [await self.read("preferences"), await self.read(f"companyinfo/{self.realm}")]
         preferences = entity_of(replies[0], "Preferences")

@@ -156,6 +156,9 @@ _RULES = {
     "other_name": "sent under a name that is free",
     "shorter_texts": "long texts shortened; the whole ones stay here",
     "plain_characters": "characters that QuickBooks does not take replaced",
+    "exact_amounts": "amounts computed anew from quantity and price, a cent at most",
+    "tax_codes_again": "tax settings read again and tax codes put anew",
+    "fresh_references": "customers and items looked up again and linked anew",
     "without_email": "sent without the e-mail address",
     "without_custom_fields": "sent without the custom fields",
 }
