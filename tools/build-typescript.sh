@@ -18,4 +18,5 @@ fi
 rm -rf dist
 "$node" node_modules/typescript/bin/tsc -p tsconfig.json || exit 1
 "$node" node_modules/typescript/bin/tsc -p tsconfig.build.json || exit 1
+"$node" node_modules/prettier/bin/prettier.cjs --check --log-level warn . || exit 1
 touch dist/.built

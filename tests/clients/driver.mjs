@@ -11,7 +11,10 @@ const seen = (status) =>
   new Promise((resolve) => {
     const look = () => {
       const now = client.status();
-      if (!Object.entries(status).every(([name, wanted]) => now[name] === wanted)) return;
+      if (
+        !Object.entries(status).every(([name, wanted]) => now[name] === wanted)
+      )
+        return;
       forget();
       resolve(now);
     };
@@ -28,15 +31,22 @@ const hexed = (_, value) => {
 const bytesIn = (value) => {
   if (Array.isArray(value)) return value.map(bytesIn);
   if (value === null || typeof value !== "object") return value;
-  if (typeof value.$hex === "string") return new Uint8Array(Buffer.from(value.$hex, "hex"));
-  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, bytesIn(one)]));
+  if (typeof value.$hex === "string")
+    return new Uint8Array(Buffer.from(value.$hex, "hex"));
+  return Object.fromEntries(
+    Object.entries(value).map(([key, one]) => [key, bytesIn(one)]),
+  );
 };
 
 const commands = {
   async open({ path, ahead_ms = 0 }) {
     aheadMs = ahead_ms;
     const now = () => Date.now() + aheadMs;
-    client = await Client.open({ storage: sqliteStorage(path), now, software: "driver/1" });
+    client = await Client.open({
+      storage: sqliteStorage(path),
+      now,
+      software: "driver/1",
+    });
     return client.identity;
   },
   close: () => client.close(),
@@ -44,7 +54,8 @@ const commands = {
     await client.enrol(url, code, name);
     return client.identity;
   },
-  record: ({ kind, payload, deps = [] }) => client.record(kind, bytesIn(payload), deps),
+  record: ({ kind, payload, deps = [] }) =>
+    client.record(kind, bytesIn(payload), deps),
   recordAll: ({ facts }) => client.recordAll(bytesIn(facts)),
   sync: ({ timeout_ms = 30_000 }) => client.sync(timeout_ms),
   connect: () => client.connect(),
@@ -58,7 +69,8 @@ const commands = {
   },
   async records({ after = 0 }) {
     const found = [];
-    for await (const { payload, ...rest } of client.records(after)) found.push({ ...rest, payload });
+    for await (const { payload, ...rest } of client.records(after))
+      found.push({ ...rest, payload });
     return found;
   },
   digest: () => client.digest(),
@@ -84,7 +96,11 @@ for await (const line of createInterface({ input: process.stdin })) {
   try {
     answer = { ok: (await commands[name](given)) ?? null };
   } catch (error) {
-    answer = { error: error.code ?? "defect", message: error.message, hint: error.hint ?? "" };
+    answer = {
+      error: error.code ?? "defect",
+      message: error.message,
+      hint: error.hint ?? "",
+    };
     if (!error.code) answer.stack = error.stack;
   }
   process.stdout.write(`${JSON.stringify(answer, hexed)}\n`);

@@ -41,12 +41,19 @@ const commands = {
   // each in its own way.
   decoded({ update }) {
     const { structs, ds } = Y.decodeUpdate(bytes(update));
-    const characters = structs.flatMap(({ id, length, origin, rightOrigin, content }) =>
-      Array.from({ length }, (_, at) => {
-        const clock = id.clock + at;
-        const left = at ? { client: id.client, clock: clock - 1 } : origin;
-        return [id.client, clock, left, rightOrigin, content?.str?.[at] ?? null];
-      }),
+    const characters = structs.flatMap(
+      ({ id, length, origin, rightOrigin, content }) =>
+        Array.from({ length }, (_, at) => {
+          const clock = id.clock + at;
+          const left = at ? { client: id.client, clock: clock - 1 } : origin;
+          return [
+            id.client,
+            clock,
+            left,
+            rightOrigin,
+            content?.str?.[at] ?? null,
+          ];
+        }),
     );
     const deleted = [...ds.clients].sort(([a], [b]) => a - b);
     return { characters, deleted };
@@ -57,7 +64,9 @@ const commands = {
     return {
       text: doc.getText("text").toString(),
       state: hex(Y.encodeStateAsUpdate(doc)),
-      vector: [...Y.decodeStateVector(Y.encodeStateVector(doc))].sort(([a], [b]) => a - b),
+      vector: [...Y.decodeStateVector(Y.encodeStateVector(doc))].sort(
+        ([a], [b]) => a - b,
+      ),
       whole: doc.store.pendingStructs === null && doc.store.pendingDs === null,
     };
   },

@@ -26,7 +26,8 @@ export function hex(bytes: Uint8Array): string {
 export function unhex(text: string): Bytes {
   if (!/^(?:[0-9a-f]{2})*$/.test(text)) throw new RangeError("not hexadecimal");
   const bytes = new Uint8Array(text.length / 2);
-  for (let at = 0; at < bytes.length; at++) bytes[at] = parseInt(text.slice(2 * at, 2 * at + 2), 16);
+  for (let at = 0; at < bytes.length; at++)
+    bytes[at] = parseInt(text.slice(2 * at, 2 * at + 2), 16);
   return bytes;
 }
 

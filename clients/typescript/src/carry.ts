@@ -5,8 +5,8 @@ import { sha256 as hash } from "@noble/hashes/sha2.js";
 import { compare, concat, same, utf8, type Bytes } from "./bytes.ts";
 import { malformed, ReplicaError } from "./errors.ts";
 import { bytesOf, countOf, HASH_BYTES, sha256 } from "./event.ts";
-import { DECISIONS, encodeFrame, VERDICTS } from "./frames.ts";
-import type { Answered, Chain } from "./journal.ts";
+import { DECISIONS, encodeFrame, VERDICTS, type Decision, type Verdict } from "./frames.ts";
+import type { Chain, Journal } from "./journal.ts";
 import {
   CARRY_BODY_BYTES_MAX,
   CARRY_FILE_BYTES_MAX,
@@ -14,12 +14,21 @@ import {
   PUSH_EVENTS_MAX,
 } from "./limits.ts";
 import { pack, unpack, type Value } from "./msgpack.ts";
-import type { Identity, Place } from "./rows.ts";
+import type { Answer, Identity, Place } from "./rows.ts";
 
 const MAGIC = Uint8Array.of(0x89, 0x52, 0x50, 0x4c, 0x43, 0x0d, 0x0a, 0x1a);
 const FORMAT = 1;
 const Sort = { work: 1, receipt: 2 } as const;
 const Frame = { chain: 50, answered: 51 } as const;
+
+/** What became of own events from `firstSeq` on; `head` is the id of the last of them. */
+export interface Answered {
+  readonly epoch: number;
+  readonly firstSeq: number;
+  readonly head: Uint8Array;
+  readonly verdicts: readonly Verdict[];
+  readonly decisions: readonly Decision[];
+}
 
 interface Opened {
   readonly header: readonly Value[];
@@ -81,6 +90,37 @@ export async function decodeReceipt(
   return { events: countOf(events), answers: frames.map(answered) };
 }
 
+/**
+ * Stores the answers of a receipt; gives those that were waited for. Throws `misuse`, with nothing
+ * stored, when one is about an event that is not here.
+ */
+export async function takeAnswers(
+  journal: Journal,
+  answers: readonly Answered[],
+): Promise<readonly Answer[]> {
+  const mine = answers.filter(({ epoch, verdicts }) => {
+    return epoch === journal.head.epoch && verdicts.length > 0;
+  });
+  const before = journal.answeredSeq;
+  let reached = before;
+  for (const { firstSeq, head, verdicts } of mine) {
+    const last = firstSeq + verdicts.reduce((sum, { count }) => sum + count, 0) - 1;
+    const here = await journal.idAt(last);
+    if (firstSeq > reached + 1 || here === null || !same(here, head)) {
+      throw new ReplicaError("misuse", "the receipt answers work that this device does not have", {
+        hint: "it is for a copy of this device, or one restored since: sync to repair that",
+      });
+    }
+    reached = Math.max(reached, last);
+  }
+  const settled: Answer[] = [];
+  for (const { firstSeq, verdicts, decisions } of mine) {
+    const stored = await journal.settle(firstSeq, verdicts, decisions);
+    settled.push(...stored.slice(Math.max(before + 1 - firstSeq, 0)));
+  }
+  return settled;
+}
+
 function answered(frame: readonly Value[]): Answered {
   const [number, epoch, firstSeq, head, verdicts, decisions] = frame;
   if (number !== Frame.answered) throw malformed("a receipt holds answers only");
@@ -116,7 +156,10 @@ function* pushes(chain: Chain): Generator<Pick<Chain, "firstSeq" | "events">> {
 async function open(file: Uint8Array, identity: Identity): Promise<Opened> {
   const start = MAGIC.length + 2;
   bound("a file", file.length, CARRY_FILE_BYTES_MAX);
-  if (compare(file.subarray(0, MAGIC.length), MAGIC) !== 0 || file.length < start + 2 * HASH_BYTES) {
+  if (
+    compare(file.subarray(0, MAGIC.length), MAGIC) !== 0 ||
+    file.length < start + 2 * HASH_BYTES
+  ) {
     throw malformed("this is no carry file, or only the beginning of one");
   }
   const sealed = file.subarray(0, -HASH_BYTES);
@@ -136,7 +179,7 @@ async function open(file: Uint8Array, identity: Identity): Promise<Opened> {
 
 function* framesOf(body: Uint8Array): Generator<readonly Value[]> {
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
-  for (let at = 0; at < body.length; ) {
+  for (let at = 0; at < body.length;) {
     if (at + 4 > body.length) throw malformed("a frame is cut short");
     const end = at + 4 + view.getUint32(at);
     if (end > body.length) throw malformed("a frame is cut short");

@@ -99,7 +99,8 @@ export class Renamed {
   fact(event: Event): Fact {
     const { kind, version, payload } = event;
     const fact = { kind, version, payload, deps: event.deps.map((dep) => this.of(dep)) };
-    if (kind !== "order.line_removed" || version !== 1 || decodePayload(event) === null) return fact;
+    if (kind !== "order.line_removed" || version !== 1 || decodePayload(event) === null)
+      return fact;
     const removed = decodePayload(event) as unknown as PayloadOf<"order.line_removed">;
     const seen = removed.seen.map((put) => this.of(put));
     return { ...fact, payload: encodePayload("order.line_removed", { ...removed, seen }) };
@@ -118,4 +119,3 @@ export function makeId(nowMs: number, random: Uint8Array): string {
   }
   return text;
 }
-

@@ -1,7 +1,7 @@
 /** The client: what an application embeds to be a device of a replica server. */
 
 import { hex, unhex } from "./bytes.ts";
-import { decodeReceipt, encodeWork } from "./carry.ts";
+import { decodeReceipt, encodeWork, takeAnswers } from "./carry.ts";
 import { makeId, type Fact } from "./chain.ts";
 import { skewWords, stampMs } from "./clock.ts";
 import { documents, documentOf, sections } from "./digest.ts";
@@ -138,7 +138,8 @@ export interface Receipt {
 const ORIGINS = ["device", "device", "web", "sink", "import"] as const;
 const FIXES = new Map(
   Object.entries({
-    payload: "Correct it on the device that wrote it and say it again; what waits on it goes along.",
+    payload:
+      "Correct it on the device that wrote it and say it again; what waits on it goes along.",
     waits_on: "Correct the event it waits on; this one is said again with it.",
     malformed: "The program that wrote it has a fault: update it. The work stays on the device.",
     too_large: "Divide it into smaller pieces on the device that wrote it.",
@@ -154,6 +155,7 @@ export class Client {
   readonly #fetch: Fetch;
   readonly #software: string;
   readonly #listeners = new Set<() => void>();
+  #turn: Promise<unknown> = Promise.resolve();
   #digested: { readonly of: string; readonly sections: readonly SectionDigest[] } | null = null;
 
   private constructor(journal: Journal, options: ClientOptions) {
@@ -190,7 +192,11 @@ export class Client {
   // Who --------------------------------------------------------------------------------------------
 
   /** Null before enrolment. */
-  get identity(): { readonly account: string; readonly device: string; readonly name: string } | null {
+  get identity(): {
+    readonly account: string;
+    readonly device: string;
+    readonly name: string;
+  } | null {
     const identity = this.#journal.identity;
     if (identity === null) return null;
     return { account: hex(identity.account), device: hex(identity.device), name: identity.name };
@@ -204,7 +210,9 @@ export class Client {
    */
   async enrol(url: string, code: string, name: string): Promise<void> {
     await this.disconnect();
-    await this.#journal.enrol(await enrol(this.#fetch, url, { code, name, software: this.#software }));
+    await this.#journal.enrol(
+      await enrol(this.#fetch, url, { code, name, software: this.#software }),
+    );
     this.#changed();
   }
 
@@ -227,7 +235,9 @@ export class Client {
 
   /** Records several facts as one unit: all or none. Gives their ids. */
   recordAll(facts: readonly AnyFact[]): Promise<readonly string[]> {
-    return this.#append(facts.map(({ kind, payload, deps = [] }) => fact(kind, payload as never, deps)));
+    return this.#append(
+      facts.map(({ kind, payload, deps = [] }) => fact(kind, payload as never, deps)),
+    );
   }
 
   async #append(facts: readonly Fact[]): Promise<readonly string[]> {
@@ -339,9 +349,15 @@ export class Client {
    *
    * Throws `peer_gone` with the reason when there is no connection or the time is over, `revoked`,
    * `forbidden` or `upgrade_required` when the server refuses this device. What was done stays
-   * done, and the next round goes on from there.
+   * done, and the next round goes on from there. Rounds take turns.
    */
-  async sync(timeoutMs = 60_000): Promise<SyncResult> {
+  sync(timeoutMs = 60_000): Promise<SyncResult> {
+    const turn = this.#turn.then(() => this.#sync(timeoutMs));
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #sync(timeoutMs: number): Promise<SyncResult> {
     const link = this.#link;
     const started = !link.running;
     const before = link.counts;
@@ -377,7 +393,8 @@ export class Client {
       const forget = this.onChange(() => {
         const { mode } = link;
         if (mode === "failed") give("storage");
-        else if (mode === "revoked" || mode === "forbidden" || mode === "upgrade_required") give(mode);
+        else if (mode === "revoked" || mode === "forbidden" || mode === "upgrade_required")
+          give(mode);
         else if (link.failures >= SYNC_CONNECTIONS_MAX) give("peer_gone");
       });
       link.prove((proof) => end(() => resolve(proof)));
@@ -408,16 +425,13 @@ export class Client {
    * it is no receipt for this device; then nothing changed.
    */
   async takeReceipt(file: Uint8Array): Promise<Receipt> {
-    const { identity, place, head } = this.#journal;
+    const { identity, place } = this.#journal;
     if (identity === null) throw new ReplicaError("misuse", "enrol this device first");
     const receipt = await decodeReceipt(file, identity, place);
     const connected = this.#link.running;
     await this.disconnect();
     try {
-      const mine = receipt.answers.filter(({ epoch, verdicts }) => {
-        return epoch === head.epoch && verdicts.length > 0;
-      });
-      const settled = await this.#journal.settleAll(mine);
+      const settled = await takeAnswers(this.#journal, receipt.answers);
       const of = (state: State): number => settled.filter((one) => one.state === state).length;
       return {
         synced: of(State.acknowledged),
@@ -499,4 +513,3 @@ function readable<T>(read: () => T): T | null {
     return null;
   }
 }
-

@@ -31,7 +31,9 @@ export function nextStamp(last: Uint8Array, nowMs: number, node: Uint8Array): By
   const now = Math.min(Math.trunc(nowMs), CLOCK_MS_MAX);
   if (now > lastMs) return makeStamp(now, 0, node);
   const counter = stampCounter(last);
-  return counter < COUNTER_MAX ? makeStamp(lastMs, counter + 1, node) : makeStamp(lastMs + 1, 0, node);
+  return counter < COUNTER_MAX
+    ? makeStamp(lastMs, counter + 1, node)
+    : makeStamp(lastMs + 1, 0, node);
 }
 
 /** A wrong clock in words; empty while it is good enough. Nothing is refused because of it. */
@@ -43,7 +45,11 @@ export function skewWords(skewMs: number): string {
 }
 
 function duration(seconds: number): string {
-  const units = [["days", 86_400], ["hours", 3_600], ["minutes", 60]] as const;
+  const units = [
+    ["days", 86_400],
+    ["hours", 3_600],
+    ["minutes", 60],
+  ] as const;
   const [unit, size] = units.find(([, size]) => seconds >= 2 * size) ?? ["seconds", 1];
   return `${Math.floor(seconds / size)} ${unit}`;
 }

@@ -40,8 +40,14 @@ const SINK = 3;
 const WITH_DEPS = new Set(["order.committed", "order.amended"]);
 const ORIGIN_OF: Readonly<Record<From, number | null>> = { anybody: null, sink: SINK, web: WEB };
 
-const oldest = (count: number): Keep => (facts) => facts.slice(0, count);
-const newest = (count: number): Keep => (facts) => facts.slice(-count);
+const oldest =
+  (count: number): Keep =>
+  (facts) =>
+    facts.slice(0, count);
+const newest =
+  (count: number): Keep =>
+  (facts) =>
+    facts.slice(-count);
 
 /** Kinds that are looked at together, and which of their facts (oldest first) stay. */
 const KEPT: readonly (readonly [kinds: readonly string[], keep: Keep])[] = [

@@ -1,6 +1,7 @@
 /** The frames of the protocol, version 1: shapes only (wire-protocol.md §4). */
 
 import { HASH_BYTES, ID_BYTES, bytesOf, countOf, wordOf } from "./event.ts";
+import { STAMP_BYTES } from "./clock.ts";
 import { malformed } from "./errors.ts";
 import { pack, unpack, type Value, type ValueMap } from "./msgpack.ts";
 import type { Bytes } from "./bytes.ts";
@@ -35,6 +36,7 @@ const words = plain(wordOf);
 const bytes = plain((value) => bytesOf(value));
 const uuid = plain((value) => bytesOf(value, ID_BYTES));
 const hash = plain((value) => bytesOf(value, HASH_BYTES));
+const stamp = plain((value) => bytesOf(value, STAMP_BYTES));
 const limits: Field<Readonly<Record<string, number>>> = {
   read: (value) => {
     if (value === null || typeof value !== "object") throw malformed("limits are missing");
@@ -95,7 +97,7 @@ const VERDICT = {
   code: or(words, ""),
   detail: or(words, ""),
 };
-const DECISION = { index: count, stamp: bytes, flags: count };
+const DECISION = { index: count, stamp, flags: count };
 export const SEGMENT = struct({
   first: count,
   count,

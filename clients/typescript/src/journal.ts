@@ -12,16 +12,25 @@
  */
 
 import { same } from "./bytes.ts";
-import { Builder, firstHead, headAfter, Renamed, type Fact, type Head, type Made } from "./chain.ts";
+import {
+  Builder,
+  firstHead,
+  headAfter,
+  Renamed,
+  type Fact,
+  type Head,
+  type Made,
+} from "./chain.ts";
 import { STAMP_BYTES } from "./clock.ts";
 import { ReplicaError } from "./errors.ts";
-import { countOf, decodeEvent, NO_HASH, sha256 } from "./event.ts";
+import { decodeEvent, NO_HASH } from "./event.ts";
 import { SEGMENT, type Decision, type Segment, type Verdict } from "./frames.ts";
 import { STORAGE_READ_ROWS } from "./limits.ts";
-import { pack, unpack, type Value } from "./msgpack.ts";
-import type { Change, Row, Storage, Table } from "./ports.ts";
+import { pack, unpack } from "./msgpack.ts";
+import type { Change, Storage } from "./ports.ts";
 import {
   FOREIGN,
+  checkChain,
   heard,
   NOWHERE,
   OWN,
@@ -51,12 +60,10 @@ import {
   type Record,
   type Stood,
 } from "./rows.ts";
+import { Tables } from "./tables.ts";
 
 const FIRST_EPOCH = 1;
-const DEVICE_ORIGIN = 1;
 const ALL = Number.MAX_SAFE_INTEGER;
-/** More records than a segment can have: `at` is the row times this plus the place in it. */
-const RECORDS_PER_ROW = 4_096;
 /** Own events of one epoch, without a gap. */
 export interface Chain {
   readonly epoch: number;
@@ -64,17 +71,9 @@ export interface Chain {
   readonly events: readonly Uint8Array[];
 }
 
-/** What became of own events from `firstSeq` on; `head` is the id of the last of them. */
-export interface Answered {
-  readonly epoch: number;
-  readonly firstSeq: number;
-  readonly head: Uint8Array;
-  readonly verdicts: readonly Verdict[];
-  readonly decisions: readonly Decision[];
-}
-
 export class Journal {
   readonly #storage: Storage;
+  readonly #tables: Tables;
   #identity: Identity | null = null;
   #place = NOWHERE;
   #lives: readonly Life[] = [];
@@ -85,9 +84,12 @@ export class Journal {
   #resaid = new Map<number, number>();
   #turn: Promise<unknown> = Promise.resolve();
   #complete = false;
+  /** Digests compared in a row that were not equal. */
+  differed = 0;
 
   private constructor(storage: Storage) {
     this.#storage = storage;
+    this.#tables = new Tables(storage);
   }
 
   /** Throws `corruption` when what is stored cannot be. */
@@ -183,7 +185,11 @@ export class Journal {
   }
 
   /** Own events of the running epoch after `seq`, answered or not; at least one if there is any. */
-  async after(seq: number, limitBytes: number, limitEvents: number): Promise<readonly Uint8Array[]> {
+  async after(
+    seq: number,
+    limitBytes: number,
+    limitEvents: number,
+  ): Promise<readonly Uint8Array[]> {
     const rows = await this.#storage.read("outbox", this.#rowOf(seq) + 1, limitEvents);
     const events: Uint8Array[] = [];
     let room = limitBytes;
@@ -198,18 +204,18 @@ export class Journal {
   /** The id of the own event at `seq` of the running epoch; null when there is none. */
   async idAt(seq: number): Promise<Uint8Array | null> {
     if (seq === 0) return NO_HASH;
-    const [own] = await this.#own(this.#rowOf(seq), 1);
+    const [own] = await this.#tables.own(this.#rowOf(seq), 1);
     return own?.id ?? null;
   }
 
   /** Own events in quarantine or refused that were not said again, newest first. */
   async aside(): Promise<readonly (readonly [Own, Answer])[]> {
-    const rows = await this.#all("aside", 1);
+    const rows = await this.#tables.all("aside", 1);
     const found: (readonly [Own, Answer])[] = [];
     for (const { key, value } of rows.reverse()) {
       if (unpack(value) !== 0) continue;
-      const [own] = await this.#own(key, 1);
-      const [answer] = await this.#answers(key, 1);
+      const [own] = await this.#tables.own(key, 1);
+      const [answer] = await this.#tables.answers(key, 1);
       if (own && answer) found.push([own, answer]);
     }
     return found;
@@ -219,7 +225,7 @@ export class Journal {
   async *own(pendingOnly: boolean): AsyncGenerator<Own> {
     let n = pendingOnly ? this.#states.length : 0;
     for (;;) {
-      const page = await this.#own(n + 1, STORAGE_READ_ROWS);
+      const page = await this.#tables.own(n + 1, STORAGE_READ_ROWS);
       yield* page;
       const last = page.at(-1);
       if (last === undefined) return;
@@ -244,7 +250,7 @@ export class Journal {
       const end = this.#lives[at + 1]?.firstN ?? this.#lastN + 1;
       const over = this.#states.indexOf(State.remade, life.firstN - 1);
       const last = over < 0 ? end : Math.min(end, over + 1);
-      const own = await this.#own(life.firstN, last - life.firstN);
+      const own = await this.#tables.own(life.firstN, last - life.firstN);
       const events = own.map(({ data }) => data);
       if (events.length > 0) chains.push({ epoch: life.epoch, firstSeq: 1, events });
     }
@@ -288,41 +294,19 @@ export class Journal {
         throw new ReplicaError("corruption", `row ${this.#states.length + 1} was never answered`);
       }
       const answers = spell(first, verdicts, decisions);
-      const fresh = answers.filter(({ n, state }) => state === State.acknowledged && !this.#stands(n));
+      const fresh = answers.filter(
+        ({ n, state }) => state === State.acknowledged && !this.#stands(n),
+      );
       const reach = Math.max(this.#place.reach, ...answers.map((answer) => answer.position));
       await this.#take(answers, ownArrivals(fresh.map((answer) => answer.n)), { reach });
       return answers;
     });
   }
 
-  /**
-   * Stores the answers of a receipt; gives those that were waited for. Throws `misuse`, with
-   * nothing stored, when one is about an event that is not here.
-   */
-  async settleAll(answered: readonly Answered[]): Promise<readonly Answer[]> {
-    let reached = this.answeredSeq;
-    for (const { firstSeq, head, verdicts } of answered) {
-      const last = firstSeq + verdicts.reduce((sum, { count }) => sum + count, 0) - 1;
-      const here = await this.idAt(last);
-      if (firstSeq > reached + 1 || here === null || !same(here, head)) {
-        throw new ReplicaError("misuse", "the receipt answers work that this device does not have", {
-          hint: "it is for a copy of this device, or one restored since: sync to repair that",
-        });
-      }
-      reached = Math.max(reached, last);
-    }
-    const before = this.#states.length;
-    const settled: Answer[] = [];
-    for (const { firstSeq, verdicts, decisions } of answered) {
-      const answers = await this.settle(firstSeq, verdicts, decisions);
-      settled.push(...answers.filter(({ n }) => n > before));
-    }
-    return settled;
-  }
-
   /** Stores segments and moves the cursor, in one commit. */
   receive(segments: readonly Segment[], through: number, chain: Uint8Array): Promise<void> {
     return this.#exclusively(async () => {
+      checkChain(this.#place, segments);
       const answers: Answer[] = [];
       const arrived: Arrival[] = [];
       for (const segment of segments) {
@@ -342,7 +326,7 @@ export class Journal {
   startOver(logId: Uint8Array, generation: number, knownSeq: number): Promise<void> {
     return this.#exclusively(async () => {
       const known = Math.min(this.#states.length, this.#rowOf(knownSeq));
-      const kept = await this.#answers(this.#life.firstN, known - this.#life.firstN + 1);
+      const kept = await this.#tables.answers(this.#life.firstN, known - this.#life.firstN + 1);
       const rows = kept.filter(({ state }) => state === State.acknowledged).map(({ n }) => n);
       const arrivals = ownArrivals(rows);
       const place: Place = {
@@ -381,12 +365,19 @@ export class Journal {
   sayForgotten(serverPosition: number, nextEpoch: number): Promise<boolean> {
     return this.#exclusively(async () => {
       if (this.#complete || this.#lives.length < 2 || !this.level(serverPosition)) return false;
-      const before = await this.#answers(1, this.#life.firstN - 1);
-      const lost = before.filter(({ state, position }) => state === State.acknowledged && !position);
+      const before = await this.#tables.answers(1, this.#life.firstN - 1);
+      const lost = before.filter(
+        ({ state, position }) => state === State.acknowledged && !position,
+      );
       this.#complete = lost.length === 0;
       if (this.#complete || this.#identity === null || nextEpoch <= this.#head.epoch) return false;
       const place = { ...this.#fromTheBeginning(), reach: 0 };
-      await this.#renew(this.#identity, nextEpoch, place, lost.map(({ n }) => n));
+      await this.#renew(
+        this.#identity,
+        nextEpoch,
+        place,
+        lost.map(({ n }) => n),
+      );
       return true;
     });
   }
@@ -402,46 +393,10 @@ export class Journal {
   // Reading ----------------------------------------------------------------------------------------
 
   /** Everything that stands in the log, own and of others, in order of arrival. */
-  async *records(after: number): AsyncGenerator<Stood> {
+  records(after: number): AsyncGenerator<Stood> {
     const { history } = this.#place;
-    let row = Math.floor(after / RECORDS_PER_ROW);
-    for (;;) {
-      const page = await this.#storage.read("arrival", row, STORAGE_READ_ROWS);
-      for (const { key, value } of page) {
-        if (this.#place.history !== history) return; // what follows belongs to another history
-        let at = key * RECORDS_PER_ROW;
-        for await (const record of this.#stood(unpack(value))) {
-          if (at > after) yield { ...record, at };
-          at += 1;
-        }
-      }
-      const last = page.at(-1);
-      if (last === undefined) return;
-      row = last.key + 1;
-    }
-  }
-
-  async *#stood(row: Value): AsyncGenerator<Record> {
-    const [sort, ...rest] = row as readonly Value[];
-    if (sort === FOREIGN) yield* spellSegment(SEGMENT.read(rest[0]));
-    else {
-      const [first, count] = rest.map(countOf) as [number, number];
-      const events = await this.#own(first, count);
-      const answers = await this.#answers(first, count);
-      for (const [place, { id, data, event }] of events.entries()) {
-        const answer = answers[place];
-        if (answer === undefined) continue;
-        yield {
-          position: answer.position,
-          id,
-          data,
-          mergeStamp: answer.stamp ?? event.stamp,
-          disputed: (answer.flags & 1) === 1,
-          origin: DEVICE_ORIGIN,
-          receivedMs: answer.receivedMs,
-        };
-      }
-    }
+    // What is read after a new beginning belongs to another history.
+    return this.#tables.records(after, () => this.#place.history === history);
   }
 
   // Inside -----------------------------------------------------------------------------------------
@@ -505,7 +460,7 @@ export class Journal {
     lost: readonly number[],
   ): Promise<void> {
     const old: Own[] = [];
-    for (const n of lost) old.push(...(await this.#own(n, 1)));
+    for (const n of lost) old.push(...(await this.#tables.own(n, 1)));
     for await (const own of this.own(true)) old.push(own);
     const head = firstHead(epoch, this.#head.stamp);
     const builder = new Builder(identity, head);
@@ -543,7 +498,7 @@ export class Journal {
 
   /** The log is fetched again: what it still holds of the rows before `firstN` will be heard. */
   async #forgetPlaces(firstN: number): Promise<Change[]> {
-    const before = await this.#answers(1, firstN - 1);
+    const before = await this.#tables.answers(1, firstN - 1);
     return before
       .filter(({ state, position }) => state === State.acknowledged && position > 0)
       .map((answer) => putAnswer({ ...answer, position: 0 }));
@@ -559,10 +514,10 @@ export class Journal {
     const foreign: Record[] = [];
     for (const record of spellSegment(segment)) {
       const n = life.firstN + decodeEvent(record.data).seq - 1;
-      const [own] = await this.#own(n, 1);
+      const [own] = await this.#tables.own(n, 1);
       if (own === undefined || !same(own.id, record.id)) foreign.push(record);
       else if (n <= this.#states.length) {
-        const [before] = await this.#answers(n, 1);
+        const [before] = await this.#tables.answers(n, 1);
         const known = before?.state === State.acknowledged && before.position > 0;
         if (!known) arrived.push([OWN, n, 1]);
         answers.push(heard(n, own, record));
@@ -611,69 +566,30 @@ export class Journal {
     return found;
   }
 
-  async #own(first: number, count: number): Promise<readonly Own[]> {
-    if (count < 1 || first < 1) return [];
-    const rows = await this.#storage.read("outbox", first, count);
-    return rows
-      .filter(({ key }) => key < first + count)
-      .map(({ key, value }) => ({ n: key, id: sha256(value), data: value.slice(), event: decodeEvent(value) }));
-  }
-
-  async #answers(first: number, count: number): Promise<readonly Answer[]> {
-    const found: Answer[] = [];
-    let next = Math.max(first, 1);
-    while (next < first + count) {
-      const limit = Math.min(first + count - next, STORAGE_READ_ROWS);
-      const rows = await this.#storage.read("answer", next, limit);
-      found.push(...rows.map(readAnswer).filter(({ n }) => n < first + count));
-      const last = rows.at(-1);
-      if (last === undefined) break;
-      next = last.key + 1;
-    }
-    return found;
-  }
-
-  async #all(table: Table, first: number): Promise<Row[]> {
-    const found: Row[] = [];
-    for (;;) {
-      const page = await this.#storage.read(table, (found.at(-1)?.key ?? first - 1) + 1, STORAGE_READ_ROWS);
-      if (page.length === 0) return found;
-      found.push(...page);
-    }
-  }
-
   async #load(): Promise<void> {
     for (const { key, value } of await this.#storage.read("state", 0, STORAGE_READ_ROWS)) {
       if (key === StateKey.identity) this.#identity = readIdentity(unpack(value));
       else if (key === StateKey.place) this.#place = readPlace(unpack(value));
       else if (key === StateKey.lives) this.#lives = readLives(unpack(value));
     }
-    for (const row of await this.#all("answer", 1)) this.#states.push(readAnswer(row).state);
-    for (const { key, value } of await this.#all("aside", 1)) {
+    for (const row of await this.#tables.all("answer", 1)) this.#states.push(readAnswer(row).state);
+    for (const { key, value } of await this.#tables.all("aside", 1)) {
       const by = unpack(value);
       if (typeof by === "number" && by > 0) this.#resaid.set(key, by);
     }
-    this.#lastN = await this.#last("outbox", Math.max(this.#states.length, this.#life.firstN - 1));
+    this.#lastN = await this.#tables.last(
+      "outbox",
+      Math.max(this.#states.length, this.#life.firstN - 1),
+    );
     await this.#loadHead();
   }
 
   /** The last event is the clock and the chain's end: neither can be ahead of what is stored. */
   async #loadHead(): Promise<void> {
-    const [last] = await this.#own(this.#lastN, 1);
+    const [last] = await this.#tables.own(this.#lastN, 1);
     if (last === undefined) return;
     const { epoch, firstN } = this.#life;
     this.#head =
       last.n < firstN ? firstHead(epoch, last.event.stamp) : headAfter(this.#head, [last]);
-  }
-
-  /** The last key of a table; keys have no gaps behind `known`. */
-  async #last(table: Table, known: number): Promise<number> {
-    let last = known;
-    for (;;) {
-      const page = await this.#storage.read(table, last + 1, STORAGE_READ_ROWS);
-      const end = page.at(-1);
-      if (end === undefined) return last;
-      last = end.key;
-    }
   }
 }

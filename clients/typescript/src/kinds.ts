@@ -301,7 +301,10 @@ export function decodePayload(event: Pick<Event, "kind" | "version" | "payload">
   try {
     if (same(pack(canonical(kind, given)), payload)) return given;
   } catch (cause) {
-    throw malformed(`${kind}: ${cause instanceof ReplicaError ? cause.message : "no payload"}`, cause);
+    throw malformed(
+      `${kind}: ${cause instanceof ReplicaError ? cause.message : "no payload"}`,
+      cause,
+    );
   }
   throw malformed(`${kind}: the payload is not canonical`);
 }
@@ -352,7 +355,10 @@ function belongsToSomething(payload: { readonly order: string; readonly customer
   }
 }
 
-function endsAfterItStarted(payload: { readonly started_ms: number; readonly finished_ms: number }): void {
+function endsAfterItStarted(payload: {
+  readonly started_ms: number;
+  readonly finished_ms: number;
+}): void {
   if (payload.finished_ms < payload.started_ms) {
     throw new ReplicaError("misuse", "finished_ms: a run ends after it started");
   }

@@ -5,19 +5,17 @@
 
 import { ReplicaError, wordsOf } from "./errors.ts";
 import { SUBPROTOCOL } from "./frames.ts";
-import { RECONNECT_DELAY_MS_MAX, RECONNECT_DELAY_MS_MIN, RECONNECT_DOUBLINGS_MAX } from "./limits.ts";
+import {
+  RECONNECT_DELAY_MS_MAX,
+  RECONNECT_DELAY_MS_MIN,
+  RECONNECT_DOUBLINGS_MAX,
+} from "./limits.ts";
 import type { OpenSocket } from "./ports.ts";
 import { Session, type Proof, type Surroundings } from "./session.ts";
 
 /** How the device stands to its server. Recording and reading work in every mode. */
 export type Mode =
-  | "offline"
-  | "connecting"
-  | "online"
-  | "revoked"
-  | "forbidden"
-  | "upgrade_required"
-  | "failed";
+  "offline" | "connecting" | "online" | "revoked" | "forbidden" | "upgrade_required" | "failed";
 
 /** Modes in which trying again by itself would change nothing. */
 export const RESTING: readonly Mode[] = ["revoked", "forbidden", "upgrade_required", "failed"];

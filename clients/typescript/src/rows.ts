@@ -3,7 +3,8 @@
 import { same } from "./bytes.ts";
 import type { Made } from "./chain.ts";
 import { STAMP_BYTES } from "./clock.ts";
-import { bytesOf, countOf, decodeEvent, NO_HASH, sha256, wordOf } from "./event.ts";
+import { malformed } from "./errors.ts";
+import { chainAfter, bytesOf, countOf, decodeEvent, NO_HASH, sha256, wordOf } from "./event.ts";
 import { Outcome, type Decision, type Segment, type Verdict } from "./frames.ts";
 import { pack, packAll, unpack, unpackAll, type Value } from "./msgpack.ts";
 import { STORAGE_READ_ROWS } from "./limits.ts";
@@ -41,7 +42,13 @@ export interface Life {
   readonly epoch: number;
 }
 
-export const State = { pending: 0, acknowledged: 1, quarantined: 2, refused: 3, remade: 4 } as const;
+export const State = {
+  pending: 0,
+  acknowledged: 1,
+  quarantined: 2,
+  refused: 3,
+  remade: 4,
+} as const;
 export type State = (typeof State)[keyof typeof State];
 
 export interface Answer {
@@ -141,6 +148,24 @@ export function* spellSegment(segment: Segment): Generator<Record> {
   }
 }
 
+/**
+ * Segments as they come: each holds what it says, and where nothing of this device lies between
+ * them the chain of the log runs through. Throws `malformed`.
+ */
+export function checkChain(from: Place, segments: readonly Segment[]): void {
+  let { cursor, chain } = from;
+  for (const segment of segments) {
+    const ids = Array.from(spellSegment(segment), ({ id }) => id);
+    if (ids.length !== segment.count) throw malformed("a segment that is not whole");
+    const joins = segment.first === cursor + 1;
+    if (joins && !same(chainAfter(chain, ids), segment.chain)) {
+      throw malformed("a segment that is not the log's");
+    }
+    cursor = segment.first + segment.count - 1;
+    chain = segment.chain;
+  }
+}
+
 export function rejoin(records: readonly Record[]): Uint8Array {
   return packAll(
     records.map(({ data, mergeStamp, disputed }) => [data, mergeStamp, disputed ? 1 : 0]),
@@ -190,7 +215,9 @@ export function putAnswer(answer: Answer): Change {
 }
 
 export function readAnswer({ key, value }: Row): Answer {
-  const [state, position, stamp, flags, receivedMs, code, detail] = unpack(value) as readonly Value[];
+  const [state, position, stamp, flags, receivedMs, code, detail] = unpack(
+    value,
+  ) as readonly Value[];
   return {
     n: key,
     state: countOf(state) as State,
@@ -222,7 +249,17 @@ export function readIdentity(value: Value): Identity {
 
 export function putPlace(place: Place): Change {
   const { logId, generation, cursor, chain, reach, skewMs, syncedMs, arrivals, history } = place;
-  const value = pack([logId, generation, cursor, chain, reach, skewMs, syncedMs, arrivals, history]);
+  const value = pack([
+    logId,
+    generation,
+    cursor,
+    chain,
+    reach,
+    skewMs,
+    syncedMs,
+    arrivals,
+    history,
+  ]);
   return { table: "state", key: StateKey.place, value };
 }
 

@@ -20,7 +20,9 @@ export interface Schema<T, O extends boolean = boolean> {
 
 type Shape = Readonly<Record<string, Schema<unknown>>>;
 type TypeOf<S> = S extends Schema<infer T> ? T : never;
-type Required<S extends Shape> = { [K in keyof S]: S[K]["optional"] extends true ? never : K }[keyof S];
+type Required<S extends Shape> = {
+  [K in keyof S]: S[K]["optional"] extends true ? never : K;
+}[keyof S];
 type Optional<S extends Shape> = Exclude<keyof S, Required<S>>;
 
 /** The object a shape describes. */
@@ -151,7 +153,10 @@ export function mapOf(
       const entries = entriesOf(value, at);
       if (entries.length > max) throw wrong(at, `expected ${words}`);
       return Object.fromEntries(
-        entries.map(([name, one]) => [key.canonical(name, at), element.canonical(one, `${at}.${name}`)]),
+        entries.map(([name, one]) => [
+          key.canonical(name, at),
+          element.canonical(one, `${at}.${name}`),
+        ]),
       );
     },
   };
@@ -192,7 +197,8 @@ export function struct<const S extends Shape>(name: string, shape: S): Struct<S>
           continue;
         }
         const canonical = schema.canonical(one, `${at}.${field}`);
-        if (schema.absent === undefined || canonical !== schema.absent) kept.push([field, canonical]);
+        if (schema.absent === undefined || canonical !== schema.absent)
+          kept.push([field, canonical]);
       }
       for (const [field, one] of given) {
         if (one !== undefined) throw wrong(`${at}.${field}`, "there is no such field");

@@ -204,9 +204,10 @@ export class Session {
         await step();
       }
     } catch (error) {
+      const code = error instanceof ReplicaError ? error.code : "";
+      if (code === "malformed") this.#violated(code, 1007, wordsOf(error));
       // Without room nothing was stored and nothing confirmed: it comes again.
-      const full = error instanceof ReplicaError && error.code === "storage_full";
-      if (!full) this.#failed(error);
+      else if (code !== "storage_full") this.#failed(error);
       this.#gone(wordsOf(error));
     }
     this.#working = false;
@@ -367,13 +368,14 @@ export class Session {
     const { limits } = this.#server;
     const inFlight = Math.min(limits["pushes_in_flight"] ?? 1, PUSHES_IN_FLIGHT_MAX);
     if (this.#exhausted || this.#cutShort || this.#flying.length >= inFlight) return false;
+    this.#exhausted = true; // unless something is offered while the page is read
     const events = await this.#journal.after(
       this.#pushedSeq,
       Math.min(limits["push_bytes"] ?? PUSH_BYTES_TARGET, PUSH_BYTES_TARGET),
       Math.min(limits["push_events"] ?? PUSH_EVENTS_MAX, PUSH_EVENTS_MAX),
     );
-    this.#exhausted = events.length === 0;
-    if (this.#exhausted || this.#over) return false;
+    if (events.length === 0 || this.#over) return false;
+    this.#exhausted = false;
     const sent = { number: ++this.#pushes, firstSeq: this.#pushedSeq + 1, count: events.length };
     this.#send("PUSH", { number: sent.number, first_seq: sent.firstSeq, events });
     this.#flying.push(sent);
@@ -482,10 +484,11 @@ export class Session {
     if (reach > cursor || !this.#whole) return;
     if (this.#told === null) this.#ask(0);
     else if (this.#told.position === cursor) {
-      this.#proved(cursor, sameSections(await this.#around.sections(), this.#told.sections));
+      const equal = sameSections(await this.#around.sections(), this.#told.sections);
+      await this.#proved(cursor, equal);
     } else if (this.#told.position < cursor) {
       if (this.#asks < PROOF_ASKS_MAX) this.#ask(cursor);
-      else this.#proved(0, false);
+      else await this.#proved(0, false);
     } // else wait until everything up to there has come
   }
 
@@ -495,13 +498,17 @@ export class Session {
     this.#send("DIGEST_REQUEST", { position });
   }
 
-  #proved(position: number, equal: boolean): void {
+  async #proved(position: number, equal: boolean): Promise<void> {
+    const journal = this.#journal;
+    journal.differed = equal ? 0 : journal.differed + 1;
     this.#prove?.({ position, equal });
     this.#prove = null;
     this.#told = null;
     this.#asks = 0;
-    // Meeting anew shows what is wrong (wire-protocol.md §6).
-    if (!equal) this.#leave(SETTLED_CODE, 1000, "the digests differ; meeting anew");
+    if (equal) return;
+    // Meeting anew shows what is wrong; if nothing is, everything is fetched again (§7).
+    if (journal.differed === 2) await journal.fork(this.#server.next_epoch);
+    this.#leave(SETTLED_CODE, 1000, "the digests differ; meeting anew");
   }
 
   async #answered(told: Said<"DIGEST">): Promise<void> {
@@ -523,4 +530,3 @@ function sameSections(ours: readonly SectionDigest[], theirs: readonly SectionDi
     })
   );
 }
-

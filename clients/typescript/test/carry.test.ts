@@ -20,7 +20,8 @@ const events = known.work.parts[0]!.events.map(unhex);
 const { account, device } = decodeEvent(events[0]!);
 const identity: Identity = { account, device, token: known.token, name: "", url: "" };
 const receipt = unhex(known.receipt.file);
-const isCode = (code: string) => (error: unknown) => error instanceof ReplicaError && error.code === code;
+const isCode = (code: string) => (error: unknown) =>
+  error instanceof ReplicaError && error.code === code;
 
 test("the receipt of the vectors is read as it says", async () => {
   const { events: count, answers } = await decodeReceipt(receipt, identity, NOWHERE);
@@ -28,7 +29,10 @@ test("the receipt of the vectors is read as it says", async () => {
   assert.deepEqual([count, answers.length, answer!.epoch, answer!.firstSeq], [2, 1, 1, 1]);
   assert.equal(hex(answer!.head), known.receipt.head);
   const verdicts = answer!.verdicts.map((one) => [one.outcome, one.count, one.first_position]);
-  assert.deepEqual(verdicts, known.receipt.verdicts.map((one) => one.slice(0, 3)));
+  assert.deepEqual(
+    verdicts,
+    known.receipt.verdicts.map((one) => one.slice(0, 3)),
+  );
 });
 
 test("a receipt of another device, server or history is refused", async () => {
@@ -38,7 +42,10 @@ test("a receipt of another device, server or history is refused", async () => {
   await assert.rejects(decodeReceipt(receipt, guessed, NOWHERE), isCode("forbidden"));
   const elsewhere = { ...NOWHERE, logId: new Uint8Array(16), generation: 1 };
   await assert.rejects(decodeReceipt(receipt, identity, elsewhere), isCode("misuse"));
-  await assert.rejects(decodeReceipt(unhex(known.work.file), identity, NOWHERE), isCode("malformed"));
+  await assert.rejects(
+    decodeReceipt(unhex(known.work.file), identity, NOWHERE),
+    isCode("malformed"),
+  );
 });
 
 test("any damage is malformed", async () => {

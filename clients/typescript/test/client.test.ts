@@ -71,7 +71,8 @@ function counted(...quantities: number[]): Uint8Array[] {
 
 const move = (client: Client, qty_e3: number): Promise<string> =>
   client.record("stock.moved", { product: "p-1", qty_e3 });
-const isCode = (code: string) => (error: unknown) => error instanceof ReplicaError && error.code === code;
+const isCode = (code: string) => (error: unknown) =>
+  error instanceof ReplicaError && error.code === code;
 
 test("work recorded offline is pushed in order, within the limits the server told", async () => {
   const server = new ScriptedServer();
@@ -81,12 +82,21 @@ test("work recorded offline is pushed in order, within the limits the server tol
   assert.equal(client.status().pending, 20);
   client.connect();
   await until(client, ({ level }) => level);
-  assert.deepEqual(server.pushed.map((data) => hex(sha256(data))), ids);
+  assert.deepEqual(
+    server.pushed.map((data) => hex(sha256(data))),
+    ids,
+  );
   assert.ok(server.heard.filter((name) => name === "PUSH").length >= 7);
   assert.deepEqual(server.heard.slice(0, 2), ["HELLO", "PROBE_REPLY"]);
   const records = await all(client);
-  assert.deepEqual(records.map(({ id }) => id), ids);
-  assert.deepEqual((await all(client, records[11]!.at)).map(({ id }) => id), ids.slice(12));
+  assert.deepEqual(
+    records.map(({ id }) => id),
+    ids,
+  );
+  assert.deepEqual(
+    (await all(client, records[11]!.at)).map(({ id }) => id),
+    ids.slice(12),
+  );
   await client.close();
 });
 
@@ -106,7 +116,10 @@ test("a chain recorded at once is gapless and its stamps grow, whatever the cloc
   enrolled.connect();
   await until(enrolled, ({ pending }) => pending === 0);
   const events = server.pushed.map(decodeEvent);
-  assert.deepEqual(events.map(({ seq }) => seq), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  assert.deepEqual(
+    events.map(({ seq }) => seq),
+    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+  );
   const stamps = events.map(({ stamp }) => hex(stamp));
   assert.deepEqual(stamps, [...stamps].sort());
   await enrolled.close();
@@ -125,8 +138,13 @@ test("events of others arrive once, are confirmed, and the cursor moves", async 
   await move(client, 9);
   await until(client, ({ level }) => level);
   const records = await all(client);
-  assert.deepEqual(records.map(({ position }) => position), [1, 2, 3, 4]);
-  const quantities = records.map((one) => one.known && "qty_e3" in one.payload && one.payload.qty_e3);
+  assert.deepEqual(
+    records.map(({ position }) => position),
+    [1, 2, 3, 4],
+  );
+  const quantities = records.map(
+    (one) => one.known && "qty_e3" in one.payload && one.payload.qty_e3,
+  );
   assert.deepEqual(quantities, [1, 2, 3, 9]);
   server.socket!.drop();
   await until(client, ({ mode }) => mode === "online");
@@ -158,7 +176,8 @@ test("a quarantined event is said again corrected, with what waits on it", async
   await move(client, 1);
   server.judge = (data) => {
     const id = hex(sha256(data));
-    if (id === cause) return { outcome: Outcome.quarantined, code: "payload", detail: "a question" };
+    if (id === cause)
+      return { outcome: Outcome.quarantined, code: "payload", detail: "a question" };
     if (id === waits) return { outcome: Outcome.quarantined, code: "waits_on", detail: "" };
     return { outcome: Outcome.accepted, code: "", detail: "" };
   };
@@ -175,7 +194,10 @@ test("a quarantined event is said again corrected, with what waits on it", async
   assert.equal(said.length, 2);
   assert.deepEqual(await client.rejected(), []);
   const records = await all(client);
-  assert.deepEqual(records.map(({ kind }) => kind), ["stock.moved", "customer.created", "customer.deleted"]);
+  assert.deepEqual(
+    records.map(({ kind }) => kind),
+    ["stock.moved", "customer.created", "customer.deleted"],
+  );
   assert.deepEqual(records[2]!.deps, [said[0]]);
   await client.close();
 });
@@ -206,6 +228,60 @@ test("a round says whether the digests are equal", async () => {
   server.sections = await client.digest();
   const result = await client.sync();
   assert.deepEqual([result.equal, result.position, client.status().mode], [true, 1, "offline"]);
+  await client.close();
+});
+
+test("digests that stay unequal make the device begin anew, once", async () => {
+  const server = new ScriptedServer();
+  const client = await opened(server);
+  await move(client, 1);
+  server.sections = [{ section: "stock", count: 9, digest: new Uint8Array(32) }];
+  for (const epoch of [1, 1, 2, 2]) {
+    assert.equal((await client.sync()).equal, false);
+    assert.equal(server.epoch, epoch);
+  }
+  assert.deepEqual(
+    (await all(client)).map(({ epoch, seq }) => [epoch, seq]),
+    [[1, 1]],
+    "what the first epoch said came again",
+  );
+  await client.close();
+});
+
+test("segments that are not the log's are not stored", async () => {
+  const server = new ScriptedServer();
+  const client = await opened(server);
+  client.connect();
+  await until(client, ({ mode }) => mode === "online");
+  const [first, second] = counted(1, 2);
+  server.log.push(first!, second!);
+  const segment = server.segment(1, [first!, second!]);
+  const chain = server.chain(2);
+  const lies = [
+    { ...segment, chain: server.chain(1) },
+    { ...segment, count: 3 },
+    { ...segment, records: segment.records.subarray(1) },
+  ];
+  for (const [count, lie] of lies.entries()) {
+    server.send("EVENTS", { through: 3, chain, segments: [lie] });
+    await until(client, ({ mode }) => mode === "online" && server.connections === count + 2);
+  }
+  await until(client, ({ cursor }) => cursor === 2);
+  assert.equal((await all(client)).length, 2);
+  await client.close();
+});
+
+test("what is recorded while a connection lives is pushed at once, whenever it comes", async () => {
+  const server = new ScriptedServer();
+  const client = await opened(server);
+  client.connect();
+  const recorded = Array.from({ length: 30 }, async (_, number) => {
+    for (let turn = 0; turn < number; turn++) await Promise.resolve();
+    return move(client, number);
+  });
+  await Promise.all(recorded);
+  await until(client, ({ pending }) => pending === 0);
+  assert.equal(server.pushed.length, 30);
   await client.close();
 });
 
@@ -248,7 +324,14 @@ test("a server that breaks the protocol is left, with the reason, and tried agai
 });
 
 function helloOf(): Said<"HELLO"> {
-  const numbers = { version_min: 1, version_max: 1, epoch: 1, head_seq: 0, generation: 0, cursor: 0 };
+  const numbers = {
+    version_min: 1,
+    version_max: 1,
+    epoch: 1,
+    head_seq: 0,
+    generation: 0,
+    cursor: 0,
+  };
   const none = new Uint8Array(0);
   const who = { token: "", account: ACCOUNT, device: OTHER, software: "" };
   return { ...numbers, ...who, log_id: none, chain: none, sent_ms: 0 };
@@ -268,7 +351,10 @@ test("a restored server is offered again what it forgot, and history is raised",
   await until(client, (status) => status.level && status.history > history);
   assert.equal(server.pushed.length, 4);
   const records = await all(client);
-  assert.deepEqual(records.map(({ seq }) => seq), [1, 2, 3, 4]);
+  assert.deepEqual(
+    records.map(({ seq }) => seq),
+    [1, 2, 3, 4],
+  );
   await client.close();
 });
 
@@ -280,7 +366,11 @@ test("a fork is gone on from in the next epoch, with what was undecided", async 
   client.connect();
   await until(client, ({ level }) => level);
   await client.disconnect();
-  const put = await client.record("order.line_put", { order: "o-1", line: "1", fields: { qty_e3: 1 } });
+  const put = await client.record("order.line_put", {
+    order: "o-1",
+    line: "1",
+    fields: { qty_e3: 1 },
+  });
   const seen = [Uint8Array.from(put.match(/../g)!, (pair) => parseInt(pair, 16))];
   await client.record("order.line_removed", { order: "o-1", line: "1", seen }, [put]);
   // Another copy of this device has written: the server's chain is another one behind seq 1.
@@ -288,14 +378,27 @@ test("a fork is gone on from in the next epoch, with what was undecided", async 
   client.connect();
   await until(client, ({ level, history }) => level && history > 1);
   const again = server.pushed.map(decodeEvent);
-  assert.deepEqual(again.map(({ epoch, seq }) => [epoch, seq]), [[2, 1], [2, 2]]);
+  assert.deepEqual(
+    again.map(({ epoch, seq }) => [epoch, seq]),
+    [
+      [2, 1],
+      [2, 2],
+    ],
+  );
   const renamed = hex(sha256(server.pushed[0]!));
   assert.deepEqual(again[1]!.deps.map(hex), [renamed]);
   assert.ok(hex(again[1]!.payload).includes(renamed));
   await client.close();
   const anew = await opened(server, storage);
   assert.deepEqual([anew.status().pending, anew.status().acknowledged], [0, 3]);
-  assert.deepEqual((await all(anew)).map(({ epoch, seq }) => [epoch, seq]), [[1, 1], [2, 1], [2, 2]]);
+  assert.deepEqual(
+    (await all(anew)).map(({ epoch, seq }) => [epoch, seq]),
+    [
+      [1, 1],
+      [2, 1],
+      [2, 2],
+    ],
+  );
   await anew.close();
 });
 

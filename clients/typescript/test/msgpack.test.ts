@@ -47,13 +47,26 @@ test("every value has its shortest bytes, and they give it back", () => {
 });
 
 test("headers grow at the lengths they must", () => {
-  for (const [size, header] of [[31, "bf"], [32, "d920"], [255, "d9ff"], [256, "da0100"]] as const) {
+  for (const [size, header] of [
+    [31, "bf"],
+    [32, "d920"],
+    [255, "d9ff"],
+    [256, "da0100"],
+  ] as const) {
     assert.ok(hex(pack("x".repeat(size))).startsWith(header));
   }
-  for (const [size, header] of [[15, "9f"], [16, "dc0010"], [65_536, "dd00010000"]] as const) {
+  for (const [size, header] of [
+    [15, "9f"],
+    [16, "dc0010"],
+    [65_536, "dd00010000"],
+  ] as const) {
     assert.ok(hex(pack(new Array<number>(size).fill(0))).startsWith(header));
   }
-  for (const [size, header] of [[255, "c4ff"], [256, "c50100"], [65_536, "c600010000"]] as const) {
+  for (const [size, header] of [
+    [255, "c4ff"],
+    [256, "c50100"],
+    [65_536, "c600010000"],
+  ] as const) {
     assert.ok(hex(pack(new Uint8Array(size))).startsWith(header));
   }
   assert.equal(unpack(pack("x".repeat(70_000))), "x".repeat(70_000));
@@ -63,12 +76,24 @@ test("what has no canonical form is refused by name", () => {
   const nested = (depth: number): Value => (depth === 0 ? 1 : [nested(depth - 1)]);
   const impossible = [1.5, NaN, Infinity, 2 ** 53, "\ud800", { "\udc00": 1 }, nested(100)];
   for (const value of [...impossible, undefined, 1n, Symbol("s")]) {
-    assert.throws(() => pack(value as Value), (error) => error instanceof Error);
+    assert.throws(
+      () => pack(value as Value),
+      (error) => error instanceof Error,
+    );
   }
 });
 
 test("bytes that are no value are malformed, whatever they are", () => {
-  const bad = ["", "c1", "cb3ff8000000000000", "d40100", "cf0020000000000000", "a2c3", "a1ff", "9101ff"];
+  const bad = [
+    "",
+    "c1",
+    "cb3ff8000000000000",
+    "d40100",
+    "cf0020000000000000",
+    "a2c3",
+    "a1ff",
+    "9101ff",
+  ];
   const lies = ["dd7fffffff", "df7fffffff", "c6ffffffff00", "81", "8101", "82a16101a16102"];
   for (const one of [...bad, ...lies, "91".repeat(1_000)]) {
     assert.throws(

@@ -68,7 +68,16 @@ export class ScriptedServer {
     const records = concat(...events.map((data) => pack([data, null, 0])));
     const chain = this.chain(first + events.length - 1);
     const { device, epoch } = decodeEvent(events[0]!);
-    return { first, count: events.length, chain, device, epoch, origin: 1, received_ms: 1, records };
+    return {
+      first,
+      count: events.length,
+      chain,
+      device,
+      epoch,
+      origin: 1,
+      received_ms: 1,
+      records,
+    };
   }
 
   chain(position: number): Uint8Array {

@@ -24,15 +24,21 @@ const KINDS: Readonly<Record<string, (name: string) => Promise<Storage>>> = {
 
 const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values);
 const put = (key: number, value: Uint8Array): Change => ({ table: "outbox", key, value });
-const plain = (rows: readonly Row[]): [number, number[]][] => rows.map((row) => [row.key, [...row.value]]);
-const isCode = (code: string) => (error: unknown) => error instanceof ReplicaError && error.code === code;
+const plain = (rows: readonly Row[]): [number, number[]][] =>
+  rows.map((row) => [row.key, [...row.value]]);
+const isCode = (code: string) => (error: unknown) =>
+  error instanceof ReplicaError && error.code === code;
 
 for (const [kind, open] of Object.entries(KINDS)) {
   describe(kind, () => {
     test("rows come back in the order of their keys, from a key on and bounded", async () => {
       const storage = await open(`rows-${made++}`);
       await storage.commit([put(10, bytes(1)), put(2, bytes(2)), put(9, bytes())]);
-      assert.deepEqual(plain(await storage.read("outbox", 0, 10)), [[2, [2]], [9, []], [10, [1]]]);
+      assert.deepEqual(plain(await storage.read("outbox", 0, 10)), [
+        [2, [2]],
+        [9, []],
+        [10, [1]],
+      ]);
       assert.deepEqual(plain(await storage.read("outbox", 3, 1)), [[9, []]]);
       assert.deepEqual(plain(await storage.read("answer", 0, 10)), []);
       await storage.close();
@@ -41,8 +47,16 @@ for (const [kind, open] of Object.entries(KINDS)) {
     test("one commit puts, replaces and drops, in the order of its changes", async () => {
       const storage = await open(`changes-${made++}`);
       await storage.commit([1, 2, 3, 4].map((key) => put(key, bytes(key))));
-      await storage.commit([{ table: "outbox", from: 2, to: 3 }, put(3, bytes(33)), put(4, bytes(44))]);
-      assert.deepEqual(plain(await storage.read("outbox", 0, 10)), [[1, [1]], [3, [33]], [4, [44]]]);
+      await storage.commit([
+        { table: "outbox", from: 2, to: 3 },
+        put(3, bytes(33)),
+        put(4, bytes(44)),
+      ]);
+      assert.deepEqual(plain(await storage.read("outbox", 0, 10)), [
+        [1, [1]],
+        [3, [33]],
+        [4, [44]],
+      ]);
       await storage.commit([{ table: "outbox", from: 0, to: Number.MAX_SAFE_INTEGER }]);
       assert.deepEqual(await storage.read("outbox", 0, 10), []);
       await storage.close();

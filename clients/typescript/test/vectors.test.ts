@@ -71,9 +71,11 @@ test("payloads are canonical and keep their rules", () => {
 });
 
 test("records carry event, merge stamp and flags", () => {
-  const known = vectors<Record<"raw_stamp_stands" | "corrected" | "disputed", string> & {
-    chains: string[];
-  }>("record");
+  const known = vectors<
+    Record<"raw_stamp_stands" | "corrected" | "disputed", string> & {
+      chains: string[];
+    }
+  >("record");
   for (const name of ["raw_stamp_stands", "corrected", "disputed"] as const) {
     const data = unhex(known[name]);
     const [record] = [...unpackAll(data)] as [readonly Value[]];
@@ -81,7 +83,9 @@ test("records carry event, merge stamp and flags", () => {
     assert.equal(record[1] === null, name === "raw_stamp_stands");
     assert.equal(record[2], name === "disputed" ? 1 : 0);
   }
-  const ids = vectors<Events>("event").slice(0, 2).map(({ id }) => unhex(id));
+  const ids = vectors<Events>("event")
+    .slice(0, 2)
+    .map(({ id }) => unhex(id));
   const chains = [0, 1, 2].map((count) => hex(chainAfter(NO_HASH, ids.slice(0, count))));
   assert.deepEqual(chains, known.chains);
 });
@@ -158,4 +162,3 @@ function between(text: string, start: string, end: string): string {
   const from = text.indexOf(start) + start.length;
   return text.slice(from, text.indexOf(end, from)).trim();
 }
-

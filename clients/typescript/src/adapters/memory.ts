@@ -19,7 +19,9 @@ export function memoryStorage(): Storage {
       const found = changes.map((change) => [change, rowsOf(change.table)] as const);
       for (const [change, rows] of found) {
         if ("value" in change) rows.set(change.key, change.value.slice());
-        else for (const key of [...rows.keys()]) if (key >= change.from && key <= change.to) rows.delete(key);
+        else
+          for (const key of [...rows.keys()])
+            if (key >= change.from && key <= change.to) rows.delete(key);
       }
     },
     async close(): Promise<void> {},

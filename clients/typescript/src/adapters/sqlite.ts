@@ -71,11 +71,15 @@ function prepare(database: DatabaseSync): ReadonlyMap<Table, Statements> {
   }
   database.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
   const statements = TABLES.map((table) => {
-    database.exec(`CREATE TABLE IF NOT EXISTS ${table} (key INTEGER PRIMARY KEY, value BLOB NOT NULL)`);
+    database.exec(
+      `CREATE TABLE IF NOT EXISTS ${table} (key INTEGER PRIMARY KEY, value BLOB NOT NULL)`,
+    );
     return [
       table,
       {
-        read: database.prepare(`SELECT key, value FROM ${table} WHERE key >= ? ORDER BY key LIMIT ?`),
+        read: database.prepare(
+          `SELECT key, value FROM ${table} WHERE key >= ? ORDER BY key LIMIT ?`,
+        ),
         put: database.prepare(`INSERT OR REPLACE INTO ${table} VALUES (?, ?)`),
         drop: database.prepare(`DELETE FROM ${table} WHERE key BETWEEN ? AND ?`),
       },
@@ -95,7 +99,8 @@ function translated(cause: unknown): ReplicaError {
       cause,
     });
   }
-  if (primary === SQLITE_BUSY) return new ReplicaError("in_use", "it is open in another program", { cause });
+  if (primary === SQLITE_BUSY)
+    return new ReplicaError("in_use", "it is open in another program", { cause });
   if (primary === SQLITE_NOTADB) {
     return new ReplicaError("corruption", "the file is no storage of this client", { cause });
   }
