@@ -49,6 +49,8 @@ def fetch(
     try:
         with connected(identity) as http:
             running = chunks.resume(holding)
+            with holding.lock:
+                holding.journal.catch_up(behind=True)
             for _ in range(MANIFESTS_MAX):
                 running = running or _begin(holding, http, identity)
                 if running is None:
