@@ -233,6 +233,9 @@ class Nemesis(World):
         gone = read_log(self.log)[kept.position :]
         apart = [one.event for _, _, one in self.log.asides if one.event]
         self.strike(fault, f"the log goes back to {kept.position}, {len(gone)} events are gone")
+        if not raised:
+            ends = [segment for _, _, segment in self.log.state.segments]
+            self.lost_chains |= {one.chain for one in ends if one.last > kept.position}
         self.log.restore(kept, raised=raised)
         self._head = (kept.position, kept.chain)
         self.restored = True

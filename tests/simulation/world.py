@@ -55,6 +55,7 @@ class World:
         self.copied: set[bytes] = set()  # devices of which there are, or were, two copies
         self.backup: _Account | None = None
         self.restored = False
+        self.lost_chains: set[bytes] = set()  # that a silent restore took back
         self.unequal: Counter[str] = Counter()  # failed proofs in a row, at worst, by phone
         self.notebook = Notebook()
         self.sink = Sink()
