@@ -1,4 +1,4 @@
-"""Chunks: documents in bulk, for a device's first sync and for long absences (wire-protocol.md §12).
+"""Chunks: documents in bulk, for first syncs and for long absences (wire-protocol.md §12).
 
 A *chunk* is a run of documents of one section with their states, compressed, frozen, and named by
 the SHA-256 of its bytes. A *layer* is the chunks of every document that changed after one position,
