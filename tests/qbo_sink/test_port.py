@@ -279,6 +279,25 @@ def test_the_schedule_runs_by_itself_and_never_does_not(tmp_path: Path) -> None:
             world.close()
 
 
+def test_never_is_by_hand_whatever_is_hinted(world: World) -> None:
+    """A month of told time and a webhook every turn bring no automatic run and no call (QB-13)."""
+    basics(world)
+    run(world)
+    world.put(order("o-1"))
+    watches = watch(world)
+
+    async def act(sink: QuickBooksSink) -> None:
+        async with asyncio.timeout(30):
+            until = world.clock.ms + 31 * 86_400_000
+            while world.clock.ms < until:
+                sink._hinted.add(ACCOUNT)
+                await world.clock.sleep(3_600)
+
+    with_sink(world, act)
+    assert watches[0].sent == []
+    assert world.per_marker() == {}
+
+
 def test_what_was_deleted_there_is_sent_again_only_on_demand(world: World) -> None:
     """A deleted estimate stays away until somebody asks for it; then there is one again (§2.5)."""
     basics(world)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from qbo_sink.catalogue import CATALOGUE, PREFLIGHT
+from qbo_sink.sandbox.injection import FaultRule
 from replica.server.stores import new_user
 from replica.store.access import Role
 from tests.server.books import Books, order, stock, sync
@@ -236,3 +237,21 @@ def test_rows_of_another_account_are_out_of_reach(world: World, company: Company
         assert others.get(f"/queue/{identity}").status_code == 404
         assert others.post(f"/queue/{identity}/exclude").status_code == 400
         assert rows_of(pages.text("/queue"))[3][1] == "waiting_on"
+
+
+def test_an_outage_is_shown_as_passing_and_not_as_an_error(
+    world: World, company: Company, books: Books
+) -> None:
+    """A row that got no answer passes by itself and is no error; a data fault somebody has to mend
+    (QB-22)."""
+    books.sandbox.plan.add(FaultRule(kind="status", match="/estimate", status=503, count=9))
+    with world.browser(company) as pages:
+        sync(world, company)
+        books.sandbox.plan.rules.clear()
+        found = {name: identity for identity, _, name in rows_of(pages.text("/queue"))}
+        page = pages.text("/queue")
+        outage = page.split(f'data-row="{found["A-0002"]}"')[1].split("</tr>")[0]
+        fault = page.split(f'data-row="{found["Harbour Deli"]}"')[1].split("</tr>")[0]
+        assert "Passes by itself" in outage
+        assert "Somebody has to mend it" in fault
+        assert found["A-0002"] not in pages.text("/errors")
