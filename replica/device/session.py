@@ -275,7 +275,7 @@ class Session:
                 report.unequal = 0 if found.equal else report.unequal + 1
                 if report.unequal == 1:
                     report.unmended = found  # the proof is made again when that is done
-                else:
+                elif report.unequal != PROOFS_UNEQUAL_MAX:  # and so it is after fetching everything
                     report.proof, report.proved = None, found
             if not found.equal:
                 self._meet_anew()
