@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,7 +25,8 @@ def ls(
     """List the queue. Exit code 3 when a row needs somebody."""
     from replica.cli.local import ask
 
-    rows, start = [], 0
+    rows: list[dict[str, Any]] = []
+    start: int | None = 0
     while start is not None:
         path = f"/queue?start={start}"
         found = ask(config(), "GET", path, account=account, sinks=True)
