@@ -122,6 +122,8 @@ class ListReader:
                     next_start=start,
                 )
         except Unanswered as error:
+            if self._session.halted:
+                return read  # the company as a whole does not answer now
             now_ms = self._session.now_ms()
             await asyncio.to_thread(self._store.refused, account, spec.name, str(error), now_ms)
         return read

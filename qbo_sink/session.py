@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from qbo_sink.client import Client, entity_of
 from qbo_sink.connections import Connections, Link
-from qbo_sink.faults import Expired, classify
+from qbo_sink.faults import Expired, Throttled, classify
 from qbo_sink.model import JsonObject, Preferences, Settings, read_preferences
 from qbo_sink.pace import Sleep
 from qbo_sink.tokens import Disconnected, TokenKeeper, TokenUnavailable
@@ -96,6 +96,9 @@ class Session:
         reply = await self._with_token(lambda token: self._client.query(token, statement))
         if isinstance(reply, Lost):
             raise Unanswered(reply.reason)
+        outcome = classify(reply, "")
+        if isinstance(outcome, Throttled):
+            await self.pause(self.now_ms() + outcome.wait_ms, outcome.reason)
         if reply.faults or reply.status != 200 or "QueryResponse" not in (reply.body or {}):
             raise Unanswered(_reason(reply))
         return rows(reply.body, entity)
