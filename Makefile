@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CLIENT := clients/typescript
 
-.PHONY: help setup demo serve test check format clean browser simulate chaos bench faults typescript
+.PHONY: help setup demo serve test check format clean browser simulate chaos chaos bench faults typescript
 
 help:  ## Show the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ simulate: setup  ## Break it on purpose: SEEDS=1000, SEED=7 for one, LEDGER=file
 
 faults: setup  ## Break the QuickBooks sink on purpose: FAULTS=5000, SEED=7 to replay one history
 	@$(BIN)/python -m tests.qbo_sink.exactly_once --faults $(or $(FAULTS),5000) $(if $(SEED),--seed $(SEED),)
+
+chaos: setup  ## Kill real processes, fail every system call, cut the power: KILLS=2000, SEED=1
+	@$(BIN)/python -m tests.chaos --kills $(or $(KILLS),2000) --seed $(or $(SEED),1)
 
 chaos: setup  ## Kill real processes, fail every system call, cut the power: KILLS=2000, SEED=1
 	@$(BIN)/python -m tests.chaos --kills $(or $(KILLS),2000) --seed $(or $(SEED),1)

@@ -203,7 +203,9 @@ class Journal:
     def _prepare(self) -> None:
         run = self._sql.execute
         run("PRAGMA locking_mode = EXCLUSIVE")
-        run("PRAGMA journal_mode = WAL")
+        (mode,) = run("PRAGMA journal_mode = WAL").fetchone()
+        if mode == "delete":  # SQLite goes on without one, and promises less after a power loss
+            raise StoreUnavailable("the journal cannot have its write-ahead log; try again")
         run("PRAGMA synchronous = FULL")
         run("PRAGMA mmap_size = 0")
         # A first sync touches the same pages of stock and totals in every transaction; with room
