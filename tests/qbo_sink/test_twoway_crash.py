@@ -18,7 +18,6 @@ from tests.qbo_sink.test_push import do, watch
 from tests.qbo_sink.test_twoway import create, fields, link
 from tests.qbo_sink.world import Crash, World, customer, order, product
 
-
 STRIDE = 3
 """Every third boundary: each life costs three processes, and boundaries move a little."""
 
