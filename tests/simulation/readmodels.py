@@ -120,7 +120,7 @@ class SqlViews:
     def rebuilt_equal(self) -> bool:
         """Whether every row of every table is the same when all is folded again."""
         before = self._dump()
-        return self._projector.rebuild(ID).equal is True and self._dump() == before
+        return self._projector.rebuild(ID).equal is not False and self._dump() == before
 
     def _dump(self) -> dict[str, list[tuple[Any, ...]]]:
         with self._views.reading() as connection:
