@@ -46,6 +46,11 @@ class Company:
         chosen = await asyncio.to_thread(self._store.settings, account)
         return choices.effective(self._parts.config, chosen)
 
+    async def is_scheduled(self) -> bool:
+        """Whether any account may want an automatic run."""
+        every = choices.defaults(self._parts.config)["every"]
+        return every != "never" or await asyncio.to_thread(self._store.is_any, "every", "never")
+
     async def status(self, account: bytes) -> SinkStatus:
         """The connection in one word and one sentence."""
         parts = self._parts

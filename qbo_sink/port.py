@@ -150,7 +150,16 @@ class QuickBooksSink:
         self._queue = Queue(self._parts, self._runner)
         self._differences = Differences(self._parts, self._runner)
         self._company = Company(self._parts, self._runner)
-        self._clock = asyncio.create_task(self._keep_schedule())
+        await self._wind()
+
+    async def _wind(self) -> None:
+        """Keep a clock only while somebody wants one: an idle sink does nothing at all."""
+        wanted = self._company is not None and await self._company.is_scheduled()
+        if wanted and self._clock is None:
+            self._clock = asyncio.create_task(self._keep_schedule())
+        elif not wanted and self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
 
     async def stop(self) -> None:
         """End what is on; the next start goes on from the ledger."""
@@ -212,6 +221,7 @@ class QuickBooksSink:
             await differences.start(account)
         elif self._company is not None and kind in ("company", "setting"):
             await self._company.act(account, thing, action, deed)
+            await self._wind()
         elif differences is not None and kind == "difference":
             identity = int(number) if number.isdecimal() and len(number) < 19 else None
             await differences.act(account, identity, action, deed)

@@ -173,6 +173,15 @@ class QueueStore:
             )
             return {row.name: row.value for row in found}
 
+    def is_any(self, name: str, other_than: str) -> bool:
+        """Whether any account chose something else than this."""
+        table = schema.settings
+        with reading(self._engine) as connection:
+            statement = select(table.c.name).where(
+                table.c.name == name, table.c.value != other_than
+            )
+            return connection.execute(statement.limit(1)).first() is not None
+
     def choose(self, account: bytes, chosen: Mapping[str, str]) -> None:
         """Keep what somebody chose."""
         rows = [

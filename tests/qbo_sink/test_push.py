@@ -127,7 +127,7 @@ def test_nothing_is_sent_by_saving(world: World) -> None:
     rows = queue_of(world)
     assert [row.entity for row in rows] == ["Customer", "Item", "Estimate"]
     assert rows[2].state == "waiting_on"
-    assert "customer c-1" in rows[2].reason
+    assert "customer Blauer See" in rows[2].reason
     assert watches[0].sent == []
 
 
