@@ -70,16 +70,19 @@ def _oldest(count: int) -> Keep:
 
 
 def _written_fields(facts: Facts, registry: Registry) -> Facts:
-    """Facts that hold one of the newest ``VALUES_KEPT_MAX`` values of some field, and the newest.
+    """The newest ``VALUES_KEPT_MAX`` facts, and those that hold one of as many newest values of
+    some field.
 
-    A dropped fact has that many newer ones in each of its fields, all of them kept.
+    A dropped fact has that many newer ones in each of its fields, all of them kept. One without
+    fields has that many newer ones of any sort, and these are kept as well.
     """
     written: Counter[str] = Counter()
     kept: Facts = []
     for kind, fact in reversed(facts):
         fields = registry.read(kind, fact.body).fields
         names = [name for name in fields.__struct_fields__ if getattr(fields, name) is not UNSET]
-        if not kept or any(written[name] < VALUES_KEPT_MAX for name in names):
+        recent = len(kept) < VALUES_KEPT_MAX
+        if recent or any(written[name] < VALUES_KEPT_MAX for name in names):
             kept.append((kind, fact))
         written.update(names)
     kept.reverse()

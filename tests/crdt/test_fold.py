@@ -77,6 +77,27 @@ def test_dropping_what_no_longer_matters_keeps_one_state(
     prove_order_does_not_matter(data.draw(record_sets(kinds, 14, 36)), data)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    written=st.lists(
+        st.sampled_from([p.OrderFields(), p.OrderFields(memo="x"), p.OrderFields(number="1")]),
+        min_size=10,
+        max_size=30,
+    )
+)
+def test_edits_that_say_nothing_are_kept_alike(written: list[p.OrderFields]) -> None:
+    """Edits without a field stay or go by what is known in the end, not by what was known when
+    they came: from the oldest on, from the newest on, and all others after them (I-11)."""
+    writer = Writer(1)
+    records = [writer.says(p.OrderChanged("o", fields), ms) for ms, fields in enumerate(written, 1)]
+    said = list(zip(records, written, strict=True))
+    silent = [record for record, fields in said if fields == p.OrderFields()]
+    saying = [record for record, fields in said if fields != p.OrderFields()]
+    expected = states(folded(records))
+    for order in (records[::-1], silent + saying, saying + silent, saying + silent[::-1]):
+        assert states(folded(order)) == expected
+
+
 @pytest.mark.parametrize("hash_seed", ["0", "1"])
 def test_hash_seed_does_not_reach_the_state(hash_seed: str) -> None:
     """A permutation test and the stored vectors hold under two hash seeds (I-11)."""

@@ -78,7 +78,7 @@ const KEPT: readonly (readonly [kinds: readonly string[], keep: Keep])[] = [
 export const FOLDED: ReadonlySet<string> = new Set(KEPT.flatMap(([kinds]) => kinds));
 
 function byField(facts: readonly Fact[]): Set<Fact> {
-  const kept = new Set(facts.slice(-1));
+  const kept = new Set(facts.slice(-9));
   const perField = new Map<string, number>();
   for (const fact of [...facts].reverse()) {
     for (const field of Object.keys(fact.payload["fields"] as ValueMap)) {
