@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Connection, Engine, func, select, update
 
-from qbo_sink import schema
+from qbo_sink import schema, twoway
 from qbo_sink.deciding import bring_in_step
-from qbo_sink.model import UNKNOWN_OUTCOME, Entity, Key, State
+from qbo_sink.model import UNKNOWN_OUTCOME, Entity, Key, State, decode_wanted
 from qbo_sink.plan import Intent
 from qbo_sink.rows import (
     FRESH,
@@ -21,7 +21,9 @@ from qbo_sink.rows import (
     compare_and_set,
     is_key,
     is_open,
+    load,
     reading,
+    to_mapping,
     upsert,
     writing,
 )
@@ -154,11 +156,7 @@ class QueueStore:
                     .where(_intents.c.id == row.id)
                     .values(corrections=",".join(kept))
                 )
-            # What stands there under the correction is not what is wanted: an update follows.
-            mappings = schema.mappings
-            connection.execute(
-                update(mappings).where(is_key(mappings, account, corrected.key)).values(hash="")
-            )
+            _reopen(connection, account, corrected.key)
             bring_in_step(connection, account, [corrected.key], now_ms)
         return True
 
@@ -189,3 +187,20 @@ class QueueStore:
         ]
         with writing(self._engine) as connection:
             upsert(connection, schema.settings, rows, ["account", "name"])
+
+
+def _reopen(connection: Connection, account: bytes, key: Key) -> None:
+    """What stands there under a correction is not what is wanted: an update follows."""
+    mappings = schema.mappings
+    row = load(connection, mappings, account, [key]).get(key)
+    wanted = load(connection, schema.wanted, account, [key]).get(key)
+    if row is None or wanted is None:
+        return
+    link = to_mapping(row)
+    agreed = link.agreed
+    if key.entity in twoway.TWO_WAY:
+        ours, theirs = twoway.bases(decode_wanted(key.entity, wanted.content), link)
+        agreed = twoway.Agreed({name: theirs.get(name, ours[name]) for name in ours}).encode()
+    connection.execute(
+        update(mappings).where(is_key(mappings, account, key)).values(hash="", agreed=agreed)
+    )

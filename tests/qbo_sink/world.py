@@ -195,7 +195,9 @@ class World:
     async def submit(
         self, account: AccountId, writer: str, events: Sequence[tuple[str, bytes]]
     ) -> None:
-        assert (account, writer) == (ACCOUNT, "quickbooks")
+        assert writer == "quickbooks"
+        if account != ACCOUNT:  # this world holds the documents of one account
+            return
         if self.submit_hook:
             await self.submit_hook("before")
         payloads = [REGISTRY.read(kind, body) for kind, body in events]
