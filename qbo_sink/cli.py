@@ -44,7 +44,6 @@ from replica.store.engine import open_database, read_engine
 
 T = TypeVar("T")
 NEEDS_ATTENTION = 3
-_out = Console()
 CALLBACK = "http://127.0.0.1:8080/sinks/quickbooks/callback"
 Account = Annotated[str, typer.Option(help="Account id in hex; needed where there are several.")]
 
@@ -185,7 +184,7 @@ def _list_rows(store: ListStore, account: bytes, spec: ListSpec, find: str) -> N
         after = page.after
         if after is None:
             break
-    _out.print(table if table.row_count else "Nothing.")
+    Console().print(table if table.row_count else "Nothing.")
 
 
 def _when(ms: int) -> str:
@@ -232,7 +231,7 @@ def _months(months: Sequence[MonthTotal]) -> None:
         ours, theirs, difference = (f"{amount * scale:,} {one.currency}" for amount in amounts)
         table.add_row(one.month, str(one.ours), ours, str(one.theirs), theirs, difference)
     if months:
-        _out.print(table)
+        Console().print(table)
 
 
 def _with_sink(act: Callable[[QuickBooksSink], Awaitable[T]]) -> T:
@@ -258,7 +257,7 @@ def _with_sink(act: Callable[[QuickBooksSink], Awaitable[T]]) -> T:
     try:
         return asyncio.run(work())
     except ReplicaError as error:
-        _out.print(f"{error}" + (f" ({error.hint})" if error.hint else ""))
+        Console().print(f"{error}" + (f" ({error.hint})" if error.hint else ""))
         raise typer.Exit(1) from error
 
 
@@ -273,7 +272,7 @@ def _reading() -> Iterator[Engine]:
         database = open_database(location)
         engine, close = database.read, database.close
     elif not Path(location).exists():
-        _out.print("The sink has not run here yet.")
+        Console().print("The sink has not run here yet.")
         raise typer.Exit(1)
     else:
         engine = read_engine(Path(location))
@@ -323,11 +322,11 @@ def _table(
         table.add_row(
             str(place), what, describe(intent.key), str(intent.cycles), *map(str, values(intent))
         )
-    _out.print(table if rows else "Nothing.")
+    Console().print(table if rows else "Nothing.")
 
 
 def _say(text: str) -> None:
-    _out.print(text, markup=False, highlight=False)
+    Console().print(text, markup=False, highlight=False)
 
 
 def _now_ms() -> int:

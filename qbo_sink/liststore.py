@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, and_, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Engine, and_, func, insert, select, tuple_, update
 
 from qbo_sink import schema
 from qbo_sink.lists import DELETED, ListRow
@@ -116,10 +116,13 @@ class ListStore:
         rows: Iterable[ListRow],
         deleted: Sequence[str],
         now_ms: int,
-    ) -> None:
-        """What change data capture told of a list that was read through."""
+    ) -> int:
+        """What change data capture told of a list that was read through. How many rows are other
+        than they were: the window overlaps with the last one, and most of it is known."""
         with writing(self._engine) as connection:
-            upsert(connection, _rows, _values(account, name, rows, now_ms), _KEY)
+            values = _values(account, name, rows, now_ms)
+            changed = _unlike(connection, account, name, values, deleted)
+            upsert(connection, _rows, values, _KEY)
             for part in parts(list(deleted)):
                 connection.execute(
                     update(_rows)
@@ -131,6 +134,7 @@ class ListStore:
                     .values(state=DELETED, seen_ms=now_ms)
                 )
             connection.execute(_of(account, name).values(pulled_ms=now_ms, reason=""))
+        return changed
 
     def refused(self, account: bytes, name: str, reason: str, now_ms: int) -> None:
         """QuickBooks does not tell this list, or not now; the page shows why, the others go on."""
@@ -189,6 +193,27 @@ _KEY = ["account", "list", "external_id"]
 
 def _of(account: bytes, name: str) -> Any:
     return update(_lists).where(_lists.c.account == account, _lists.c.name == name)
+
+
+def _unlike(
+    connection: Connection,
+    account: bytes,
+    name: str,
+    values: list[dict[str, Any]],
+    deleted: Sequence[str],
+) -> int:
+    """How many of ``values`` and of the ``deleted`` are not stored like that yet."""
+    told = {row["external_id"]: (row["state"], row["content"]) for row in values}
+    stored: dict[str, tuple[str, str]] = {}
+    for part in parts([*told, *deleted]):
+        query = select(_rows.c.external_id, _rows.c.state, _rows.c.content).where(
+            _rows.c.account == account, _rows.c.list == name, _rows.c.external_id.in_(part)
+        )
+        stored.update(
+            {row.external_id: (row.state, row.content) for row in connection.execute(query)}
+        )
+    gone = sum(one in stored and stored[one][0] != DELETED for one in deleted)
+    return gone + sum(stored.get(one) != now for one, now in told.items())
 
 
 def _values(

@@ -61,10 +61,9 @@ class ListReader:
             rows = changes.rows[entity]
             gone = [str(row["Id"]) for row in rows if is_deleted(row)]
             kept = [to_row(spec, row) for row in rows if not is_deleted(row)]
-            await asyncio.to_thread(
+            changed += await asyncio.to_thread(
                 self._store.take_changes, account, spec.name, kept, gone, now_ms
             )
-            changed += len(rows)
             if entity in changes.overflowed:
                 await asyncio.to_thread(self._store.begin, account, spec.name, now_ms)
         await self.prepare()
