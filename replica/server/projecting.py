@@ -107,7 +107,9 @@ class Projecting:
     async def _work(self, wakeups: Wakeups, due: set[AccountId] | None) -> set[AccountId]:
         """Step until nothing is due, then wait for news. Without news, look for oneself."""
         if due is None:
-            due = set(await asyncio.to_thread(self._behind))
+            # Not only those that are behind: a log that was put back to before its rows is found
+            # by looking, and only as long as nobody has told it the same again (D5).
+            due = set(await asyncio.to_thread(self._accounts))
         while due:
             await self._round(due)
             due |= set(await wakeups.wait(0))
