@@ -83,8 +83,9 @@ class SqlViews:
         self.check()
 
     def check(self) -> None:
-        """A new process: its first step looks whether the rows are of this log."""
+        """A new process: its first step, taken at once, looks whether the rows are of this log."""
         self._projector = Projector(self._views, self._log, fold=self._fold)
+        self._projector.step(ID, STEP_BYTES)
 
     def _fold(
         self, documents: MutableMapping[DocKey, Document], record: Record

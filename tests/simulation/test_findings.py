@@ -10,7 +10,7 @@ from tests.simulation.dice import Dice
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.options import Options, Plan
 from tests.simulation.phone import Phone
-from tests.simulation.run import audit, settle
+from tests.simulation.run import audit, run_seed, settle
 
 
 def world_of(phones: int, servers: int = 1) -> Nemesis:
@@ -177,3 +177,9 @@ def test_a_log_that_was_told_the_same_again_leaves_nobody_behind() -> None:
     settle(world)
     audit(world)
     assert other.journal.head.epoch == 2
+
+
+def test_rows_of_a_log_put_back_are_made_again_before_it_grows() -> None:
+    """Read models that stood further than a silently restored log are built anew at the start, not
+    kept because devices told the log the same again (I-11; first seen in seed 311816)."""
+    assert run_seed(311_816).failure is None
