@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,6 +24,7 @@ from replica.errors import (
 )
 from replica.server.auth import Auth, NotSignedIn, Principal, Right
 from replica.server.guard import check_form_token, check_same_origin
+from replica.store.access import Device
 
 T = TypeVar("T")
 
@@ -82,6 +85,20 @@ def json_problem(error: ReplicaError) -> Json:
     return Json(body, status_code=status_of(error), headers=headers)
 
 
+def told(
+    handler: Callable[[Request], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """``handler``, with its errors as typed answers."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except ReplicaError as error:
+            return json_problem(error)
+
+    return answer
+
+
 async def json_body(request: Request, shape: type[T]) -> T:
     """The body as ``shape``. Raises ``Malformed``."""
     try:
@@ -108,6 +125,17 @@ def check_header_token(request: Request, principal: Principal) -> None:
     """Raise ``Forbidden`` unless a change by cookie carries the form token in its header."""
     if principal.session and request.method not in SAFE_METHODS:
         check_form_token(principal.session, request.headers.get(FORM_HEADER, ""))
+
+
+async def device_of(request: Request, check_token: Callable[[str], Device]) -> Device:
+    """The device that asks, by the token in its header; ``check_token`` blocks.
+
+    Raises ``Forbidden`` without a good token and ``Revoked`` for a device that was shut out.
+    """
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Forbidden("a device comes with its token")
+    return await asyncio.to_thread(check_token, token)
 
 
 def client_address(request: Request) -> str:

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from replica.crdt.documents import DocKey
 from replica.crdt.view import view
-from replica.errors import Forbidden, Malformed, ReplicaError
+from replica.errors import Forbidden, Malformed
 from replica.events.event import UUID_BYTES, AccountId
 from replica.events.kinds import REGISTRY
 from replica.events.payloads import Payload
@@ -42,8 +42,8 @@ from replica.server.answers import (
     decode_key,
     encode_key,
     json_body,
-    json_problem,
     principal_of,
+    told,
 )
 from replica.server.auth import Principal, Right
 from replica.server.devices import CODE_MINUTES
@@ -129,32 +129,26 @@ class Api:
             Route(f"/api/v1{path}", self._guarded(handler, right), methods=[method])
             for method, path, handler, right in table
         ]
-        return [Route("/api/v1/enrol", self.enrol, methods=["POST"]), *routes]
+        return [Route("/api/v1/enrol", told(self.enrol), methods=["POST"]), *routes]
 
     def _guarded(self, handler: Handler, right: Right) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             runtime = self._runtime
-            try:
-                origins = runtime.config.browser_origins
-                principal = await principal_of(request, runtime.auth, origins, right)
-                check_header_token(request, principal)
-                return Json(await handler(request, principal))
-            except ReplicaError as error:
-                return json_problem(error)
+            origins = runtime.config.browser_origins
+            principal = await principal_of(request, runtime.auth, origins, right)
+            check_header_token(request, principal)
+            return Json(await handler(request, principal))
 
-        return answer
+        return told(answer)
 
     # Devices enrol themselves --------------------------------------------------------------------
 
     async def enrol(self, request: Request) -> Response:
         """A code becomes an identity; the only route without a login."""
-        try:
-            body = await json_body(request, EnrolBody)
-            enrolled = await self._runtime.devices.enrol(
-                body.code, software=body.software, address=client_address(request)
-            )
-        except ReplicaError as error:
-            return json_problem(error)
+        body = await json_body(request, EnrolBody)
+        enrolled = await self._runtime.devices.enrol(
+            body.code, software=body.software, address=client_address(request)
+        )
         device = enrolled.device
         return Json(
             {

@@ -21,14 +21,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from replica.crdt.fold import about
-from replica.errors import Forbidden, PeerError, ReplicaError, Revoked
+from replica.errors import Forbidden, PeerError, Revoked
 from replica.events.event import AccountId, DeviceId, decode_event, event_id
 from replica.events.ports import Aside, DeviceHead
 from replica.events.record import Origin
 from replica.ingest import Context, foresee, through
 from replica.limits import CARRY_FILE_BYTES_MAX, CARRY_PROBLEMS_SHOWN_MAX
 from replica.server import aside
-from replica.server.answers import Json, check_header_token, json_problem, principal_of
+from replica.server.answers import Json, check_header_token, principal_of, told
 from replica.server.auth import Principal, Right
 from replica.server.door import Author
 from replica.server.runtime import Runtime
@@ -69,23 +69,20 @@ class CarryRoutes:
 
     def routes(self) -> list[Route]:
         room = Middleware(RequestBodyLimitMiddleware, max_body_size=CARRY_FILE_BYTES_MAX)
-        return [Route("/api/v1/carry", self.answer, methods=["POST"], middleware=[room])]
+        return [Route("/api/v1/carry", told(self.answer), methods=["POST"], middleware=[room])]
 
     async def answer(self, request: Request) -> Response:
         """``revoked=1`` takes the work of a device that was shut out since."""
         runtime = self._runtime
         asked = request.query_params
-        try:
-            origins = runtime.config.browser_origins
-            who = await principal_of(request, runtime.auth, origins, Right.MANAGE)
-            check_header_token(request, who)
-            async with self._turn:
-                data = await request.body()
-                if asked.get("preview"):
-                    return Json(await self.preview(who.account, data))
-                return Json(await self.take(who, data, revoked=bool(asked.get("revoked"))))
-        except ReplicaError as error:
-            return json_problem(error)
+        origins = runtime.config.browser_origins
+        who = await principal_of(request, runtime.auth, origins, Right.MANAGE)
+        check_header_token(request, who)
+        async with self._turn:
+            data = await request.body()
+            if asked.get("preview"):
+                return Json(await self.preview(who.account, data))
+            return Json(await self.take(who, data, revoked=bool(asked.get("revoked"))))
 
     async def preview(self, account: AccountId, data: bytes) -> dict[str, Any]:
         """What :meth:`take` would do now. Raises as it does, but for a revoked device."""

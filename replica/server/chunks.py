@@ -11,8 +11,8 @@ deleted at any time: devices fall back on the log.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from replica.errors import Forbidden, Malformed, ReplicaError
+from replica.errors import Malformed
 from replica.events.event import HASH_BYTES, AccountId, Position
 from replica.events.kinds import catalogue_fingerprint
 from replica.events.ports import Log
@@ -34,7 +34,8 @@ from replica.limits import (
     SAFE_INTEGER_MAX,
 )
 from replica.projections import layers
-from replica.server.answers import NotFound, json_problem
+from replica.server.answers import NotFound, device_of, told
+from replica.server.sets import snapshot
 from replica.store.access import Device
 from replica.store.engine import Database
 from replica.sync.chunks import (
@@ -74,7 +75,7 @@ class Chunks:
         """The layers after ``cursor``, extended by a new one when the read models are far ahead
         of them; None when they would not be worth it."""
         known = self._known(account)
-        with self._snapshot() as connection:
+        with snapshot(self._views) as connection:
             now = layers.standing(connection, account)
             if now is None or now.fingerprint != catalogue_fingerprint():
                 return None
@@ -95,13 +96,6 @@ class Chunks:
         return (where.log_id, where.generation) == (head.log_id.hex(), head.generation) and (
             chain is not None and chain.hex() == where.chain
         )
-
-    @contextmanager
-    def _snapshot(self) -> Iterator[Connection]:
-        """Checkpoint and documents as of one moment, also where that has to be asked for."""
-        with self._views.reading() as connection:
-            level = {} if self._views.path else {"isolation_level": "REPEATABLE READ"}
-            yield connection.execution_options(**level)
 
     def _known(self, account: AccountId) -> Manifest | None:
         """The manifest that was made last, if it is still about this log and this fold."""
@@ -184,47 +178,35 @@ class ChunkRoutes:
     def routes(self) -> list[Route]:
         """Both, for devices with their token."""
         return [
-            Route("/api/v1/snapshot", self.snapshot, methods=["GET"]),
-            Route("/api/v1/chunks/{sha256:str}", self.chunk, methods=["GET"]),
+            Route("/api/v1/snapshot", told(self.snapshot), methods=["GET"]),
+            Route("/api/v1/chunks/{sha256:str}", told(self.chunk), methods=["GET"]),
         ]
 
     async def snapshot(self, request: Request) -> Response:
         """The manifest from the device's cursor on, or 204: the log serves this device better."""
-        try:
-            device = await self._device(request)
-            where = _whereabouts(request)
-            if not await asyncio.to_thread(self._chunks.same_history, device.account, where):
-                return Response(status_code=204)
-            manifest = await self._manifest(device.account, where.cursor)
-        except ReplicaError as error:
-            return json_problem(error)
+        device = await device_of(request, self._check_token)
+        where = _whereabouts(request)
+        if not await asyncio.to_thread(self._chunks.same_history, device.account, where):
+            return Response(status_code=204)
+        manifest = await self._manifest(device.account, where.cursor)
         if manifest is None:
             return Response(status_code=204)
         return Response(encode_manifest(manifest), media_type="application/json")
 
     async def chunk(self, request: Request) -> Response:
         """The bytes of one chunk; they never change, so whoever has them keeps them."""
-        try:
-            device = await self._device(request)
-            name = request.path_params["sha256"]
-            if len(name) != 2 * HASH_BYTES or not set(name) <= set("0123456789abcdef"):
-                raise Malformed("a chunk's name is 64 hexadecimal digits")
-            path = self._chunks.file(device.account, name)
-            if not await asyncio.to_thread(path.exists):
-                raise NotFound("there is no such chunk any more", hint="ask for the snapshot again")
-        except ReplicaError as error:
-            return json_problem(error)
+        device = await device_of(request, self._check_token)
+        name = request.path_params["sha256"]
+        if len(name) != 2 * HASH_BYTES or not set(name) <= set("0123456789abcdef"):
+            raise Malformed("a chunk's name is 64 hexadecimal digits")
+        path = self._chunks.file(device.account, name)
+        if not await asyncio.to_thread(path.exists):
+            raise NotFound("there is no such chunk any more", hint="ask for the snapshot again")
         return FileResponse(
             path,
             media_type="application/octet-stream",
             headers={"cache-control": "private, max-age=31536000, immutable"},
         )
-
-    async def _device(self, request: Request) -> Device:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise Forbidden("a device comes with its token")
-        return await asyncio.to_thread(self._check_token, token)
 
     async def _manifest(self, account: AccountId, cursor: int) -> Manifest | None:
         """Making layers goes on when nobody waits any more: the next device finds them."""

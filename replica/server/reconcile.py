@@ -10,14 +10,13 @@ whoever asks. Work runs off the event loop, one question of an account after the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from replica.errors import Forbidden, Malformed, ReplicaError, StoreUnavailable, TooLarge
+from replica.errors import Malformed, StoreUnavailable, TooLarge
 from replica.events.event import HASH_BYTES, AccountId
 from replica.limits import (
     RECONCILE_DOCUMENTS_BYTES_TARGET,
@@ -26,7 +25,13 @@ from replica.limits import (
     SAFE_INTEGER_MAX,
 )
 from replica.projections import hashes
-from replica.server.answers import bounded_limit, check_header_token, json_problem, principal_of
+from replica.server.answers import (
+    bounded_limit,
+    check_header_token,
+    device_of,
+    principal_of,
+    told,
+)
 from replica.server.auth import NotSignedIn, Right
 from replica.server.runtime import Runtime
 from replica.server.sets import Answer, DocumentSet, LogSet, Sets
@@ -54,7 +59,7 @@ class ReconcileRoutes:
             "/documents": self.states,
         }
         return [
-            Route(f"/api/v1{path}", _told(handler), methods=["POST"])
+            Route(f"/api/v1{path}", told(handler), methods=["POST"])
             for path, handler in table.items()
         ]
 
@@ -109,11 +114,7 @@ class ReconcileRoutes:
         return principal.account
 
     async def _device(self, request: Request) -> AccountId:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise Forbidden("a device comes with its token")
-        check_token = self._runtime.stores.control.check_token
-        return (await asyncio.to_thread(check_token, token)).account
+        return (await device_of(request, self._runtime.stores.control.check_token)).account
 
 
 def _answered(answer: Answer) -> Response:
@@ -122,15 +123,3 @@ def _answered(answer: Answer) -> Response:
         media_type="application/octet-stream",
         headers={POSITION_HEADER: str(answer.place.position), FOLD_HEADER: answer.place.fold.hex()},
     )
-
-
-def _told(
-    handler: Callable[[Request], Awaitable[Response]],
-) -> Callable[[Request], Awaitable[Response]]:
-    async def answer(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except ReplicaError as error:
-            return json_problem(error)
-
-    return answer
