@@ -6,28 +6,16 @@ here, the log on the websocket leads to the same documents, only slower.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit
+from collections.abc import Callable
+from urllib.parse import urlencode
 
 from replica.device import chunks
+from replica.device.asking import OK, Server, connected
 from replica.device.chunks import Import
 from replica.device.holding import Holding
-from replica.device.journal import Identity
 from replica.device.status import Progress
-from replica.errors import Malformed, PeerGone
-from replica.limits import (
-    CHUNK_FETCH_TIMEOUT_S,
-    ENROL_ANSWER_BYTES_MAX,
-    MANIFEST_BYTES_MAX,
-    MANIFESTS_MAX,
-)
-
-if TYPE_CHECKING:
-    from http.client import HTTPConnection
-
-OK = 200
+from replica.errors import Malformed
+from replica.limits import MANIFEST_BYTES_MAX, MANIFESTS_MAX
 
 
 def fetch(
@@ -47,15 +35,15 @@ def fetch(
     if identity is None:
         return False
     try:
-        with connected(identity) as http:
+        with connected(identity) as server:
             running = chunks.resume(holding)
             with holding.lock:
                 holding.journal.catch_up(behind=True)
             for _ in range(MANIFESTS_MAX):
-                running = running or _begin(holding, http, identity)
+                running = running or _begin(holding, server)
                 if running is None:
                     return False
-                if _take_all(running, http, identity, stopping, progress):
+                if _take_all(running, server, stopping, progress):
                     return True
                 if stopping():
                     return False
@@ -70,8 +58,7 @@ def fetch(
 
 def _take_all(
     running: Import,
-    http: HTTPConnection,
-    identity: Identity,
+    server: Server,
     stopping: Callable[[], bool],
     progress: Callable[[tuple[Progress, ...]], None],
 ) -> bool:
@@ -79,15 +66,15 @@ def _take_all(
         progress(running.progress())
         if stopping():
             return False
-        status, data = _get(http, identity, f"chunks/{wanted.sha256}", wanted.bytes)
-        if status != OK:
+        answer = server.ask(f"chunks/{wanted.sha256}", wanted.bytes)
+        if answer.status != OK:
             return False
-        running.take(data)
+        running.take(answer.data)
     progress(())
     return True
 
 
-def _begin(holding: Holding, http: HTTPConnection, identity: Identity) -> Import | None:
+def _begin(holding: Holding, server: Server) -> Import | None:
     place = holding.journal.place
     query = urlencode(
         {
@@ -97,39 +84,8 @@ def _begin(holding: Holding, http: HTTPConnection, identity: Identity) -> Import
             "chain": place.chain.hex(),
         }
     )
-    status, data = _get(http, identity, f"snapshot?{query}", MANIFEST_BYTES_MAX)
-    if status != OK:
+    answer = server.ask(f"snapshot?{query}", MANIFEST_BYTES_MAX)
+    if answer.status != OK:
         chunks.drop(holding)
         return None
-    return chunks.begin(holding, data)
-
-
-@contextmanager
-def connected(identity: Identity) -> Iterator[HTTPConnection]:
-    # Imported here: it is most of what importing the SDK would cost.
-    from http.client import HTTPConnection, HTTPException, HTTPSConnection  # noqa: PLC0415
-
-    parts = urlsplit(identity.url)
-    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    http = kind(parts.netloc, timeout=CHUNK_FETCH_TIMEOUT_S)
-    try:
-        yield http
-    except (OSError, HTTPException) as error:
-        raise PeerGone(f"no connection to {identity.url}: {error}") from error
-    finally:
-        http.close()
-
-
-def _get(http: HTTPConnection, identity: Identity, path: str, most: int) -> tuple[int, bytes]:
-    """Status and at most ``most`` bytes: an answer that goes on is another one than was named."""
-    base = urlsplit(identity.url).path.rstrip("/")
-    headers = {"authorization": f"Bearer {identity.token}"}
-    http.request("GET", f"{base}/api/v1/{path}", headers=headers)
-    response = http.getresponse()
-    if response.status != OK:
-        response.read(ENROL_ANSWER_BYTES_MAX)
-        return response.status, b""
-    data = response.read(most)
-    if response.read(1):
-        raise Malformed("the answer is longer than what was asked for")
-    return OK, data
+    return chunks.begin(holding, answer.data)

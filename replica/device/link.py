@@ -21,7 +21,7 @@ from replica.device.journal import Identity
 from replica.device.proof import Proof, Proved
 from replica.device.session import Report, Session
 from replica.device.status import RESTING, Mode, Progress
-from replica.errors import CorruptionError, MisuseError, PeerGone, WorldError
+from replica.errors import CorruptionError, MisuseError, ReplicaError
 from replica.limits import (
     CHUNK_FAILURES_MAX,
     CLOSE_TIMEOUT_MS,
@@ -165,13 +165,13 @@ class Link:
             moved = await asyncio.to_thread(
                 fetch, self._holding, stopping=self._is_stopping, progress=self._progress
             )
-        except PeerGone as error:
+        except CorruptionError as error:
+            self._show(Mode.FAILED, str(error))
+            return False
+        except ReplicaError as error:  # lost, or the journal could not take what came
             self._fetches_lost += 1
             self.report.log_serves = self._fetches_lost >= CHUNK_FAILURES_MAX
             self._show(Mode.OFFLINE, str(error))
-            return False
-        except CorruptionError as error:
-            self._show(Mode.FAILED, str(error))
             return False
         self.report.log_serves = not moved
         return True
@@ -184,12 +184,12 @@ class Link:
         self._show(Mode.CONNECTING, "looking for documents that differ from the server's")
         try:
             mended = await asyncio.to_thread(mend, self._holding)
-        except WorldError as error:
-            mended, self.report.unequal = None, 0
-            self._show(Mode.OFFLINE, str(error))
         except CorruptionError as error:
             self._show(Mode.FAILED, str(error))
             return
+        except ReplicaError as error:
+            mended, self.report.unequal = None, 0
+            self._show(Mode.OFFLINE, str(error))
         with self._holding.lock:
             report = self.report
             report.unmended = None
@@ -204,7 +204,8 @@ class Link:
 
     def _progress(self, progress: tuple[Progress, ...]) -> None:
         with self._holding.lock:
-            self._fetches_lost = 0
+            if progress != self.report.progress:
+                self._fetches_lost = 0
             self.report.progress = progress
         self.report.changed()
 
@@ -257,6 +258,9 @@ class Link:
     async def _pause(self, hint_ms: int) -> None:
         """Wait before the next connection; a wish for a proof and a stop end the wait."""
         with self._holding.lock:
+            if self.report.failures and self._fetches_lost >= CHUNK_FAILURES_MAX:
+                # Nobody was there for the log either: no reason to do without bulk.
+                self.report.log_serves, self._fetches_lost = False, 0
             self.report.failures += 1
             doublings = min(self.report.failures - 1, RECONNECT_DOUBLINGS_MAX)
         grown_ms = min(RECONNECT_DELAY_MS_MIN << doublings, RECONNECT_DELAY_MS_MAX)

@@ -9,8 +9,7 @@ fold) is left to fetching everything again (§6.2).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,8 +21,8 @@ from replica.crdt.digest import (
     document_hash,
 )
 from replica.crdt.documents import DOCUMENT_TYPES, DocKey
+from replica.device.asking import OK, Server, connected
 from replica.device.base import Change
-from replica.device.fetch import OK, connected
 from replica.device.holding import Holding
 from replica.errors import CorruptionError, Malformed, PeerError, StoreFailed
 from replica.events.kinds import catalogue_fingerprint
@@ -37,11 +36,6 @@ from replica.sync.chunks import Kept
 from replica.sync.reconcile import Initiator, ItemSet
 from replica.sync.reconcile.sets import document_items
 
-if TYPE_CHECKING:
-    from http.client import HTTPConnection
-
-    from replica.device.journal import Identity
-
 _decode_documents = msgspec.msgpack.Decoder(list[tuple[str, str, bytes]]).decode
 
 
@@ -50,35 +44,30 @@ class _Differences(NamedTuple):
     theirs: list[bytes]  # hashes of what the server has, and this device not, or not so
 
 
-class _Server:
-    """The two questions to ask. An answer is None when the server does not give it."""
+class _Documents:
+    """The two questions to ask about documents."""
 
-    def __init__(self, http: HTTPConnection, identity: Identity) -> None:
-        self._http = http
-        self._identity = identity
+    def __init__(self, server: Server) -> None:
+        self._server = server
 
     def reconcile(self, message: bytes, position: int) -> bytes | None:
-        """The answer about documents that include ``position``, folded by our rules."""
-        return self._post(f"reconcile/documents?position={position}", message)
+        """The answer about documents that include ``position``; None when there is none, or when
+        they are folded by other rules than ours."""
+        asked = f"reconcile/documents?position={position}"
+        answer = self._server.ask(asked, CHUNK_RAW_BYTES_MAX, message)
+        fits = answer.headers.get("replica-fold") == catalogue_fingerprint().hex()
+        return answer.data if answer.status == OK and fits else None
 
-    def documents(self, hashes: Sequence[bytes]) -> list[tuple[DocKey, bytes]]:
+    def with_hashes(self, hashes: Sequence[bytes]) -> list[tuple[DocKey, bytes]]:
         """Some of the documents with these hashes, at least one if there is any."""
-        data = self._post("documents", b"".join(hashes)) or b"\x90"
+        answer = self._server.ask("documents", CHUNK_RAW_BYTES_MAX, b"".join(hashes))
+        if answer.status != OK:
+            return []
         try:
-            found = _decode_documents(data)
+            found = _decode_documents(answer.data)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise Malformed(f"not documents: {error}") from error
         return [(DocKey(kind, identity), state) for kind, identity, state in found]
-
-    def _post(self, path: str, body: bytes) -> bytes | None:
-        base = urlsplit(self._identity.url).path.rstrip("/")
-        headers = {"authorization": f"Bearer {self._identity.token}"}
-        self._http.request("POST", f"{base}/api/v1/{path}", body=body, headers=headers)
-        response = self._http.getresponse()
-        data = response.read(CHUNK_RAW_BYTES_MAX)
-        fold = response.getheader("replica-fold", "")
-        fits = fold in ("", catalogue_fingerprint().hex())
-        return data if response.status == OK and fits else None
 
 
 def mend(holding: Holding) -> tuple[DocKey, ...] | None:
@@ -93,16 +82,16 @@ def mend(holding: Holding) -> tuple[DocKey, ...] | None:
     if identity is None:
         return None
     mended: set[DocKey] = set()
-    with connected(identity) as http:
-        server = _Server(http, identity)
+    with connected(identity) as server:
+        documents = _Documents(server)
         for _ in range(MEND_TRIES_MAX):
             try:
-                found = _differences(holding, server)
+                found = _differences(holding, documents)
                 if found is None:
                     return None
                 if not found.theirs and not found.ours:
                     return tuple(sorted(mended))
-                taken = _take(holding, server, found.theirs)
+                taken = _take(holding, documents, found.theirs)
             except StoreFailed:
                 raise
             except (PeerError, CorruptionError):
@@ -113,7 +102,7 @@ def mend(holding: Holding) -> tuple[DocKey, ...] | None:
     return None
 
 
-def _differences(holding: Holding, server: _Server) -> _Differences | None:
+def _differences(holding: Holding, documents: _Documents) -> _Differences | None:
     """None when the server does not say, or when too much differs."""
     level = holding.level()
     # What the server shows has to include all that this base does, or it would go back.
@@ -123,7 +112,7 @@ def _differences(holding: Holding, server: _Server) -> _Differences | None:
     found = _Differences([], [])
     message: bytes | None = asking.initiate()
     while message is not None:
-        answer = server.reconcile(message, position)
+        answer = documents.reconcile(message, position)
         if answer is None:
             return None
         message, have, need = asking.reconcile(answer)
@@ -167,12 +156,12 @@ def _recount(holding: Holding, hashes: Mapping[bytes, DocKey]) -> None:
         holding.base.stored(Change({}, SectionTotals(lines), [], []))
 
 
-def _take(holding: Holding, server: _Server, wanted: Sequence[bytes]) -> set[DocKey]:
+def _take(holding: Holding, documents: _Documents, wanted: Sequence[bytes]) -> set[DocKey]:
     """Store the documents with these hashes; which these were. Some may have changed meanwhile."""
     taken: set[DocKey] = set()
     left = set(wanted)
     while left:
-        given = server.documents(list(left)[:RECONCILE_DOCUMENTS_MAX])
+        given = documents.with_hashes(list(left)[:RECONCILE_DOCUMENTS_MAX])
         if not given:
             break
         fresh: dict[str, list[Kept]] = {}
@@ -183,8 +172,8 @@ def _take(holding: Holding, server: _Server, wanted: Sequence[bytes]) -> set[Doc
             left.remove(value)
             fresh.setdefault(key.type, []).append(Kept(key.id, state))
             taken.add(key)
-        for section, documents in fresh.items():
-            _store(holding, section, documents)
+        for section, kept in fresh.items():
+            _store(holding, section, kept)
     return taken
 
 

@@ -7,35 +7,13 @@ Take what belongs together from one transaction.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
-from replica.crdt.digest import DIGEST_MODULUS
 from replica.crdt.documents import DocKey
-from replica.events.event import AccountId, Position
+from replica.events.event import AccountId
 from replica.limits import PROJECTION_KEYS_MAX
 from replica.projections import tables as t
-
-
-class Standing(NamedTuple):
-    """What the rows of an account are the fold of, by which rules, and the sum of all hashes."""
-
-    position: Position
-    fingerprint: bytes
-    total: int
-
-
-def standing(connection: Connection, account: AccountId) -> Standing:
-    """Position 0 before the first step."""
-    c = t.checkpoints.c
-    row = connection.execute(select(c.position, c.fingerprint).where(c.account == account)).first()
-    if row is None:
-        return Standing(Position(0), b"", 0)
-    s = t.section_totals.c
-    digests = connection.execute(select(s.digest).where(s.account == account)).scalars()
-    total = sum(int.from_bytes(digest, "big") for digest in digests) % DIGEST_MODULUS
-    return Standing(Position(row.position), bytes(row.fingerprint), total)
 
 
 def changed_after(

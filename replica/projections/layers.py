@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Table, select
 
-from replica.crdt.digest import SectionTotal
-from replica.events.event import AccountId
+from replica.crdt.digest import DIGEST_MODULUS, SectionTotal
+from replica.events.event import AccountId, Position
 from replica.limits import PROJECTION_KEYS_MAX
 from replica.projections import tables as t
 from replica.sync.chunks import Kept
@@ -23,12 +23,17 @@ _DELETABLE: dict[str, Table] = {"product": t.products, "customer": t.customers}
 
 
 class Standing(NamedTuple):
-    """Where the documents of an account stand."""
+    """What the documents of an account are the fold of, by which rules, and what they amount to."""
 
-    position: int
+    position: Position
     chain: bytes
     fingerprint: bytes
     sections: tuple[SectionTotal, ...]
+
+    @property
+    def total(self) -> int:
+        """The sum of the hashes of all documents."""
+        return sum(int.from_bytes(one.digest, "big") for one in self.sections) % DIGEST_MODULUS
 
 
 class Stretch(NamedTuple):
@@ -39,7 +44,7 @@ class Stretch(NamedTuple):
 
 
 def standing(connection: Connection, account: AccountId) -> Standing | None:
-    """None before the first step. Take it and :func:`changed_after` from one transaction."""
+    """None before the first step. Take it and what it is about from one transaction."""
     c = t.checkpoints.c
     row = connection.execute(
         select(c.position, c.chain, c.fingerprint).where(c.account == account)
@@ -51,7 +56,7 @@ def standing(connection: Connection, account: AccountId) -> Standing | None:
         select(s.section, s.count, s.digest).where(s.account == account).order_by(s.section)
     )
     return Standing(
-        row.position,
+        Position(row.position),
         bytes(row.chain),
         bytes(row.fingerprint),
         tuple(SectionTotal(name, count, bytes(digest)) for name, count, digest in totals if count),

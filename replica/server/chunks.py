@@ -35,6 +35,7 @@ from replica.limits import (
 )
 from replica.projections import layers
 from replica.server.answers import NotFound, device_of, told
+from replica.server.logs import Logger
 from replica.server.sets import snapshot
 from replica.store.access import Device
 from replica.store.engine import Database
@@ -62,10 +63,11 @@ class Whereabouts(NamedTuple):
 class Chunks:
     """The chunk files of all accounts. :meth:`refresh` blocks; one at a time per account."""
 
-    def __init__(self, directory: Path, views: Database, log: Log) -> None:
+    def __init__(self, directory: Path, views: Database, log: Log, logger: Logger) -> None:
         self._directory = directory
         self._views = views
         self._log = log
+        self._logger = logger
 
     def file(self, account: AccountId, name: str) -> Path:
         """Where a chunk is if it is there. ``name`` is 64 hexadecimal digits."""
@@ -73,7 +75,8 @@ class Chunks:
 
     def refresh(self, account: AccountId, cursor: int) -> Manifest | None:
         """The layers after ``cursor``, extended by a new one when the read models are far ahead
-        of them; None when they would not be worth it."""
+        of them; None when they would not be worth it. Without the new layer when a document is
+        too large for a chunk: the log has it."""
         known = self._known(account)
         with snapshot(self._views) as connection:
             now = layers.standing(connection, account)
@@ -82,7 +85,10 @@ class Chunks:
             reached = known.position if known else 0
             tail = now.position - max(cursor, reached)
             if tail >= max(CHUNKED_EVENTS_MIN, reached // CHUNKED_TAIL_PART):
-                known = self._extended(connection, account, known, now)
+                try:
+                    known = self._extended(connection, account, known, now)
+                except OverflowError as error:
+                    self._logger.warning("nothing in bulk", account=account, reason=str(error))
         if known is None or known.position - cursor < CHUNKED_EVENTS_MIN:
             return None
         return known.after(cursor)

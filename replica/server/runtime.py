@@ -107,7 +107,8 @@ class Runtime:
             operator_token=self.operator_token,
         )
         self.sync_endpoint = self._sync_endpoint()
-        self.chunks = Chunks(config.data / CHUNKS_DIRECTORY, stores.views, stores.log)
+        kept = config.data / CHUNKS_DIRECTORY
+        self.chunks = Chunks(kept, stores.views, stores.log, self.logger)
 
     def head(self, account: AccountId) -> Position:
         """The position of an account's log. Blocking."""

@@ -19,7 +19,7 @@ from replica.crdt.documents import DocKey
 from replica.events.event import AccountId, Position
 from replica.events.ports import Log, LogHead
 from replica.limits import EVENTS_BYTES_TARGET, RECONCILE_SETS_MAX
-from replica.projections import hashes
+from replica.projections import hashes, layers
 from replica.store.engine import Database
 from replica.sync.reconcile import ItemSet, Responder
 from replica.sync.reconcile.sets import DOCUMENT_TIME, document_items, event_items
@@ -85,12 +85,15 @@ class DocumentSet:
     def __init__(self, views: Database, account: AccountId) -> None:
         self._views = views
         self._account = account
-        self._at: hashes.Standing | None = None
+        self._at: layers.Standing | None
         self._begin()
 
     def follow(self) -> Place:
         with snapshot(self._views) as connection:
-            now = hashes.standing(connection, self._account)
+            now = layers.standing(connection, self._account)
+            if now is None:
+                self._begin()
+                return Place(Position(0), b"")
             at = self._at
             if at is not None and at.fingerprint == now.fingerprint and at.position <= now.position:
                 self._take(hashes.changed_after(connection, self._account, at.position))
@@ -102,6 +105,7 @@ class DocumentSet:
         return Place(now.position, now.fingerprint)
 
     def _begin(self) -> None:
+        self._at = None
         self.items = ItemSet()
         self._hashes: dict[DocKey, bytes] = {}
         self._total = 0

@@ -19,6 +19,7 @@ from replica.device import (
     StockCounted,
     SyncResult,
 )
+from replica.device.asking import Answer, Server
 from replica.device.mend import mend
 from replica.errors import PeerGone, StoreFailed
 from replica.events.payloads import Payload
@@ -205,13 +206,13 @@ def test_a_server_that_answers_nonsense_mends_nothing(
     """Whatever comes instead of an answer leaves the base as it was; the proof will tell."""
     damage(path, ("DELETE FROM document WHERE id = 'c-5'", ()))
     before = stored(path)
-    real = replica.device.mend._Server._post
+    real = Server.ask
 
-    def changed(server: replica.device.mend._Server, asked: str, body: bytes) -> bytes | None:
-        data = real(server, asked, body)
-        return data if data is None else change(data)
+    def changed(server: Server, asked: str, most: int, body: bytes) -> Answer:
+        answer = real(server, asked, most, body)
+        return answer._replace(data=change(answer.data))
 
-    monkeypatch.setattr(replica.device.mend._Server, "_post", changed)
+    monkeypatch.setattr(Server, "ask", changed)
     with Device.open(path) as device:
         assert mend(device._holding) is None
     assert stored(path) == before
@@ -228,10 +229,7 @@ def test_states_of_other_rules_are_not_taken(path: Path, monkeypatch: pytest.Mon
 def test_no_connection_is_told_as_such(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mending that cannot reach the server ends as every lost connection does."""
 
-    def gone(*_: object) -> bytes:
-        raise ConnectionResetError("cut")
-
-    monkeypatch.setattr(replica.device.mend._Server, "_post", gone)
+    monkeypatch.setattr(Server, "ask", _raising(ConnectionResetError("cut")))
     with Device.open(path) as device, pytest.raises(PeerGone):
         mend(device._holding)
 

@@ -5,17 +5,27 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
 
 import replica.device.chunks
 import replica.device.fetch
+import replica.device.link
 import replica.server.chunks
-from replica.device import CustomerCreated, CustomerDeleted, CustomerFields, Device, SyncResult
-from replica.errors import PeerGone
-from replica.limits import CHUNKED_LAYERS_MAX
+import replica.sync.chunks
+from replica.device import (
+    CustomerCreated,
+    CustomerDeleted,
+    CustomerFields,
+    Device,
+    Mode,
+    SyncResult,
+)
+from replica.device.asking import Answer, Server
+from replica.device.enrolment import sync_url
+from replica.errors import InUse, PeerGone, ReplicaError, StorageFull, StoreUnavailable
+from replica.limits import CHUNK_FAILURES_MAX, CHUNKED_LAYERS_MAX
 from replica.sync.chunks import Manifest, decode_manifest, open_chunk
 from tests.server.world import Company, World
 
@@ -122,15 +132,15 @@ def test_a_broken_transfer_resumes_where_it_stopped(
     (SYN-01)."""
     write(world, company, 0, 30)
     wanted: list[str] = []
-    real = replica.device.fetch._get
+    real = Server.ask
 
-    def fragile(http: Any, identity: Any, path: str, most: int) -> tuple[int, bytes]:
+    def fragile(server: Server, path: str, most: int) -> Answer:
         wanted.append(path.split("?", maxsplit=1)[0])
         if len(wanted) == 3:
             raise ConnectionResetError("cut")
-        return real(http, identity, path, most)
+        return real(server, path, most)
 
-    monkeypatch.setattr(replica.device.fetch, "_get", fragile)
+    monkeypatch.setattr(Server, "ask", fragile)
     device.start()
     synced(device)
     manifest, first, second, again = wanted[:4]
@@ -139,19 +149,85 @@ def test_a_broken_transfer_resumes_where_it_stopped(
     assert len(wanted) == len(set(wanted)) + 1
 
 
+@pytest.mark.parametrize(
+    "error", [StorageFull("no room"), StoreUnavailable("not now"), InUse("a backup runs")]
+)
+def test_a_journal_that_cannot_take_a_chunk_is_tried_again(
+    world: World,
+    company: Company,
+    device: Device,
+    monkeypatch: pytest.MonkeyPatch,
+    error: ReplicaError,
+) -> None:
+    """A full or busy disk in the middle of a first sync ends nothing: the link says so, comes back
+    and goes on with the same chunk (OFF-12, SYN-01)."""
+    write(world, company, 0, 30)
+    real = replica.device.chunks.Import.take
+    failures = [error]
+
+    def take(running: replica.device.chunks.Import, data: bytes) -> None:
+        if failures:
+            raise failures.pop()
+        real(running, data)
+
+    monkeypatch.setattr(replica.device.chunks.Import, "take", take)
+    device.start()
+    assert synced(device).received < 10
+    assert not failures
+
+
+def test_bulk_is_not_given_up_while_nobody_answers(
+    world: World, company: Company, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that was started without a network still takes documents in bulk when there is one,
+    however often it tried before (SYN-01, OFF-01)."""
+    write(world, company, 0, 30)
+    tries = iter(range(3 * CHUNK_FAILURES_MAX))
+
+    def dial(url: str) -> str:
+        return sync_url(url) if next(tries, None) is None else "ws://127.0.0.1:9"
+
+    def ask(server: Server, path: str, most: int) -> Answer:
+        if next(tries, None) is not None:
+            raise ConnectionRefusedError("no network")
+        return really(server, path, most)
+
+    really = Server.ask
+    monkeypatch.setattr(replica.device.link, "sync_url", dial)
+    monkeypatch.setattr(Server, "ask", ask)
+    with Device.open(tmp_path / "car.db", random_bytes=bytes) as device:
+        device.enrol(world.url, world.code(company), "phone")
+        device.start()
+        device.wait_until(lambda status: status.mode is Mode.ONLINE)
+        assert synced(device).received < 10
+
+
+def test_documents_that_no_chunk_holds_leave_the_log(
+    world: World, company: Company, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A document too large for a chunk means that there is nothing in bulk, said in the log of the
+    server, and the device gets everything from the log (wire-protocol.md §12)."""
+    write(world, company, 0, 30)
+    monkeypatch.setattr(replica.sync.chunks, "CHUNK_RAW_BYTES_MAX", 100)
+    assert ask(world, token(device), "snapshot").status_code == 204
+    assert world.line(lambda line: line["event"] == "nothing in bulk")["account"]
+    device.start()
+    assert synced(device).received >= 30
+
+
 def test_chunks_that_vanish_leave_the_log(
     world: World, company: Company, device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The files are a cache: a server that lost them under a device serves the log instead."""
     write(world, company, 0, 30)
-    real = replica.device.fetch._get
+    real = Server.ask
 
-    def vanishing(http: Any, identity: Any, path: str, most: int) -> tuple[int, bytes]:
-        answer = real(http, identity, path, most)
+    def vanishing(server: Server, path: str, most: int) -> Answer:
+        answer = real(server, path, most)
         shutil.rmtree(world.runtime.chunks.file(company.account, ""), ignore_errors=True)
         return answer
 
-    monkeypatch.setattr(replica.device.fetch, "_get", vanishing)
+    monkeypatch.setattr(Server, "ask", vanishing)
     device.start()
     assert synced(device).received >= 30
 
