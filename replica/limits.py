@@ -19,6 +19,9 @@ PUSH_BYTES_TARGET = 131_072
 EVENTS_BYTES_TARGET = 131_072
 # Pushes sent but not answered, per connection. Enough to hide a commit behind a round trip.
 PUSHES_IN_FLIGHT_MAX = 8
+# Groups of them at the door at a time, per connection: one is decided while the other is committed.
+APPENDS_IN_FLIGHT_MAX = 2
+PUSHES_TOGETHER_MAX = PUSHES_IN_FLIGHT_MAX // APPENDS_IN_FLIGHT_MAX
 # EVENTS frames sent but not confirmed by CURSOR, per connection, in bytes: the slow-reader bound.
 UNCONFIRMED_BYTES_MAX = 1_048_576
 
@@ -56,6 +59,7 @@ ID_CHARS_MAX = 64
 NAME_CHARS_MAX = 500  # QuickBooks DisplayName
 TEXT_CHARS_MAX = 4_000  # QuickBooks PrivateNote and Description
 ORDER_LINES_MAX = 2_000
+SCOPE_IDS_MAX = 4_000  # customers, prospects or products chosen for one device
 DEPS_MAX = 8  # direct causes only; the rest follows through them
 NESTING_DEPTH_MAX = 16  # a payload deeper than this is an attack, no form is
 NUMBER_CHARS_MAX = 21  # QuickBooks DocNumber
@@ -132,6 +136,10 @@ RESTART_RETRY_AFTER_MS = 2_000
 CARRY_FILE_BYTES_MAX = 33_554_432
 CARRY_BODY_BYTES_MAX = 134_217_728
 CARRY_PROBLEMS_SHOWN_MAX = 200  # events named one by one in a preview; the rest are counted
+# Files that were uploaded on a page and neither imported nor discarded yet, per account.
+UPLOADS_MAX = 8
+UPLOAD_AGE_S = 86_400  # then it is chosen anew
+UPLOAD_FORM_BYTES_MAX = 8_192  # of a form around its file
 
 # Sync Now and background work -------------------------------------------------------------------
 SYNC_DEVICE_WAIT_S = 20.0

@@ -71,6 +71,7 @@ _TARGETS = {
     p.PaymentRecorded: ("payment", "payment"),
     p.DeviceEnrolled: ("device", "device"),
     p.DeviceRevoked: ("device", "device"),
+    p.DeviceScoped: ("device", "device"),
     p.SyncFinished: ("sync", "run"),
 }
 _id_of = {struct: (kind, attrgetter(name)) for struct, (kind, name) in _TARGETS.items()}

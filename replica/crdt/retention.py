@@ -150,6 +150,7 @@ _RULES = (
     _rule(("note.edited",), NOTE_EDITS_MAX, _oldest(NOTE_EDITS_MAX)),
     _rule(("device.enrolled",), VALUES_KEPT_MAX, _newest(VALUES_KEPT_MAX)),
     _rule(("device.revoked",), 1, _newest(1)),
+    _rule(("device.scoped",), 1, _newest(1)),
     _rule(("sync.finished",), 1, _newest(1)),
 )
 

@@ -246,7 +246,9 @@ def _note(document: Document) -> View:
 
 
 def _device(document: Document) -> View:
-    """``name``, ``user``, ``enrolled`` and ``revoked`` ({tag, node, ms} or None), ``active``."""
+    """``name``, ``user``, ``enrolled`` and ``revoked`` ({tag, node, ms} or None), ``active``, and
+    ``scope``: the fields of ``DeviceScoped`` with its ``ms``, None for a device that holds all.
+    """
     enrolled = registers(read(document, "device.enrolled"))
     first = document.newest("device.enrolled")
     revoked = document.newest("device.revoked")
@@ -258,8 +260,16 @@ def _device(document: Document) -> View:
         "enrolled": _when(first) if first else None,
         "revoked": _when(revoked) if revoked and not standing else None,
         "active": standing,
+        "scope": _scope(document),
         "losers": losers(enrolled),
     }
+
+
+def _scope(document: Document) -> View | None:
+    scoped = document.newest("device.scoped")
+    if scoped is None:
+        return None
+    return {**plain(REGISTRY.read("device.scoped", scoped.body)), "ms": tag_ms(scoped.tag)}
 
 
 def _sync(document: Document) -> View:

@@ -201,6 +201,8 @@ def _device(document: Document) -> Iterator[Why]:
         Said(kind, fact, kind == "device.enrolled")
         for kind, fact in reversed(document.of("device.enrolled", "device.revoked"))
     ]
+    if not gates:
+        return
     lost = tuple(
         said._replace(rule=NEWER_WINS) for said in gates[1:] if said.value != gates[0].value
     )

@@ -215,6 +215,7 @@ REGISTRY = Registry(
         Kind("note.edited", 1, p.NoteEdited),
         Kind("device.enrolled", 1, p.DeviceEnrolled, FROM_WEB),
         Kind("device.revoked", 1, p.DeviceRevoked, FROM_WEB),
+        Kind("device.scoped", 1, p.DeviceScoped, FROM_WEB, rules.check_scope),
         Kind("sync.finished", 1, p.SyncFinished, FROM_WEB, rules.check_run),
     ],
     UPCASTERS,

@@ -30,6 +30,7 @@ from replica.limits import (
     ORDER_LINES_MAX,
     REPORT_ENTRIES_MAX,
     SAFE_INTEGER_MAX,
+    SCOPE_IDS_MAX,
     SEEN_PUTS_MAX,
     TEXT_CHARS_MAX,
 )
@@ -68,6 +69,7 @@ DateField = Date | None | UnsetType
 IntField = Int | None | UnsetType
 CountField = Count | None | UnsetType
 FlagField = bool | None | UnsetType
+Chosen = Annotated[tuple[Id, ...], Meta(max_length=SCOPE_IDS_MAX)]
 
 
 class Payload(
@@ -489,6 +491,26 @@ class DeviceEnrolled(Payload, frozen=True):
 
 class DeviceRevoked(Payload, frozen=True):
     device: Hex16
+
+
+class DeviceScoped(Payload, frozen=True):
+    """What a device holds from now on (CFG-01 to CFG-07). Each list of ids ascends; nil is all.
+
+    ``without`` are customers that it serves no more, and ``leaving`` those that it will serve no
+    more once its unsent work is in, by the device they go to (handover).
+    """
+
+    device: Hex16
+    version: Count  # counts the scopes of the device, from 1
+    customers: Chosen | None = None
+    prospects: Chosen | None = None
+    products: Chosen | None = None
+    orders: Literal["own", "team"] = "team"
+    until_ms: Milliseconds = 0  # 0: no end
+    strict: bool = False  # what is held is hidden when it has ended
+    locked: bool = False  # only the office changes it
+    without: Chosen = ()
+    leaving: Annotated[dict[Id, Hex16], Meta(max_length=SCOPE_IDS_MAX)] = {}
 
 
 class SyncFinished(Payload, frozen=True):

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import date
 from functools import lru_cache
+from itertools import pairwise
 from operator import attrgetter
 
 from msgspec import UNSET
@@ -21,6 +22,7 @@ from replica.events.money import content_total_minor
 from replica.events.payloads import (
     Content,
     CustomerChanged,
+    DeviceScoped,
     OrderAmended,
     OrderChanged,
     OrderCommitted,
@@ -81,6 +83,16 @@ def check_payment(payloads: Sequence[PaymentRecorded]) -> None:
 def check_run(payloads: Sequence[SyncFinished]) -> None:
     if any(payload.finished_ms < payload.started_ms for payload in payloads):
         raise Malformed("finished_ms: a run ends after it started")
+
+
+def check_scope(payloads: Sequence[DeviceScoped]) -> None:
+    for payload in payloads:
+        if not payload.version:
+            raise Malformed("version: the first scope of a device is 1")
+        for name in ("customers", "prospects", "products", "without"):
+            ids = getattr(payload, name) or ()
+            if any(first >= second for first, second in pairwise(ids)):
+                raise Malformed(f"{name}: ids ascend, each once")
 
 
 def _check_dates(prefix: str, values: Content | OrderFields) -> None:

@@ -266,6 +266,7 @@ KEEP: list[tuple[str, Callable[[list[Fact]], list[Fact]]]] = [
     ("order.cancelled", _ends(0, 1)),
     ("quote.withdrawn", _ends(0, 1)),
     ("device.revoked", _ends(0, 1)),
+    ("device.scoped", _ends(0, 1)),
     ("sync.finished", _ends(0, 1)),
 ]
 KINDS = {kind for kinds, _ in KEEP for kind in kinds.split()}

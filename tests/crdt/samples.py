@@ -164,6 +164,13 @@ PAYLOADS: dict[str, st.SearchStrategy[p.Payload]] = {
     ),
     "device.enrolled": st.builds(p.DeviceEnrolled, device=_device, name=_text, user=_text),
     "device.revoked": st.builds(p.DeviceRevoked, device=_device),
+    "device.scoped": st.builds(
+        p.DeviceScoped,
+        device=_device,
+        version=st.integers(1, 3),
+        customers=st.none() | st.just(()) | st.tuples(_id),
+        orders=st.sampled_from(["own", "team"]),
+    ),
     "sync.finished": st.builds(
         p.SyncFinished,
         run=_id,

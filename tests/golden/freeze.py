@@ -94,6 +94,16 @@ PAYLOADS: tuple[p.Payload, ...] = (
     p.NoteEdited("order", "o-1", note_update([], "hi — 漢", 7) or b""),
     p.DeviceEnrolled("0102030405060708090a0b0c0d0e0f10", "Ana's phone", "ana"),
     p.DeviceRevoked("0102030405060708090a0b0c0d0e0f10"),
+    p.DeviceScoped(
+        "0102030405060708090a0b0c0d0e0f10",
+        3,
+        customers=("c-17850", "c-2"),
+        products=(),
+        orders="own",
+        until_ms=1_772_452_800_000,
+        without=("c-9",),
+        leaving={"c-2": "00" * 16},
+    ),
     p.SyncFinished("s-1", START_MS, START_MS + 900, 3, 4, True, {"order": "equal"}),
 )
 """An example of the newest version of every kind."""

@@ -71,6 +71,7 @@ const KEPT: readonly (readonly [kinds: readonly string[], keep: Keep])[] = [
   [["note.edited"], oldest(5_000)],
   [["device.enrolled"], newest(9)],
   [["device.revoked"], newest(1)],
+  [["device.scoped"], newest(1)],
   [["sync.finished"], newest(1)],
 ];
 

@@ -39,6 +39,7 @@ const int = integer("integer", -SAFE, SAFE);
 const count = integer("integer ≥ 0", 0, SAFE);
 const time = integer("integer 0..253402300799999", 0, 253_402_300_799_999);
 const hash = bytes("bytes 32", 32, 32);
+const chosen = list("array ≤ 4000 of id", id, { min: 0, max: 4_000 });
 
 export const Address = struct("Address", {
   line1: maybe(name, ""),
@@ -258,6 +259,23 @@ export const CATALOGUE = {
   }),
   "device.enrolled": kindFrom("web", { device: hexDevice, name, user: name }),
   "device.revoked": kindFrom("web", { device: hexDevice }),
+  "device.scoped": kindFrom(
+    "web",
+    {
+      device: hexDevice,
+      version: count,
+      customers: maybe(orNil(chosen), null),
+      prospects: maybe(orNil(chosen), null),
+      products: maybe(orNil(chosen), null),
+      orders: maybe(oneOf("own", "team"), "team"),
+      until_ms: maybe(time, 0),
+      strict: maybe(boolean, false),
+      locked: maybe(boolean, false),
+      without: maybe(chosen, []),
+      leaving: maybe(mapOf("map ≤ 4000 of id to hex device id", id, hexDevice, 4_000), {}),
+    },
+    scopeAscends,
+  ),
   "sync.finished": kindFrom(
     "web",
     {
@@ -352,6 +370,22 @@ function isReturn({ content }: { readonly content: Content }): void {
 function belongsToSomething(payload: { readonly order: string; readonly customer: string }): void {
   if (!payload.order && !payload.customer) {
     throw new ReplicaError("misuse", "order, customer: a payment belongs to one of them");
+  }
+}
+
+function scopeAscends(payload: {
+  readonly version: number;
+  readonly customers?: readonly string[] | null;
+  readonly prospects?: readonly string[] | null;
+  readonly products?: readonly string[] | null;
+  readonly without?: readonly string[];
+}): void {
+  if (payload.version < 1)
+    throw new ReplicaError("misuse", "version: the first scope of a device is 1");
+  for (const name of ["customers", "prospects", "products", "without"] as const) {
+    const ids = payload[name] ?? [];
+    if (ids.some((one, place) => place > 0 && one <= (ids[place - 1] as string)))
+      throw new ReplicaError("misuse", `${name}: ids ascend, each once`);
   }
 }
 

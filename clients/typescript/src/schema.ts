@@ -162,6 +162,17 @@ export function mapOf(
   };
 }
 
+/** Whether two values are one and the same, or both empty. */
+function isSame(one: Value, other: Value): boolean {
+  return one === other || (isEmpty(one) && isEmpty(other));
+}
+
+function isEmpty(value: Value): boolean {
+  if (Array.isArray(value)) return value.length === 0;
+  const isMap = value !== null && typeof value === "object" && !(value instanceof Uint8Array);
+  return isMap && Object.keys(value).length === 0;
+}
+
 /** A field that is left out when it equals `absent`. */
 export function maybe<T>(schema: Schema<T>, absent: Value): Schema<T, true> {
   return { ...schema, optional: true, absent } as Schema<T, true>;
@@ -197,7 +208,7 @@ export function struct<const S extends Shape>(name: string, shape: S): Struct<S>
           continue;
         }
         const canonical = schema.canonical(one, `${at}.${field}`);
-        if (schema.absent === undefined || canonical !== schema.absent)
+        if (schema.absent === undefined || !isSame(canonical, schema.absent))
           kept.push([field, canonical]);
       }
       for (const [field, one] of given) {
