@@ -22,6 +22,7 @@ from replica.server.runtime import Runtime
 from replica.server.web.accounting import AccountingPages
 from replica.server.web.company_pages import CompanyPages
 from replica.server.web.frame import Frame
+from replica.server.web.import_pages import ImportPages
 from replica.server.web.pages import Pages
 from replica.server.web.queue_pages import QueuePages
 from replica.server.web.reconcile_pages import ReconcilePages
@@ -43,11 +44,12 @@ def build_app(runtime: Runtime) -> ASGIApp:
 
     frame = Frame()
     pages = Pages(runtime, frame)
+    carry = CarryRoutes(runtime)
     app = Starlette(
         routes=[
             *health.routes(runtime),
             *Api(runtime).routes(),
-            *CarryRoutes(runtime).routes(),
+            *carry.routes(),
             *ChunkRoutes(runtime.chunks, runtime.stores.control.check_token).routes(),
             *ReconcileRoutes(runtime).routes(),
             *(WebSocketRoute(path, runtime.sync_endpoint) for path in SYNC_PATHS),
@@ -55,6 +57,7 @@ def build_app(runtime: Runtime) -> ASGIApp:
             *pages.routes(),
             *QueuePages(runtime, frame).routes(),
             *CompanyPages(runtime, frame).routes(),
+            *ImportPages(runtime, frame, carry).routes(),
             *ReconcilePages(runtime, frame).routes(),
             *AccountingPages(runtime, frame).routes(),
         ],

@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from replica.crdt.fold import about
 from replica.errors import Forbidden, PeerError, Revoked
-from replica.events.event import AccountId, DeviceId, decode_event, event_id
+from replica.events.event import AccountId, DeviceId, Event, decode_event, event_id
 from replica.events.ports import Aside, DeviceHead
 from replica.events.record import Origin
 from replica.ingest import Context, foresee, through
@@ -48,6 +48,7 @@ SORTS = {
     Outcome.QUARANTINED: "invalid",
     Outcome.REFUSED: "invalid",
 }
+_SORTS = ("new", "known", "invalid")
 
 
 class Carried(NamedTuple):
@@ -65,7 +66,7 @@ class CarryRoutes:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._turn = asyncio.Lock()  # a file may be large: one at a time is in memory
+        self.turn = asyncio.Lock()  # a file may be large: hold this while one is in memory
 
     def routes(self) -> list[Route]:
         room = Middleware(RequestBodyLimitMiddleware, max_body_size=CARRY_FILE_BYTES_MAX)
@@ -78,7 +79,7 @@ class CarryRoutes:
         origins = runtime.config.browser_origins
         who = await principal_of(request, runtime.auth, origins, Right.MANAGE)
         check_header_token(request, who)
-        async with self._turn:
+        async with self.turn:
             data = await request.body()
             if asked.get("preview"):
                 return Json(await self.preview(who.account, data))
@@ -114,7 +115,7 @@ class CarryRoutes:
             device=carried.device.device,
             by=who.name,
             file=carried.sum.hex(),
-            **{name: found[name] for name in ("new", "known", "invalid")},
+            **{sort: found[sort] for sort in _SORTS},
         )
         return {**found, "receipt": base64.b64encode(receipt).decode()}
 
@@ -125,10 +126,16 @@ class CarryRoutes:
         device = DeviceId(header.device)
         known = stores.control.device(account, device) if header.account == account else None
         if known is None:
-            raise Forbidden("the file is not from a device of this account")
+            raise Forbidden(
+                "the file is not from a device of this account",
+                hint="import it in the account that the device was enrolled in",
+            )
         found, key = known
         if not carry.is_sealed(data, key):
-            raise Forbidden("the file was not written by the device it names")
+            raise Forbidden(
+                f"the file was not written by the device it names, {found.name}",
+                hint="export the work again on the device itself",
+            )
         heads = stores.log.device_heads(account, device)
         return Carried(carry.decode_work(data), carry.file_sum(data), found, key, heads)
 
@@ -201,8 +208,7 @@ def _quarantined(asides: Sequence[Aside]) -> Iterator[bytes]:
 
 async def _through(carried: Carried, decide: Decide) -> tuple[dict[str, Any], list[carry.Answered]]:
     """Every part in order, up to one that the door stops at."""
-    counts: Counter[str] = Counter()
-    kinds: Counter[str] = Counter()
+    kinds: dict[str, Counter[str]] = {}
     problems: list[Mapping[str, Any]] = []
     answered: list[carry.Answered] = []
     stopped: PeerError | None = None
@@ -210,13 +216,12 @@ async def _through(carried: Carried, decide: Decide) -> tuple[dict[str, Any], li
         settlement = await decide(part)
         told = list(answers(settlement.verdicts, settlement.decisions))
         for place, (data, said) in enumerate(zip(part.events, told, strict=False)):
-            counts[SORTS[said.outcome]] += 1
-            if said.outcome is Outcome.ACCEPTED:
-                kinds[decode_event(data).kind] += 1
-            elif SORTS[said.outcome] == "invalid" and len(problems) < CARRY_PROBLEMS_SHOWN_MAX:
+            event, sort = _readable(data), SORTS[said.outcome]
+            kinds.setdefault(event.kind if event else "", Counter())[sort] += 1
+            if sort == "invalid" and len(problems) < CARRY_PROBLEMS_SHOWN_MAX:
                 reason = {"code": said.code, "reason": said.detail, "fix": fix(said.code)}
                 where = {"epoch": part.epoch, "seq": part.first_seq + place}
-                problems.append({**where, **_named(data), **reason})
+                problems.append({**where, **_named(data, event), **reason})
         if told:
             head = event_id(part.events[len(told) - 1])
             verdicts, decisions = settlement.verdicts, settlement.decisions
@@ -224,13 +229,12 @@ async def _through(carried: Carried, decide: Decide) -> tuple[dict[str, Any], li
         if settlement.error is not None:
             stopped = settlement.error
             break
-    return _report(carried, counts, kinds, problems, stopped), answered
+    return _report(carried, kinds, problems, stopped), answered
 
 
 def _report(
     carried: Carried,
-    counts: Counter[str],
-    kinds: Counter[str],
+    kinds: Mapping[str, Counter[str]],
     problems: Sequence[Mapping[str, Any]],
     stopped: PeerError | None,
 ) -> dict[str, Any]:
@@ -243,8 +247,8 @@ def _report(
         "made_ms": header.made_ms,
         "file": carried.sum.hex(),
         "events": header.events,
-        **{name: counts[name] for name in ("new", "known", "invalid")},
-        "kinds": dict(sorted(kinds.items())),
+        **{sort: sum(found[sort] for found in kinds.values()) for sort in _SORTS},
+        "kinds": {kind: {sort: kinds[kind][sort] for sort in _SORTS} for kind in sorted(kinds)},
         "problems": problems,
         "stopped": None if stopped is None else {"code": stopped.code, "message": _words(stopped)},
     }
@@ -258,12 +262,18 @@ def _words(stopped: PeerError) -> str:
     return str(stopped)
 
 
-def _named(data: bytes) -> dict[str, Any]:
-    """Id and, where it can be read, kind and document of an event."""
-    identity = event_id(data).hex()
+def _readable(data: bytes) -> Event | None:
     try:
-        event = decode_event(data)
+        return decode_event(data)
     except PeerError:
-        return {"id": identity, "kind": "", "about": ""}
-    key = about(event)
-    return {"id": identity, "kind": event.kind, "about": f"{key.type}/{key.id}" if key else ""}
+        return None
+
+
+def _named(data: bytes, event: Event | None) -> dict[str, Any]:
+    """Id and, where it can be read, kind and document of an event."""
+    key = about(event) if event else None
+    return {
+        "id": event_id(data).hex(),
+        "kind": event.kind if event else "",
+        "about": f"{key.type}/{key.id}" if key else "",
+    }

@@ -47,6 +47,9 @@ class Links(NamedTuple):
 
 FLASHES = {
     "revoked": Flash("The device was revoked. Its connection was closed.", "stop", "warn"),
+    "discarded": Flash(
+        "The file was forgotten here. Nothing that was imported is taken back.", "info"
+    ),
     "saved": Flash("Saved. The change is on its way to every device."),
     "unchanged": Flash("Nothing was changed.", "info", ""),
     "deleted": Flash("Deleted here and on every device. Restore it here if that was wrong."),

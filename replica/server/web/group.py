@@ -97,6 +97,7 @@ class PageGroup:
                 Entry("/queue", "Preview of the next sync"),
                 Entry("/errors", "Sync errors"),
                 Entry("/reconcile", "Reconcile"),
+                *([Entry("/imports", "Imports")] if who.may(Right.MANAGE) else []),
                 Entry("/company", "QuickBooks setup"),
                 *([Entry("/accounting", "Accounting lists")] if who.may(Right.BOOKS) else []),
             ],

@@ -192,7 +192,10 @@ class Pages(PageGroup):
     ) -> Response:
         rows = await self._runtime.devices.rows(who.account)
         shown = [views.device_row(row) for row in rows]
-        return await self._page(request, who, "devices.html", rows=shown, code=code)
+        manages = who.may(Right.MANAGE)
+        return await self._page(
+            request, who, "devices.html", rows=shown, code=code, may_manage=manages
+        )
 
     async def customers(self, request: Request, who: Principal) -> Response:
         asked = request.query_params
