@@ -10,7 +10,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from qbo_sink.sandbox import batch, feed, paper, rates, search, taxservice
+from qbo_sink.sandbox import batch, feed, files, paper, rates, search, taxservice
 from qbo_sink.sandbox.books import Company
 from qbo_sink.sandbox.entities import BY_PATH, Entity
 from qbo_sink.sandbox.faults import (
@@ -20,16 +20,18 @@ from qbo_sink.sandbox.faults import (
     not_authorized,
     refused,
     upper_envelope,
-    xml_envelope,
 )
+from qbo_sink.sandbox.media import rendered, wants_xml
 from qbo_sink.sandbox.query import parse
 from qbo_sink.sandbox.replay import Replay, Reply, checked_id, fingerprint
 from qbo_sink.sandbox.service import Sandbox
 from qbo_sink.sandbox.values import Json, read_json, stamp_ms, write_json
 from qbo_sink.sandbox.writes import Written
+from qbo_sink.sandbox.xml_codec import XML_TYPES, NotXml, read_xml
 
-JSON_TYPE = "application/json;charset=UTF-8"
 BODY_BYTES_MAX = 8_388_608
+UPLOAD_BYTES_MAX = 33_554_432
+_BODY_TYPES = frozenset({"", "application/json", "text/plain", "application/text", *XML_TYPES})
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,14 @@ class Call:
     method: str
     segments: tuple[str, ...]
     params: dict[str, str]
-    content_type: str
+    content_type_line: str
     body: bytes
+    base: str  # the address that the client used, without a final slash
+
+    @property
+    def content_type(self) -> str:
+        """The media type of the body, without its parameters."""
+        return self.content_type_line.partition(";")[0].strip().lower()
 
     @property
     def time(self) -> str:
@@ -60,47 +68,79 @@ async def company(request: Request) -> Response:
     sandbox: Sandbox = request.app.state.sandbox
     tid = new_tid()
     headers = {"intuit_tid": tid, "QBO-Version": "1992.162", "Cache-Control": "no-store"}
-    body = await request.body()
+    params = {name.lower(): value for name, value in request.query_params.items()}
+    xml = wants_xml(request.headers, params, sandbox.switches.default_media)
     try:
-        reply, media = _answer(sandbox, request, body)
+        reply, media = _answer(sandbox, request, params, await _body(request))
     except Refused as fault:
-        reply, media = _fault(sandbox, request, fault, tid)
-    return Response(reply.body, reply.status, headers | {"Content-Type": media})
+        reply, xml = _fault(sandbox, request, fault, tid, xml=xml)
+        media = ""
+    if media:
+        return Response(reply.body, reply.status, headers | {"Content-Type": media})
+    body, media = rendered(reply.body, xml=xml)
+    return Response(body, reply.status, headers | {"Content-Type": media})
 
 
-def _answer(sandbox: Sandbox, request: Request, body: bytes) -> tuple[Reply, str]:
+async def _body(request: Request) -> bytes:
+    """The body, or as much of it as shows that it is too large."""
+    data = bytearray()
+    async for part in request.stream():
+        data += part
+        if len(data) > UPLOAD_BYTES_MAX:
+            break
+    return bytes(data)
+
+
+def _answer(
+    sandbox: Sandbox, request: Request, params: dict[str, str], body: bytes
+) -> tuple[Reply, str]:
+    """The answer and its media type; no type where it is an object for the codec."""
     grant = sandbox.grants.bearer(request.headers.get("authorization", ""))
     realm = request.path_params["realm"]
     known = sandbox.books.company(realm)
     if grant.realm != realm or known is None:
         raise not_authorized(f"The token is not valid for company {realm}")
-    segments = tuple(part for part in request.path_params["rest"].lower().split("/") if part)
+    segments = tuple(part for part in request.path_params["rest"].split("/") if part)
+    head = segments[0].lower() if segments else ""
     if sandbox.switches.throttle:
-        is_batch = segments[:1] == ("batch",)
-        sandbox.throttle.admit(realm, sandbox.clock.now_ms(), batch=is_batch)
+        sandbox.throttle.admit(realm, sandbox.clock.now_ms(), batch=head == "batch")
     if known.suspended:
         raise refused(6190, "Subscription period has ended or was canceled")
-    if len(body) > BODY_BYTES_MAX:
-        raise refused(2000, f"The request body is larger than {BODY_BYTES_MAX} bytes")
-    params = {name.lower(): value for name, value in request.query_params.items()}
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    call = Call(sandbox, known, request.method, segments, params, content_type, body)
-    if len(segments) == 3 and segments[2] == "pdf" and request.method == "GET":
-        return paper.pdf(call.sandbox, known, _entity(segments[0], "pdf"), segments[1])
-    return _routed(call), JSON_TYPE
+    limit = UPLOAD_BYTES_MAX if head == "upload" else BODY_BYTES_MAX
+    if len(body) > limit:
+        raise refused(2000, f"The request body is larger than {limit} bytes")
+    call = Call(
+        sandbox,
+        known,
+        request.method,
+        (head, *segments[1:]),
+        params,
+        request.headers.get("content-type", ""),
+        body,
+        str(request.base_url).rstrip("/"),
+    )
+    if request.method == "GET" and len(segments) == 3 and segments[2].lower() == "pdf":
+        return paper.pdf(call.sandbox, known, _entity(head, "pdf"), segments[1])
+    if request.method == "GET" and len(segments) == 2 and head == "download":
+        return files.address(call, segments[1]), "text/plain;charset=UTF-8"
+    return _routed(call), ""
 
 
-def _fault(sandbox: Sandbox, request: Request, fault: Refused, tid: str) -> tuple[Reply, str]:
+def _fault(
+    sandbox: Sandbox, request: Request, fault: Refused, tid: str, *, xml: bool
+) -> tuple[Reply, bool]:
+    """The envelope of ``fault``, and whether it goes out as XML."""
     now = sandbox.clock.now_ms()
     known = sandbox.books.company(request.path_params["realm"])
     zone = (known or sandbox.books.company(sandbox.settings.realm) or _no_company()).zone
     time = stamp_ms(now, zone)
-    if fault.status == 401 and sandbox.switches.auth_envelope == "lower":
-        return Reply(401, lower_envelope(fault, tid, now)), JSON_TYPE
-    if fault.status == 429 and sandbox.switches.throttle_format != "json429":
+    if fault.status == 401 and sandbox.switches.auth_envelope == "lower" and not xml:
+        return Reply(401, lower_envelope(fault, tid, now)), False
+    status = fault.status
+    if status == 429 and sandbox.switches.throttle_format != "json429":
+        xml = True
         status = 403 if sandbox.switches.throttle_format == "xml403" else 429
-        return Reply(status, xml_envelope(fault, time)), "application/xml;charset=UTF-8"
-    return Reply(fault.status, upper_envelope(fault, time)), JSON_TYPE
+    return Reply(status, upper_envelope(fault, time)), xml
 
 
 def _no_company() -> Company:
@@ -116,7 +156,7 @@ def _routed(call: Call) -> Reply:
         return _read(call, _entity(head, "read"), rest[0])
     if call.method == "POST" and not rest:
         return _write(call, _entity(head, "write"))
-    if call.method == "POST" and len(rest) == 2 and rest[1] == "send":
+    if call.method == "POST" and len(rest) == 2 and rest[1].lower() == "send":
         entity = _entity(head, "send")
         return _once(call, lambda: paper.send(call, entity, rest[0]))
     raise refused(500, f"Operation {call.method} {'/'.join(call.segments)} is not supported")
@@ -173,7 +213,10 @@ def _cdc(call: Call) -> Reply:
 def _batch(call: Call) -> Reply:
     def run() -> Reply:
         value = batch.run(
-            call.sandbox, call.company, _json(call), has_request_id="requestid" in call.params
+            call.sandbox,
+            call.company,
+            _sent(call, "IntuitBatchRequest"),
+            has_request_id="requestid" in call.params,
         )
         return call.envelope("BatchItemResponse", write_json(value))
 
@@ -188,7 +231,9 @@ def _exchange_rate(call: Call) -> Reply:
 
 def _put_exchange_rate(call: Call) -> Reply:
     def run() -> Reply:
-        stored = rates.write(call.sandbox.books, call.company, _json(call), call.body)
+        stored = rates.write(
+            call.sandbox.books, call.company, _sent(call, "ExchangeRate"), call.body
+        )
         return call.envelope("ExchangeRate", rates.as_json(stored))
 
     return _once(call, run)
@@ -196,20 +241,24 @@ def _put_exchange_rate(call: Call) -> Reply:
 
 def _tax_service(call: Call) -> Reply:
     def run() -> Reply:
-        created = taxservice.create(call.sandbox.books, call.company, _json(call))
+        created = taxservice.create(call.sandbox.books, call.company, _sent(call, "TaxService"))
         return Reply(200, write_json(created))
 
     return _once(call, run)
 
 
+def _upload(call: Call) -> Reply:
+    return _once(call, lambda: files.upload(call))
+
+
 def _write(call: Call, entity: Entity) -> Reply:
-    if call.content_type not in ("", "application/json", "text/plain", "application/text"):
+    if call.content_type not in _BODY_TYPES:
         raise refused(1050, f"{call.content_type} is not supported, send application/json")
     operation = call.params.get("operation", "").lower()
     include = frozenset(call.params.get("include", "").lower().split(","))
 
     def run() -> Reply:
-        raw = _json(call)
+        raw = _sent(call, entity.name)
         writer = call.sandbox.writer(call.company, include)
         if operation == "delete":
             written = writer.delete(entity, raw, call.body)
@@ -254,11 +303,18 @@ def _once(call: Call, run: Callable[[], Reply], *, batched: bool = False) -> Rep
         return reply
 
 
-def _json(call: Call) -> Any:
+def _sent(call: Call, root: str) -> Any:
+    """The body as JSON holds it; ``root`` is what the root element of an XML body is called."""
     try:
-        return read_json(call.body)
+        if call.content_type not in XML_TYPES:
+            return read_json(call.body)
+        document = read_xml(call.body)
+        if root not in document:
+            raise refused(2000, f"The root element must be {root}")
+        return document[root]
     except (msgspec.DecodeError, ValueError, ArithmeticError, RecursionError) as problem:
-        raise refused(2000, f"The request body is not JSON: {problem}") from problem
+        form = "XML" if isinstance(problem, NotXml) else "JSON"
+        raise refused(2000, f"The request body is not {form}: {problem}") from problem
 
 
 _SPECIAL: dict[tuple[str, str], Callable[[Call], Reply]] = {
@@ -271,4 +327,5 @@ _SPECIAL: dict[tuple[str, str], Callable[[Call], Reply]] = {
     ("GET", "exchangerate"): _exchange_rate,
     ("POST", "exchangerate"): _put_exchange_rate,
     ("POST", "taxservice"): _tax_service,
+    ("POST", "upload"): _upload,
 }

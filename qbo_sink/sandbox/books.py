@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, StaticPool, bindparam, create_engine, event, func, select
+from sqlalchemy import Connection, StaticPool, bindparam, create_engine, delete, event, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from qbo_sink.sandbox import tables
@@ -26,7 +26,7 @@ _READ_IDS_AT_ONCE = 500
 _ROWS_KEPT_MAX = 2_000
 
 # Statements are built once: building one costs several times what running it does.
-_o, _s = tables.objects, tables.sequences
+_o, _s, _f = tables.objects, tables.sequences, tables.files
 _OBJECTS = select(_o).where(_o.c.realm == bindparam("realm"))
 _FIND = _OBJECTS.where(_o.c.entity == bindparam("entity"), _o.c.id == bindparam("id"))
 _BY_NAME = _OBJECTS.where(
@@ -347,6 +347,24 @@ class Books:
         self._changed.append((company.realm, entity.name, int(id_), facts))
         return full
 
+    # Files ------------------------------------------------------------------------------------
+
+    def keep_file(
+        self, realm: str, id_: str, token: str, content_type: str, content: bytes
+    ) -> None:
+        """The bytes of Attachable ``id_``, to be fetched by ``token``; inside :meth:`atomic`."""
+        values = {"realm": realm, "id": int(id_), "token": token, "content": content}
+        self.connection.execute(insert(_f).values(**values, content_type=content_type))
+
+    def file(self, token: str) -> tuple[str, bytes] | None:
+        """Content type and bytes behind ``token``."""
+        row = self.connection.execute(select(_f).where(_f.c.token == token)).first()
+        return None if row is None else (row.content_type, row.content)
+
+    def drop_file(self, realm: str, id_: str) -> None:
+        """Nothing where Attachable ``id_`` has no file; inside :meth:`atomic`."""
+        self.connection.execute(delete(_f).where(_f.c.realm == realm, _f.c.id == int(id_)))
+
 
 def _open(raw: Any, _: object) -> None:
     # The driver would begin transactions by itself, and late: after SAVEPOINT, before INSERT.
@@ -366,10 +384,17 @@ def _stored(row: Any) -> Stored:
 def _facts(entity: Entity, body: Json) -> Facts:
     facts: Facts = {}
     for key, (path, _) in entity.filters.items():
-        value: Any = body
-        for part in path.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
+        value = _at(body, path.split("."))
         if isinstance(value, dict):
             value = value.get("value", value.get("Address"))
         facts[key] = value
     return facts
+
+
+def _at(value: Any, parts: list[str]) -> Any:
+    """What is found along ``parts``; a list on the way gives the list of what each entry has."""
+    for index, part in enumerate(parts):
+        if isinstance(value, list):
+            return [_at(each, parts[index:]) for each in value]
+        value = value.get(part) if isinstance(value, dict) else None
+    return value

@@ -17,6 +17,9 @@ def after_write(draft: Draft, stored: Json | None) -> list[tuple[str, str]]:
         return _estimates(draft, stored)
     if draft.entity.name == "Payment":
         return _invoices(draft, stored)
+    if draft.entity.name == "Attachable" and draft.old is not None and stored is None:
+        draft.books.drop_file(draft.company.realm, draft.old.id)
+        return []
     if draft.entity.child and draft.old is not None and stored is not None:
         return _children(draft, stored)
     return []

@@ -26,7 +26,7 @@ class Entity:
     """
 
     name: str
-    family: str  # transaction, list or single
+    family: str  # transaction, list, record (neither: no rules of its own) or single
     filters: dict[str, tuple[str, str]]
     required: tuple[str, ...] = ()
     name_property: str = ""
@@ -38,7 +38,7 @@ class Entity:
 
     @property
     def is_transaction(self) -> bool:
-        """Transactions can be deleted; names can only be made inactive."""
+        """Transactions share one row of Ids and can be deleted; names can be made inactive."""
         return self.family == "transaction"
 
 
@@ -48,7 +48,13 @@ def _filters(source: str) -> dict[str, tuple[str, str]]:
 
 
 def _transaction(
-    name: str, filters: str, required: str, party: str, verbs: str = "create update delete"
+    name: str,
+    filters: str,
+    required: str,
+    party: str = "",
+    verbs: str = "create update delete",
+    *,
+    cdc: bool = True,
 ) -> Entity:
     return Entity(
         name,
@@ -56,6 +62,7 @@ def _transaction(
         _filters(filters),
         tuple(required.split()),
         verbs=frozenset(verbs.split()),
+        cdc=cdc,
         party=party,
     )
 
@@ -99,9 +106,9 @@ ENTITIES: dict[str, Entity] = {
             "VendorRef",
         ),
         _transaction(
-            "Purchase", f"{_DOCUMENT} PaymentType AccountRef", "PaymentType AccountRef Line", ""
+            "Purchase", f"{_DOCUMENT} PaymentType AccountRef", "PaymentType AccountRef Line"
         ),
-        _transaction("JournalEntry", _DOCUMENT, "Line", ""),
+        _transaction("JournalEntry", _DOCUMENT, "Line"),
         _transaction(
             "Payment",
             f"{_DOCUMENT} CustomerRef PaymentRefNum UnappliedAmt:number",
@@ -126,10 +133,28 @@ ENTITIES: dict[str, Entity] = {
             "VendorRef",
             "create update delete void",
         ),
-        _transaction("Deposit", _DOCUMENT, "DepositToAccountRef Line", ""),
-        _transaction("Transfer", _DOCUMENT, "FromAccountRef ToAccountRef Amount", ""),
+        _transaction("Deposit", _DOCUMENT, "DepositToAccountRef Line"),
+        _transaction("Transfer", _DOCUMENT, "FromAccountRef ToAccountRef Amount"),
         _transaction(
-            "TimeActivity", f"{_DOCUMENT} EmployeeRef VendorRef CustomerRef", "NameOf", ""
+            "CreditCardPayment",
+            f"{_DOCUMENT} Amount:number",
+            "BankAccountRef CreditCardAccountRef Amount",
+        ),
+        _transaction(
+            "TimeActivity",
+            f"{_DOCUMENT} EmployeeRef VendorRef CustomerRef",
+            "NameOf",
+            cdc=False,
+        ),
+        Entity(
+            "Attachable",
+            "record",
+            _filters(
+                "Id:id FileName ContentType Category Note PlaceName Size:number "
+                "AttachableRef.EntityRef.type AttachableRef.EntityRef.value "
+                f"AttachableRef.IncludeOnSend:bool {_TIMES}"
+            ),
+            verbs=frozenset({"create", "update", "delete"}),
         ),
         _named(
             "Customer",
@@ -177,6 +202,12 @@ ENTITIES: dict[str, Entity] = {
             cdc=False,
         ),
         _named("Term", f"Id:id Name Active:bool Type {_TIMES}"),
+        _named("JournalCode", f"Id:id Name Active:bool Type {_TIMES}", cdc=False),
+        _named(
+            "Budget",
+            f"Id:id Name BudgetType StartDate:date EndDate:date Active:bool {_TIMES}",
+            verbs="",
+        ),
         _named("TaxCode", f"{_LIST} Description Taxable:bool", verbs="", cdc=False),
         _named("TaxRate", f"{_LIST} Description RateValue:number", verbs="", cdc=False),
         Entity("CompanyInfo", "single", _filters(f"Id:id {_TIMES}"), verbs=frozenset({"update"})),

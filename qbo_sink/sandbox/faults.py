@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import uuid
 from typing import NamedTuple
-from xml.sax.saxutils import escape, quoteattr
 
 from qbo_sink.sandbox.values import Json, write_json
 
@@ -174,17 +173,3 @@ def lower_envelope(fault: Refused, request_id: str, at_ms: int) -> bytes:
             "cdcresponse": [],
         }
     )
-
-
-def xml_envelope(fault: Refused, time: str) -> bytes:
-    """The XML answer that gateways give even to those who asked for JSON."""
-    errors = "".join(
-        f"<Error code={quoteattr(str(p.code))}><Message>{escape(MESSAGES[p.code])}</Message>"
-        f"<Detail>{escape(p.detail)}</Detail></Error>"
-        for p in fault.problems
-    )
-    return (
-        '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
-        f'<IntuitResponse time={quoteattr(time)} xmlns="http://schema.intuit.com/finance/v3">'
-        f"<Fault type={quoteattr(fault.kind)}>{errors}</Fault></IntuitResponse>"
-    ).encode()

@@ -100,7 +100,7 @@ def _level_below(draft: Draft, parent: Json) -> int:
 def activity(draft: Draft) -> None:
     """Active defaults to true; an inactive name gets a suffix so that it may be used again."""
     prop, body = draft.entity.name_property, draft.body
-    if not prop:
+    if not prop or "Active" not in STRUCTS[draft.entity.name]:
         return
     body.setdefault("Active", True)
     if not draft.switches.inactive_name_suffix:

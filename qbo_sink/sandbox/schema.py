@@ -194,6 +194,16 @@ _SOURCE: dict[str, str] = {
     "HourlyRate:number Hours:int Minutes:int Seconds:int BreakHours:int BreakMinutes:int "
     "BreakSeconds:int StartTime:time EndTime:time Description:text4000 CostRate:number "
     "UseTimeEntry:any TimeActivityEx:any TransactionLocationType:text TimeChargeId:any",
+    "CreditCardPayment": _TRANSACTION + " BankAccountRef:ref>Account "
+    "CreditCardAccountRef:ref>Account VendorRef:ref>Vendor Amount:number Memo:text4000 "
+    "PrintStatus:enum>Print CheckNum:text21 CreditCardPaymentEx:any",
+    # Files and notes ------------------------------------------------------------------------------
+    "Attachable": _BASE + " AttachableRef:[attached] FileName:text1000 Note:text2000 "
+    "ContentType:text100 Category:text100 Lat:text100 Long:text100 PlaceName:text2000 "
+    "Tag:text2000 Size:any! FileAccessUri:any! TempDownloadUri:any! ThumbnailFileAccessUri:any! "
+    "ThumbnailTempDownloadUri:any! AttachableEx:any",
+    "attached": "EntityRef:ref LineInfo:text IncludeOnSend:bool NoRefOnly:bool Inactive:bool "
+    "CustomField:[custom] AttachableRefEx:any",
     # Names --------------------------------------------------------------------------------------
     "Customer": _PARTY + " Taxable:bool BillAddr:address ShipAddr:address OtherAddr:any "
     "ContactName:text AltContactName:text Notes:text2000 Job:bool BillWithParent:bool "
@@ -255,6 +265,9 @@ _SOURCE: dict[str, str] = {
     "Term": _BASE + " Name:text31 Active:bool Type:any! DiscountPercent:number DueDays:int "
     "DiscountDays:int DayOfMonthDue:int DueNextMonthDays:int DiscountDayOfMonth:int "
     "SalesTermEx:any",
+    "JournalCode": _BASE + " Name:text20 Type:text Description:text100 Active:bool",
+    "Budget": _BASE + " Name:text100 StartDate:date EndDate:date BudgetType:text "
+    "BudgetEntryType:text Active:bool BudgetDetail:any",
     "TaxCode": _BASE + " Name:text100 Description:text100 Active:bool Hidden:bool Taxable:bool "
     "TaxGroup:bool SalesTaxRateList:any PurchaseTaxRateList:any AdjustmentTaxRateList:any "
     "TaxCodeEx:any TaxCodeConfigType:any",

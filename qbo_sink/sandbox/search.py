@@ -11,6 +11,7 @@ from qbo_sink.sandbox.books import Books, Company, Facts
 from qbo_sink.sandbox.entities import US_TAX_CODES
 from qbo_sink.sandbox.faults import refused
 from qbo_sink.sandbox.query import Condition, Select
+from qbo_sink.sandbox.schema import STRUCTS
 from qbo_sink.sandbox.switches import Switches
 from qbo_sink.sandbox.values import Json, number, read_json, read_time_ms, today, write_json
 
@@ -76,6 +77,9 @@ def _matching(books: Books, company: Company, select: Select, facts: dict[int, F
         conditions.append(Condition("active", "=", (True,)))
     day = today(books.clock.now_ms(), company.zone)
     tests = [_test(select, condition, company, day) for condition in conditions]
+    for index, condition in enumerate(conditions):
+        if _is_many(select, condition.path):
+            tests[index] = _any_of(tests[index], condition.path)
     rows = [(id_, row) for id_, row in facts.items() if all(test(row) for test in tests)]
     rows.sort(key=lambda pair: pair[0])
     for order in reversed(select.order):
@@ -88,6 +92,8 @@ def _matching(books: Books, company: Company, select: Select, facts: dict[int, F
 def _sort_key(path: str, kind: str, company: Company) -> Callable[[tuple[int, Facts]], Any]:
     def key(pair: tuple[int, Facts]) -> Any:
         value = pair[1][path]
+        if isinstance(value, list):
+            value = value[0] if value else None
         return (value is not None, _typed(value, kind, company) if value is not None else 0)
 
     return key
@@ -104,6 +110,23 @@ def _typed(value: Any, kind: str, company: Company) -> Any:
     if kind == "time":
         return read_time_ms(str(value), company.zone)
     return str(value).casefold()
+
+
+def _is_many(select: Select, path: str) -> bool:
+    head = select.entity.filters[path][0].partition(".")[0]
+    return STRUCTS[select.entity.name][head].many
+
+
+def _any_of(test: Callable[[Facts], bool], path: str) -> Callable[[Facts], bool]:
+    """``test`` on each value of a property of a list's entries; one that fits is enough."""
+
+    def matches(row: Facts) -> bool:
+        values = row[path]
+        if not isinstance(values, list):
+            return test(row)
+        return any(test({path: value}) for value in values)
+
+    return matches
 
 
 def _test(

@@ -6,6 +6,7 @@ body in canonical form: absent, null and blank values gone, read-only ones ignor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -104,7 +105,8 @@ class _Reader:
         return body
 
     def _unknown(self, name: str, where: str) -> None:
-        at = self.source.find(b'"' + name.encode() + b'"')
+        mark = re.search(rb'["<]' + re.escape(name.encode()) + rb'[">\s/]', self.source)
+        at = mark.start() if mark else -1
         line = self.source.count(b"\n", 0, at) + 1 if at >= 0 else 1
         column = at - self.source.rfind(b"\n", 0, at) if at >= 0 else 1
         detail = f"Property Name:{name} is unknown at {where}, line {line}, column {column}"
@@ -173,7 +175,23 @@ def _enum(value: Any, name: str) -> str:
 
 
 def _any(value: Any, _: str) -> Any:
+    if _depth(value) > DEPTH_MAX:
+        raise _Wrong(2000, "nested too deeply")
     return value
+
+
+def _depth(value: Any) -> int:
+    """Levels of objects and lists in ``value``, counted as far as it matters."""
+    level, layer = 0, [value]
+    while layer and level <= DEPTH_MAX:
+        layer = [
+            each
+            for one in layer
+            if isinstance(one, dict | list)
+            for each in (one.values() if isinstance(one, dict) else one)
+        ]
+        level += bool(layer)
+    return level
 
 
 _SCALARS: dict[str, Callable[[Any, str], Any]] = {

@@ -28,6 +28,7 @@ class Switches(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     inactive_name_suffix: bool = True
     throttle: bool = True
     throttle_format: Literal["json429", "xml429", "xml403"] = "json429"
+    default_media: Literal["json", "xml"] = "json"  # for who asks for neither
     auth_envelope: Literal["lower", "upper"] = "lower"
     taxcode_pseudo_rows: bool = True
     cdc_lag_ms: int = 0

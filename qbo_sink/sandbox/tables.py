@@ -68,6 +68,17 @@ replies = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
+# The bytes of attachments, by the Id of their Attachable; ``token`` opens the download address.
+files = Table(
+    "files",
+    metadata,
+    Column("realm", String, primary_key=True),
+    Column("id", Integer, primary_key=True),
+    Column("token", String, nullable=False, unique=True),
+    Column("content_type", String, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
 codes = Table(
     "codes",
     metadata,

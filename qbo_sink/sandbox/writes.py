@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from qbo_sink.sandbox import documents, effects, names
+from qbo_sink.sandbox import documents, effects, names, records
 from qbo_sink.sandbox.books import Books, Company, Stored
 from qbo_sink.sandbox.draft import Draft
 from qbo_sink.sandbox.entities import ENTITIES, SHIPPING_ITEM, US_TAX_CODES, Entity
@@ -46,10 +46,12 @@ TRANSACTION_RULES: tuple[Rule, ...] = (
     documents.document_number,
     documents.number_unused,
 )
+RECORD_RULES: tuple[Rule, ...] = (records.attachment,)
 RULES: dict[str, tuple[Rule, ...]] = {
     "list": LIST_RULES,
     "transaction": TRANSACTION_RULES,
     "single": (),
+    "record": RECORD_RULES,
 }
 
 
@@ -109,10 +111,11 @@ class Writer(NamedTuple):
         return Written(stored, changes + [Change(name, each, "Update") for name, each in also])
 
     def delete(self, entity: Entity, raw: object, source: bytes) -> Written:
-        """Delete a transaction for good."""
+        """Delete a transaction or a record for good."""
         old = self._addressed(entity, raw, source, "delete")
         draft = self._draft(entity, old.body, old, None)
-        documents.dates(draft)
+        if entity.is_transaction:
+            documents.dates(draft)
         tombstone = {"status": "Deleted", "Id": old.id}
         also = effects.after_write(draft, None)
         self.books.put(self.company, entity, old.body | tombstone, deleted=True)

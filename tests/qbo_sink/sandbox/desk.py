@@ -63,6 +63,10 @@ class Desk:
         self.tokens: Json = self.control("connect")
         self.headers = {"Authorization": f"Bearer {self.tokens['access_token']}"}
 
+    def accept(self, media: str) -> None:
+        """Ask for ``media`` from now on."""
+        self.headers["Accept"] = media
+
     def close(self) -> None:
         """Let go of books and loop."""
         self._runner.run(self._client.aclose())
@@ -85,9 +89,11 @@ class Desk:
         url = f"/v3/company/{self.realm}/{path}"
         return self.ask("GET", url, params=params, headers=self.headers)
 
-    def post(self, path: str, body: Any, **params: str) -> Answer:
-        """Write to the company."""
-        headers = self.headers | {"Content-Type": "application/json"}
+    def post(
+        self, path: str, body: Any, content_type: str = "application/json", **params: str
+    ) -> Answer:
+        """Write to the company; bytes are sent as they are, anything else as JSON."""
+        headers = self.headers | {"Content-Type": content_type}
         content = body if isinstance(body, bytes) else write_json(body)
         url = f"/v3/company/{self.realm}/{path}"
         return self.ask("POST", url, params=params, content=content, headers=headers)
