@@ -378,3 +378,14 @@ QBO_STATE_LIFETIME_MS = 600_000  # of an authorisation that was begun
 QBO_FEED_ROWS = 500
 QBO_ANSWERS_AT_ONCE = 100
 QBO_WEBHOOK_BYTES_MAX = 1_048_576
+
+# Scope -----------------------------------------------------------------------------------------
+SCOPE_PAGE_BYTES_TARGET = 262_144  # of states in one page; it is deflated to about half of that
+# Documents in the sets that are kept for devices with a scope, together: some 200 bytes each.
+SCOPED_DOCUMENTS_KEPT_MAX = 1_000_000
+SCOPE_MOVES_MAX = 200_000  # documents that enter or leave with one change of scope
+SCOPE_PAGES_MAX = 10_000  # pages taken in one go
+SCOPE_GRANTS_TRIES_MAX = 8  # grants to one device at the same time wait for each other
+SCOPE_LINK_KBPS = 1_000  # what a cost in seconds is reckoned for, unless told otherwise
+SCOPE_SAMPLE_DOCUMENTS = 200  # whose compression stands for that of all
+SCOPE_TTL_S_MAX = 366 * 86_400

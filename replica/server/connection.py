@@ -95,17 +95,18 @@ class Connection:
         self._watch: asyncio.TimerHandle | None = None
         self._frames_sent = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._appending: asyncio.Task[None] | None = None  # the newest
         self._digest_waiters: deque[asyncio.Future[Digest]] = deque()
         self.opened_ms = clock_ms()
         self.entered = False
         self.offset_ms: int | None = None
         self.reported: Digest | None = None
         self.tally = Tally()
-        self._handlers: dict[type, Callable[[Any], None]] = {
+        self._handlers: dict[type, Callable[[Any], object]] = {
             do.Send: lambda effect: self._enqueue(effect.data),
             do.Close: self._on_close,
             do.Authenticate: lambda effect: self._spawn(self._authenticate(effect.hello)),
-            do.Append: lambda effect: self._spawn(self._append(effect)),
+            do.Pushed: lambda _: self._append_next(),
             do.Read: lambda effect: self._spawn(self._load(effect)),
             do.TakeDigest: lambda effect: self._spawn(self._take_digest(effect.position)),
             do.DigestReceived: self._on_digest,
@@ -307,10 +308,11 @@ class Connection:
 
     # Work that waits for the disk ----------------------------------------------------------------
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(self._guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -332,8 +334,16 @@ class Connection:
         standing = await self._services.standing(self)
         self._perform(self._peer.authenticated(standing, self._clock_ms()))
 
-    async def _append(self, effect: do.Append) -> None:
-        settlement = await self._services.append(self, effect)
+    def _append_next(self) -> None:
+        self._appending = self._spawn(self._append(before=self._appending))
+
+    async def _append(self, before: asyncio.Task[None] | None) -> None:
+        append = self._peer.take()
+        if append is None:
+            return
+        settlement = await self._services.append(self, append)
+        if before is not None:  # it was decided before and is answered before
+            await asyncio.wait([before])
         self.tally.pushed += settlement.answered
         self._perform(self._peer.appended(settlement, self._clock_ms()))
 

@@ -12,7 +12,9 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 
 from replica.errors import MisuseError
@@ -37,7 +39,8 @@ SINK_PREFIX = "sink:"
 
 @dataclass
 class Author:
-    """Who writes, and where that chain ends as far as known: a hint, the log compares it."""
+    """Who writes, and where that chain ends once everything submitted is committed: a hint, the log
+    compares it. Make a new one after a call of the door has raised."""
 
     account: AccountId
     device: DeviceId
@@ -45,6 +48,8 @@ class Author:
     origin: Origin
     heads: Sequence[DeviceHead]
     head: DeviceHead = field(init=False)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while events are decided, so that the next ones are decided after them."""
 
     def __post_init__(self) -> None:
         self.head = head_in(self.heads, self.epoch)
@@ -74,7 +79,7 @@ class Door:
         self._now_ms = now_ms
         self._metrics = metrics
         self._logger = logger
-        self._locals: dict[tuple[AccountId, str], tuple[asyncio.Lock, Author | None]] = {}
+        self._locals: dict[tuple[AccountId, str], Author] = {}
         self._quarantined: dict[AccountId, set[bytes]] = {}
         self._under_way = 0
         self._answered_s = 0.0
@@ -88,21 +93,14 @@ class Door:
     async def submit_push(self, author: Author, push: Append) -> Settlement:
         """Decide what a device pushed and make it durable.
 
-        One call per author at a time. Raises ``StoreUnavailable`` and its kin when nothing can be
-        said, ``StoreFailed`` when the process has to end.
+        Calls of one author are decided in the order they come, each while the one before it is
+        committed. Raises ``StoreUnavailable`` and its kin when nothing can be said,
+        ``StoreFailed`` when the process has to end.
         """
-        context = Context(
-            account=author.account,
-            device=author.device,
-            epoch=author.epoch,
-            origin=author.origin,
-            next_epoch=next_epoch(author.heads, author.epoch),
-            offset_ms=push.offset_ms,
-            received_ms=push.received_ms,
-            quarantined=await self._held(author.account),
-        )
-        routine = admit(context, author.head, push.first_seq, push.events)
-        return (await self._run(author, routine)).settlement
+        held = await self._held(author.account)
+        context = _context(author, push.offset_ms, push.received_ms, held)
+        began = partial(admit, context, first_seq=push.first_seq, events=push.events)
+        return (await self._run(author, held, began)).settlement
 
     async def submit_local(
         self, account: AccountId, writer: str, payloads: Sequence[Payload]
@@ -127,22 +125,13 @@ class Door:
     ) -> Admitted:
         if not 1 <= len(facts) <= LOCAL_EVENTS_MAX:
             raise MisuseError(f"{len(facts)} events at once, 1 to {LOCAL_EVENTS_MAX} are allowed")
-        key = (account, writer)
-        lock, _ = self._locals.setdefault(key, (asyncio.Lock(), None))
-        async with lock:
-            author = self._locals[key][1] or await self._local_author(account, writer)
-            self._locals[key] = (lock, author)
-            context = Context(
-                account=account,
-                device=author.device,
-                epoch=author.epoch,
-                origin=author.origin,
-                next_epoch=next_epoch(author.heads, author.epoch),
-                offset_ms=0,
-                received_ms=self._now_ms(),
-                quarantined=await self._held(account),
-            )
-            return await self._run(author, write(context, author.head, facts))
+        author = self._locals.get((account, writer))
+        if author is None:
+            author = await self._local_author(account, writer)
+            author = self._locals.setdefault((account, writer), author)
+        held = await self._held(account)
+        context = _context(author, 0, self._now_ms(), held)
+        return await self._run(author, held, partial(write, context, facts=facts))
 
     async def _local_author(self, account: AccountId, writer: str) -> Author:
         device = local_device(account, writer)
@@ -167,26 +156,34 @@ class Door:
             held = self._quarantined.setdefault(account, held)
         return held
 
-    async def _run(self, author: Author, routine: Routine) -> Admitted:
+    async def _run(
+        self, author: Author, held: set[bytes], begin: Callable[[DeviceHead], Routine]
+    ) -> Admitted:
         started_s = time.perf_counter()
         request: AppendRequest | None = None
         self._under_way += 1
         try:
-            question = next(routine)
-            while True:
-                if isinstance(question, Find):
-                    question = routine.send(await asyncio.to_thread(self._log.find, *question))
-                else:
+            async with AsyncExitStack() as turn:
+                await turn.enter_async_context(author.turn)
+                routine = begin(author.head)
+                question = next(routine)
+                while True:
+                    if isinstance(question, Find):
+                        question = routine.send(await asyncio.to_thread(self._log.find, *question))
+                        continue
                     request = question
-                    question = routine.send(await self._commits.submit(question))
+                    answer = self._commits.submit(request)
+                    author.head = request.after
+                    held.update(aside.id for aside in request.asides if aside.event)
+                    await turn.aclose()
+                    question = routine.send(await answer)
         except StopIteration as done:
             admitted: Admitted = done.value
         finally:
             self._under_way -= 1
             self._answered_s = time.monotonic()
-        author.head = admitted.head
         for aside in admitted.asides:
-            if aside.event:
+            if aside.event:  # once more: ``look_again`` may have come between
                 (await self._held(author.account)).add(aside.id)
         self._note(author, request, admitted, time.perf_counter() - started_s)
         return admitted
@@ -216,3 +213,16 @@ class Door:
             error=error.code if error else None,
             ms=round(seconds * 1_000, 1),
         )
+
+
+def _context(author: Author, offset_ms: int, received_ms: int, held: set[bytes]) -> Context:
+    return Context(
+        account=author.account,
+        device=author.device,
+        epoch=author.epoch,
+        origin=author.origin,
+        next_epoch=next_epoch(author.heads, author.epoch),
+        offset_ms=offset_ms,
+        received_ms=received_ms,
+        quarantined=held,
+    )

@@ -66,12 +66,18 @@ class Authenticate(NamedTuple):
     hello: Hello
 
 
-class Append(NamedTuple):
-    """Take these events of the session's device through the door (``replica.ingest.admit``), then
-    call ``appended`` with the settlement, or ``failed`` when the store could not answer.
+class Pushed(NamedTuple):
+    """The device pushed. Call ``take`` when the door can look at it, put the ``Append`` it gives
+    through the door (``replica.ingest.admit``), then call ``appended`` with the settlement, or
+    ``failed`` when the store could not answer.
 
-    One at a time: the next comes after the answer. Several pushes may be in one ``Append``.
+    Up to ``APPENDS_IN_FLIGHT_MAX`` at a time, each decided after the one before and answered in
+    that order. What arrives before ``take`` is called may be in the same ``Append``.
     """
+
+
+class Append(NamedTuple):
+    """Events of the session's device that continue each other, of one push or of several."""
 
     first_seq: int
     events: tuple[bytes, ...]
@@ -227,7 +233,7 @@ Effect = (
     | DigestReceived
     | Offset
     | Authenticate
-    | Append
+    | Pushed
     | Read
     | Confirmed
     | Welcomed

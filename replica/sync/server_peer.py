@@ -1,9 +1,10 @@
 """The server's end of a connection: who is there, what time it is there, up and down.
 
-Pushes of one connection are decided one after the other; those that wait meanwhile and adjoin are
-decided together, which is what makes small pushes cheap. RESULT leaves after the commit. Down goes
-the log, page by page until the head and then batch by batch as it is committed, never more than a
-window ahead of what the device confirmed (:mod:`replica.sync.downstream`).
+Pushes of one connection are decided one after the other, the next while the one before it is
+committed; those that wait meanwhile and adjoin are decided together, which is what makes small
+pushes cheap. RESULT leaves after the commit. Down goes the log, page by page until the head and
+then batch by batch as it is committed, never more than a window ahead of what the device confirmed
+(:mod:`replica.sync.downstream`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from replica.errors import Malformed, ProtocolViolation, TooLarge, UpgradeRequired
 from replica.events.record import Segment
 from replica.limits import (
+    APPENDS_IN_FLIGHT_MAX,
     AUTHENTICATE_TIMEOUT_MS,
     CURSOR_FLUSH_MS,
     EVENT_BYTES_MAX,
@@ -26,6 +28,7 @@ from replica.limits import (
     PUSH_BYTES_MAX,
     PUSH_EVENTS_MAX,
     PUSHES_IN_FLIGHT_MAX,
+    PUSHES_TOGETHER_MAX,
     READ_RETRY_MS,
     UNCONFIRMED_BYTES_MAX,
 )
@@ -37,6 +40,7 @@ from replica.sync.effects import (
     Effect,
     Offer,
     Offset,
+    Pushed,
     Send,
     Standing,
 )
@@ -89,7 +93,8 @@ class ServerPeer(Peer):
         self._probe_ms = 0
         self._down: Downstream | None = None
         self._waiting: deque[_Waiting] = deque()
-        self._appending: tuple[Push, ...] = ()
+        self._announced = 0  # times that ``take`` is going to be called
+        self._appending: deque[tuple[Push, ...]] = deque()  # at the door, in this order
         self._uploading = False  # pushes faster than they are answered: it comes home with work
         self._pushes_seen = 0
         self._early_run: str | None = None
@@ -118,8 +123,33 @@ class ServerPeer(Peer):
         """The log is at ``position`` by now, as heard from elsewhere."""
         return self._step(Input.HINTED, position, now_ms)
 
+    def take(self) -> Append | None:
+        """What ``Pushed`` announced; None when nothing is left of it. ``appended`` follows."""
+        if self._state is State.CLOSED:
+            return None
+        assert self._announced, "take without Pushed"
+        self._announced -= 1
+        if not self._waiting:
+            return None
+        taken = [self._waiting.popleft()]
+        size = _size(taken[0].push)
+        while len(taken) < PUSHES_TOGETHER_MAX and self._waiting:
+            following = self._waiting[0].push
+            size += _size(following)
+            if size > PUSH_BYTES_MAX or not _adjoin(taken[-1].push, following):
+                break
+            taken.append(self._waiting.popleft())
+        pushes = tuple(waiting.push for waiting in taken)
+        self._appending.append(pushes)
+        return Append(
+            first_seq=pushes[0].first_seq,
+            events=tuple(data for push in pushes for data in push.events),
+            offset_ms=self._skew.offset_ms,
+            received_ms=taken[-1].received_ms,
+        )
+
     def appended(self, settlement: Settlement, now_ms: int) -> list[Effect]:
-        """What the door decided about the ``Append`` under way; it is durable."""
+        """What the door decided about the oldest ``Append`` under way; it is durable."""
         return self._step(Input.APPENDED, settlement, now_ms)
 
     def loaded(self, segments: Sequence[Segment], now_ms: int) -> list[Effect]:
@@ -222,7 +252,7 @@ class ServerPeer(Peer):
         self._pushes_seen += 1
         if push.number != self._pushes_seen:
             raise ProtocolViolation(f"push {push.number} where {self._pushes_seen} is next")
-        if len(self._waiting) + len(self._appending) >= PUSHES_IN_FLIGHT_MAX:
+        if len(self._waiting) + sum(map(len, self._appending)) >= PUSHES_IN_FLIGHT_MAX:
             raise ProtocolViolation(f"more than {PUSHES_IN_FLIGHT_MAX} pushes are unanswered")
         if not push.events or not push.first_seq:
             raise ProtocolViolation("a push holds events and starts at seq 1 or later")
@@ -231,53 +261,43 @@ class ServerPeer(Peer):
         size = _size(push)
         if len(push.events) > 1 and size > PUSH_BYTES_MAX:
             raise TooLarge("bytes of a push", limit=PUSH_BYTES_MAX, actual=size)
-        self._uploading = self._uploading or bool(self._appending)
+        self._uploading = self._uploading or self._busy
         self._waiting.append(_Waiting(push, now_ms))
-        self._append_next()
+        self._announce()
 
     def on_appended(self, settlement: Settlement, now_ms: int) -> None:
         assert self._appending, "appended without Append"
+        pushes = self._appending.popleft()
         start = 0
-        for push in self._appending:
+        for push in pushes:
             count = min(len(push.events), settlement.answered - start)
             if count > 0:
                 part = cut(settlement, start, count)
                 self._send(Result(push.number, part.verdicts, part.decisions))
             start += count
-        pushed = sum(len(push.events) for push in self._appending)
+        pushed = sum(len(push.events) for push in pushes)
         assert settlement.error is not None or settlement.answered == pushed, (
             "an event has no verdict"
         )
-        self._appending = ()
         if settlement.error is not None:
             self._leave(make_goodbye(settlement.error))
             return
-        self._append_next()
-        if self._uploading and not self._appending:
+        self._announce()
+        if self._uploading and not self._busy:
             self._uploading = False
             self._timers.pop(Timer.READ_AGAIN, None)
             self._pump(now_ms)
         self._flush_when_idle(now_ms)
 
-    def _append_next(self) -> None:
-        if self._appending or not self._waiting:
-            return
-        taken = [self._waiting.popleft()]
-        size = _size(taken[0].push)
-        while self._waiting and _adjoin(taken[-1].push, self._waiting[0].push):
-            size += _size(self._waiting[0].push)
-            if size > PUSH_BYTES_MAX:
-                break
-            taken.append(self._waiting.popleft())
-        self._appending = tuple(waiting.push for waiting in taken)
-        self._emit(
-            Append(
-                first_seq=self._appending[0].first_seq,
-                events=tuple(data for push in self._appending for data in push.events),
-                offset_ms=self._skew.offset_ms,
-                received_ms=taken[-1].received_ms,
-            )
-        )
+    def _announce(self) -> None:
+        if self._waiting and len(self._appending) + self._announced < APPENDS_IN_FLIGHT_MAX:
+            self._announced += 1
+            self._emit(Pushed())
+
+    @property
+    def _busy(self) -> bool:
+        """Whether pushes are unanswered."""
+        return bool(self._waiting or self._appending)
 
     # Down ----------------------------------------------------------------------------------------
 
@@ -319,7 +339,7 @@ class ServerPeer(Peer):
         """Tell the device its new cursor once, after the last of its pushes and pages."""
         if not self._downstream.owes:
             self._timers.pop(Timer.FLUSH, None)
-        elif self._appending or self._downstream.reading:
+        elif self._busy or self._downstream.reading:
             self._timers.setdefault(Timer.FLUSH, now_ms + CURSOR_FLUSH_MS)
         else:
             self._flush()

@@ -248,8 +248,9 @@ class FakeServer:
                 connection.outgoing.put_nowait(None)
             case e.Authenticate(hello):
                 self._perform(connection, peer.authenticated(self._standing(hello), self.now_ms()))
-            case e.Append():
-                self._append(connection, effect)
+            case e.Pushed():
+                if append := peer.take():
+                    self._append(connection, append)
             case e.Read(after, limit_bytes):
                 page = self.log.read(ACCOUNT, Position(after), limit_bytes)
                 self._perform(connection, peer.loaded(page, self.now_ms()))

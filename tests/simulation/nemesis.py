@@ -111,7 +111,8 @@ class Nemesis(World):
         """Go on until something is about to be written: the moment at which a crash matters."""
         for _ in range(30):
             jobs = [job for wire in self.wires if wire.server is server for job in wire.jobs]
-            if any(isinstance(job, e.Append) for job in jobs) or not self.move(dice):
+            waiting = any(isinstance(job, e.Pushed | e.Append) for job in jobs)
+            if waiting or not self.move(dice):
                 return
 
     def _stop(self, server: Server, dice: Dice) -> None:

@@ -35,6 +35,7 @@ from tests.simulation.readmodels import ReadModels
 
 ID = AccountId(ACCOUNT)
 Item = bytes | e.Close
+Job = e.Effect | e.Append
 _NOWHERE = Place(0, 0, "")
 
 
@@ -47,7 +48,7 @@ class Wire:
         self.peer = ServerPeer()
         self.up: deque[tuple[int, Item]] = deque()
         self.down: deque[tuple[int, Item]] = deque()
-        self.jobs: list[e.Effect] = []
+        self.jobs: list[Job] = []
         self.stalled: set[str] = set()
         self.heads: Sequence[DeviceHead] = ()
         self.head: DeviceHead | None = None
@@ -61,6 +62,12 @@ class Wire:
     @property
     def server_open(self) -> bool:
         return self.peer.state is not State.CLOSED
+
+    def next_job(self, index: int) -> Job:
+        """Take out a job: any order, but for appends, which the door decides as they came."""
+        if isinstance(self.jobs[index], e.Append):
+            index = next(at for at, job in enumerate(self.jobs) if isinstance(job, e.Append))
+        return self.jobs.pop(index)
 
     @property
     def over(self) -> bool:

@@ -30,7 +30,7 @@ from tests.simulation.fuse import PowerCut
 from tests.simulation.options import Plan, Step
 from tests.simulation.phone import Phone
 from tests.simulation.readmodels import ReadModels, SqlViews
-from tests.simulation.server import ID, Item, Server, Views, Wire
+from tests.simulation.server import ID, Item, Job, Server, Views, Wire
 from tests.simulation.workload import Author, Said
 
 START_MS = 1_800_000_000_000
@@ -281,7 +281,7 @@ class World:
         elif way == "down":
             self._deliver_down(chosen)
         else:
-            self._job(chosen, chosen.jobs.pop(dice.below(len(chosen.jobs))))
+            self._job(chosen, chosen.next_job(dice.below(len(chosen.jobs))))
         return True
 
     def _deliver_up(self, wire: Wire) -> None:
@@ -325,7 +325,7 @@ class World:
         if wire.peer.state in LISTENING:
             self._server_says(wire, wire.peer.offer(offer, self._server_ms(wire)))
 
-    def _job(self, wire: Wire, effect: e.Effect) -> None:
+    def _job(self, wire: Wire, effect: Job) -> None:
         peer, server = wire.peer, wire.server
         self.tell(f"{server.name} does {type(effect).__name__} for {wire.phone.name}")
         try:
@@ -334,6 +334,10 @@ class World:
                 if peer.state is State.AUTHENTICATING:
                     standing = self._standing(wire)
                     answer = peer.authenticated(standing, self._server_ms(wire))
+            elif isinstance(effect, e.Pushed):
+                if append := peer.take():
+                    wire.jobs.append(append)
+                return
             elif isinstance(effect, e.Append):
                 settlement = self._append(wire, effect)
                 answer = peer.appended(settlement, self._server_ms(wire))

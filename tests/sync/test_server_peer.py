@@ -22,6 +22,7 @@ from replica.events.event import GENESIS, Position
 from replica.events.ports import DeviceHead
 from replica.events.record import Segment
 from replica.limits import (
+    APPENDS_IN_FLIGHT_MAX,
     DIGEST_ASKS_MAX,
     EVENT_BYTES_MAX,
     EVENTS_BYTES_TARGET,
@@ -30,6 +31,7 @@ from replica.limits import (
     PUSH_BYTES_MAX,
     PUSH_EVENTS_MAX,
     PUSHES_IN_FLIGHT_MAX,
+    PUSHES_TOGETHER_MAX,
     READ_RETRY_MS,
     UNCONFIRMED_BYTES_MAX,
 )
@@ -241,10 +243,18 @@ def test_a_clock_that_is_set_back_does_not_stop_the_timers() -> None:
 # Up
 
 
+def take(peer: ServerPeer) -> e.Append:
+    """What the door is given when it turns to this connection."""
+    append = peer.take()
+    assert append is not None
+    return append
+
+
 def test_a_push_is_answered_after_its_commit() -> None:
     """PUSH asks for an append, and RESULT leaves only when that is durable (SYN-25)."""
     peer = server()
-    assert say(peer, push()) == [e.Append(1, push().events, 0, NOW)]
+    assert say(peer, push()) == [e.Pushed()]
+    assert take(peer) == e.Append(1, push().events, 0, NOW)
     effects = peer.appended(accepted(1, position=9), NOW + 5)
     assert sent(effects) == [Result(1, (Verdict(Outcome.ACCEPTED, 1, 9, NOW),))]
 
@@ -253,10 +263,11 @@ def test_pushes_that_wait_are_decided_together_and_answered_apart() -> None:
     """One append for all that came meanwhile and adjoins, one RESULT for each push."""
     peer = server()
     say(peer, push(1, 1, (b"a",)))
-    assert say(peer, push(2, 2, (b"b", b"c")), NOW + 1) == []
+    take(peer)
+    assert say(peer, push(2, 2, (b"b", b"c")), NOW + 1) == [e.Pushed()]
     assert say(peer, push(3, 4, (b"d",)), NOW + 2) == []
-    (append,) = others(peer.appended(accepted(1), NOW + 3))
-    assert append == e.Append(2, (b"b", b"c", b"d"), 0, NOW + 2)
+    assert take(peer) == e.Append(2, (b"b", b"c", b"d"), 0, NOW + 2)
+    assert sent(peer.appended(accepted(1), NOW + 3)) == [Result(1, accepted(1).verdicts)]
     settlement = Settlement(
         (
             Verdict(Outcome.ACCEPTED, 1, 2, NOW),
@@ -271,22 +282,39 @@ def test_pushes_that_wait_are_decided_together_and_answered_apart() -> None:
     ]
 
 
+def test_some_pushes_are_committed_while_others_are_decided() -> None:
+    """A full window of pushes makes two appends, so that door and disk work at the same time; a
+    third waits for the first to be answered."""
+    peer = server()
+    effects = [
+        effect
+        for number in range(1, PUSHES_IN_FLIGHT_MAX + 1)
+        for effect in say(peer, push(number, number, (b"x",)))
+    ]
+    assert effects == [e.Pushed()] * APPENDS_IN_FLIGHT_MAX
+    appends = [take(peer) for _ in effects]
+    assert [append.first_seq for append in appends] == [1, 1 + PUSHES_TOGETHER_MAX]
+    answers = sent(peer.appended(accepted(PUSHES_TOGETHER_MAX), NOW))
+    assert [one.number for one in answers if isinstance(one, Result)] == [1, 2, 3, 4]
+    assert say(peer, push(PUSHES_IN_FLIGHT_MAX + 1, PUSHES_IN_FLIGHT_MAX + 1)) == [e.Pushed()]
+
+
 def test_pushes_that_do_not_adjoin_or_fit_are_decided_apart() -> None:
     """What is decided together is one run of seqs that fits in one segment of one frame (§9)."""
     peer = server()
     say(peer, push(1, 1, (b"a",)))
     say(peer, push(2, 9, (b"b",)))
     say(peer, push(3, 10, (bytes(PUSH_BYTES_MAX),)))
-    assert others(peer.appended(accepted(1), NOW)) == [e.Append(9, (b"b",), 0, NOW)]
-    (append,) = others(peer.appended(accepted(1), NOW))
-    assert isinstance(append, e.Append)
-    assert append.first_seq == 10
+    assert [take(peer).first_seq, take(peer).first_seq] == [1, 9]
+    assert others(peer.appended(accepted(1), NOW)) == [e.Pushed()]
+    assert take(peer).first_seq == 10
 
 
 def test_a_fork_answers_what_came_before_it() -> None:
     """Events before the fork get their RESULT, then GOODBYE names the next epoch (§6)."""
     peer = server()
     say(peer, push(1, 1, (b"a", b"b")))
+    take(peer)
     settlement = accepted(1)._replace(error=Forked(epoch=1, seq=2, next_epoch=4))
     result, said = sent(peer.appended(settlement, NOW))
     assert result == Result(1, (Verdict(Outcome.ACCEPTED, 1, 1, NOW),))
@@ -313,8 +341,7 @@ def test_a_push_out_of_bounds_ends_the_connection(wrong: Push, code: str) -> Non
 
 def test_one_event_alone_may_be_too_large_and_is_decided_by_the_door() -> None:
     """A single event above its bound is refused as an event, so it does not block the chain."""
-    (append,) = say(server(), push(1, 1, (bytes(EVENT_BYTES_MAX + 1),)))
-    assert isinstance(append, e.Append)
+    assert say(server(), push(1, 1, (bytes(EVENT_BYTES_MAX + 1),))) == [e.Pushed()]
 
 
 def test_pushes_in_flight_are_bounded() -> None:
@@ -331,7 +358,10 @@ def test_answers_that_come_after_the_end_are_ignored() -> None:
     """An append outlives the connection that asked for it; its answer then goes nowhere."""
     peer = server()
     say(peer, push())
+    take(peer)
+    say(peer, push(2, 2))
     peer.lost()
+    assert peer.take() is None
     assert peer.appended(accepted(1), NOW) == []
     assert peer.offer(an_offer(1), NOW) == peer.loaded([], NOW) == peer.tick(NOW) == []
 
@@ -363,9 +393,11 @@ def test_a_device_that_comes_home_is_answered_before_it_is_told() -> None:
     log in pages (SYN-16)."""
     peer = server()
     say(peer, push(1, 1))
+    take(peer)
     say(peer, push(2, 2))
+    take(peer)
     assert peer.offer(an_offer(1), NOW) == []
-    assert others(peer.appended(accepted(1), NOW)) == [e.Append(2, push(2, 2).events, 0, NOW)]
+    assert others(peer.appended(accepted(1), NOW)) == []
     assert peer.offer(an_offer(2), NOW) == []
     assert others(peer.appended(accepted(1), NOW)) == [e.Read(0, EVENTS_BYTES_TARGET)]
     (told,) = sent(peer.loaded([a_segment(1), a_segment(2)], NOW))
@@ -396,7 +428,9 @@ def test_an_author_is_told_once_about_many_of_its_own_segments() -> None:
     """While its pushes go on, the author's cursor moves silently; at the end it is told (§4)."""
     peer = server()
     say(peer, push(1, 1, (b"a",)))
+    take(peer)
     say(peer, push(2, 2, (b"b",)))
+    take(peer)
     assert peer.offer(an_offer(1, device=DEVICE), NOW) == []
     assert [type(frame) for frame in sent(peer.appended(accepted(1), NOW))] == [Result]
     assert peer.offer(an_offer(2, device=DEVICE), NOW) == []

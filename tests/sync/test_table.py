@@ -52,6 +52,7 @@ def prepare(peer: Peer, given: Input) -> None:
     if isinstance(peer, ServerPeer):
         if given is Input.APPENDED:
             say(peer, push())
+            peer.take()
         if given is Input.LOADED:
             peer.hint(2, NOW)
         if given is Input.DIGEST:

@@ -258,9 +258,10 @@ class World:
                 session=self._session(),
             )
             self.server_does(link, peer.authenticated(standing, self.now_ms))
-        elif isinstance(effect, e.Append):
-            admitted = self.admit(link.journal.device, peer, effect)
-            self.server_does(link, peer.appended(admitted.settlement, self.now_ms))
+        elif isinstance(effect, e.Pushed):
+            if append := peer.take():
+                admitted = self.admit(link.journal.device, peer, append)
+                self.server_does(link, peer.appended(admitted.settlement, self.now_ms))
         elif isinstance(effect, e.Read):
             page = self.log.read(AccountId(ACCOUNT), Position(effect.after), effect.limit_bytes)
             self.server_does(link, peer.loaded(page, self.now_ms))
