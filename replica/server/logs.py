@@ -106,6 +106,6 @@ def get_logger(**bound: Any) -> Logger:
     return cast("Logger", structlog.get_logger(**bound))
 
 
-def event_ids(ids: Iterable[bytes]) -> list[str]:
-    """The first ``LOG_EVENT_IDS_MAX`` ids in hex: enough to follow an order, never a flood."""
-    return [identity.hex() for identity in islice(ids, LOG_EVENT_IDS_MAX)]
+def event_ids(ids: Iterable[bytes]) -> list[bytes]:
+    """The first ``LOG_EVENT_IDS_MAX`` ids: enough to follow an order, never a flood."""
+    return list(islice(ids, LOG_EVENT_IDS_MAX))
