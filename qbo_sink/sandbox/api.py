@@ -10,7 +10,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from qbo_sink.sandbox import batch, feed, files, paper, rates, search, taxservice
+from qbo_sink.sandbox import batch, feed, files, paper, rates, reports, search, taxservice
 from qbo_sink.sandbox.books import Company
 from qbo_sink.sandbox.entities import BY_PATH, Entity
 from qbo_sink.sandbox.faults import (
@@ -152,6 +152,9 @@ def _routed(call: Call) -> Reply:
     special = _SPECIAL.get((call.method, head))
     if special is not None and (not rest or head in ("companyinfo", "taxservice")):
         return special(call)
+    if call.method == "GET" and head == "reports" and len(rest) == 1:
+        found = reports.run(call.sandbox.books, call.company, rest[0], call.params)
+        return Reply(200, write_json(found))
     if call.method == "GET" and len(rest) == 1:
         return _read(call, _entity(head, "read"), rest[0])
     if call.method == "POST" and not rest:

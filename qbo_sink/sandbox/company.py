@@ -24,7 +24,9 @@ TAXES = {
 # (Id, name, type, subtype); clients' own examples know some of a sample company's Ids by heart.
 _ACCOUNTS = (
     ("1", "Office Expenses", "Expense", "OfficeGeneralAdministrativeExpenses"),
+    ("2", "Retained Earnings", "Equity", "RetainedEarnings"),
     ("33", "Accounts Payable (A/P)", "Accounts Payable", "AccountsPayable"),
+    ("34", "Opening Balance Equity", "Equity", "OpeningBalanceEquity"),
     ("35", "Checking", "Bank", "Checking"),
     ("36", "Savings", "Bank", "Savings"),
     ("41", "Company Card", "Credit Card", "CreditCard"),
@@ -37,6 +39,7 @@ _ACCOUNTS = (
     ("85", "Shipping Income", "Income", "OtherPrimaryIncome"),
     ("86", "Discounts given", "Income", "DiscountsRefundsGiven"),
     ("87", "Undeposited Funds", "Other Current Asset", "UndepositedFunds"),
+    ("90", "Sales Tax Payable", "Other Current Liability", "SalesTaxPayable"),
 )
 _CUSTOMERS = (
     ("Harbour Deli", "Ana", "Ruiz", "orders@harbourdeli.example", "12 Quay Street"),

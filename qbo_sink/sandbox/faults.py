@@ -32,6 +32,7 @@ MESSAGES: dict[int, str] = {
     2040: "Invalid characters",
     2050: "String length specified does not match the supported length",
     2060: "Invalid Date",
+    2070: "Invalid Date Range",
     2090: "Invalid Number",
     2110: "Invalid Type",
     2130: "Invalid Request Id",
