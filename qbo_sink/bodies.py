@@ -9,15 +9,21 @@ import asyncio
 from collections.abc import Sequence
 
 from qbo_sink import faults, marker, twoway
-from qbo_sink.estimate import Refs, check, item_keys, to_estimate
+from qbo_sink.conversion import GONE
+from qbo_sink.estimate import Refs, check, item_keys, to_estimate, to_invoice
 from qbo_sink.faults import Refused
 from qbo_sink.feed import charge_item
+from qbo_sink.followed import NOTHING, Became
 from qbo_sink.ledger import Ledger
 from qbo_sink.meeting_store import MeetingStore
 from qbo_sink.model import (
     CHARGE,
     CHARGES,
+    CONVERTED,
+    ERRANDS,
+    SALES,
     Entity,
+    Errand,
     JsonObject,
     Key,
     Label,
@@ -33,7 +39,7 @@ from qbo_sink.party import folded, to_customer, to_item, to_label_body
 from qbo_sink.plan import Intent
 from qbo_sink.rows import Mapping
 from qbo_sink.session import Session, Unanswered
-from qbo_sink.wire import decode_body, equals, select
+from qbo_sink.wire import as_json, decimal, decode_body, equals, select
 
 _INCOME_KINDS = ("SalesOfProductIncome", "ServiceFeeIncome")
 
@@ -98,15 +104,34 @@ class Bodies:
         found = await asyncio.to_thread(self._ledger.mappings, self._session.account, [key])
         return found.get(key)
 
+    async def refresh(self, link: Mapping, row: JsonObject, became: Became = NOTHING) -> None:
+        """What stands there now, with nothing of ours changed: the next write starts from it."""
+        token = str(row.get("SyncToken") or "0")
+        await asyncio.to_thread(
+            self._ledger.drifted,
+            self._session.account,
+            link.key,
+            link.drift,
+            token,
+            became,
+            snapshot=as_json(row),
+        )
+
     async def body(self, intent: Intent) -> JsonObject | Refused:
         """The body of the call, or the fault that can be seen before it."""
         wanted = decode_wanted(intent.key.entity, intent.content)
+        if isinstance(wanted, Errand):
+            return await self._errand(intent.key, wanted)
         if intent.op is Op.UPDATE and intent.key.entity in twoway.TWO_WAY:
             return await self._changed(intent.key, wanted)
+        if intent.op is not Op.CREATE and isinstance(wanted, Sale):
+            refused = invoiced(intent, await self.mapping(intent.key))
+            if refused is not None:
+                return refused
         if intent.op is Op.REJECT:
             return await self._sparse(intent.key, {"TxnStatus": "Rejected"})
         if isinstance(wanted, Sale):
-            made = await self._estimate(wanted)
+            made = await self._sale(intent, wanted)
         else:
             made = await self._record(intent.key, wanted)
         if intent.op is Op.CREATE or isinstance(made, Refused):
@@ -149,21 +174,37 @@ class Bodies:
             label = decode_wanted(intent.key.entity, intent.content)
             parent = label.parent if isinstance(label, Label) else ""
             return [intent.key._replace(local_id=parent)] if parent else []
-        if intent.key.entity is not Entity.ESTIMATE or intent.op is Op.REJECT:
+        if intent.key.entity in ERRANDS:
+            return [intent.key._replace(entity=Entity.INVOICE)]
+        if intent.key.entity not in SALES or intent.op is Op.REJECT:
             return []
         # The preferences decide which charges need an item; they are fixed during a run.
         known = self._needs.get((intent.id, intent.hash))
         if known is None:
-            sale = decode_wanted(Entity.ESTIMATE, intent.content)
+            sale = decode_wanted(intent.key.entity, intent.content)
             if not isinstance(sale, Sale):
                 return []
             known = [Key(Entity.CUSTOMER, "customer", sale.content.customer)]
             known += item_keys(sale, self._session.preferences)
             known += self._labels_of(sale)
+            if intent.form == CONVERTED:
+                known.append(sale.key)
             self._needs[intent.id, intent.hash] = known
         return known
 
-    async def _estimate(self, sale: Sale) -> JsonObject | Refused:
+    async def _errand(self, key: Key, errand: Errand) -> JsonObject | Refused:
+        """What is done to the document as it stands there now."""
+        is_closing = key.entity is Entity.CLOSING
+        target = key._replace(entity=Entity.ESTIMATE if is_closing else Entity.INVOICE)
+        link = await self.mapping(target)
+        if link is None:
+            return faults.preflight("deleted_there")
+        if is_closing:
+            closed = {"TxnStatus": "Closed", "sparse": True}
+            return {**closed, "Id": link.external_id, "SyncToken": link.sync_token or "0"}
+        return {"Id": link.external_id, "sendTo": errand.address}
+
+    async def _sale(self, intent: Intent, sale: Sale) -> JsonObject | Refused:
         preferences, settings = self._session.preferences, self._session.settings
         customer_key = Key(Entity.CUSTOMER, "customer", sale.content.customer)
         keys = [customer_key, *item_keys(sale, preferences)]
@@ -185,6 +226,8 @@ class Bodies:
         if department is None:
             return faults.preflight("unknown_department", sale.content.department)
         items = {key: self._external_id(key) for key in keys[1:]}
+        converts = intent.form == CONVERTED and intent.op is Op.CREATE
+        estimate = self._external_id(sale.key) if converts else ""
         refs = Refs(
             customer=self._external_id(customer_key),
             items={key.local_id: ext for key, ext in items.items() if key.local_type != CHARGE},
@@ -192,14 +235,25 @@ class Bodies:
             mark=marker.sign(self.marker_keys[0], sale.type, sale.id),
             class_=class_,
             department=department,
+            estimate=estimate,
         )
         products = {
             key.local_id: value
             for key, value in values.items()
             if isinstance(value, Product) and key.local_type != CHARGE
         }
+        if intent.key.entity is Entity.INVOICE:
+            return to_invoice(
+                sale, customer, products, refs, preferences=preferences, settings=settings
+            )
         return to_estimate(
-            sale, customer, products, refs, preferences=preferences, settings=settings
+            sale,
+            customer,
+            products,
+            refs,
+            preferences=preferences,
+            settings=settings,
+            form=intent.form,
         )
 
     def _external_id(self, key: Key) -> str:
@@ -277,3 +331,22 @@ class Bodies:
             "Id": mapping.external_id,
             "SyncToken": mapping.sync_token or "0",
         }
+
+
+def invoiced(intent: Intent, link: Mapping | None) -> Refused | None:
+    """Why a change of a document that is invoiced is not sent: what was booked is the office's.
+
+    None where it may go: to an estimate, or to an invoice of ours that is neither paid nor gone.
+    """
+    if link is None:
+        return None
+    if intent.key.entity is Entity.ESTIMATE:
+        there = link.drift == "invoiced"
+        return faults.preflight("invoiced_there", link.number) if there else None
+    if intent.op is Op.REJECT:
+        return faults.preflight("invoice_stands", link.number)
+    if link.drift in GONE:
+        return faults.preflight("invoice_gone", link.number)
+    row = decode_body(link.snapshot.encode()) if link.snapshot else {}
+    owed = "Balance" not in row or decimal(row["Balance"]) == decimal(row.get("TotalAmt"))
+    return None if owed else faults.preflight("invoice_paid", link.number)

@@ -240,6 +240,31 @@ PREFLIGHT: dict[str, Entry] = {
         "The document was deleted in QuickBooks.",
         "Send it again, cancel it here, or ignore it with a reason under Reconcile.",
     ),
+    "invoiced_there": Entry(
+        H,
+        "The office converted the estimate to an invoice, and the document was changed here since.",
+        "Change the invoice in QuickBooks, then remove this row; the change stays here.",
+    ),
+    "invoice_stands": Entry(
+        H,
+        "The order is cancelled here and stands in QuickBooks as an invoice.",
+        "Void or delete the invoice in QuickBooks; this row ends by itself with the next sync.",
+    ),
+    "invoice_paid": Entry(
+        H,
+        "The order was changed here and its invoice in QuickBooks is paid, at least in part.",
+        "Write a credit memo or another invoice in QuickBooks, then remove this row.",
+    ),
+    "invoice_changed": Entry(
+        H,
+        "The invoice was changed in QuickBooks and the order here.",
+        "Change the invoice in QuickBooks, then remove this row; the change stays here.",
+    ),
+    "invoice_gone": Entry(
+        H,
+        "The order was changed here and its invoice in QuickBooks is deleted or voided.",
+        "Make the invoice again on the page of the order, or cancel the order.",
+    ),
     "many_faults": Entry(
         H, "It was refused too many times.", "Correct the cause and press Retry on the row."
     ),

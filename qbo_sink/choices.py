@@ -15,7 +15,7 @@ import msgspec
 
 from qbo_sink import schedule
 from qbo_sink.config import Config
-from qbo_sink.model import Settings
+from qbo_sink.model import ACCEPTED, INVOICE, PENDING, Settings
 from qbo_sink.schedule import DAYS, Schedule
 from replica.errors import MisuseError
 from replica.sink import Setting
@@ -26,7 +26,10 @@ _EVERY = (
     ("daily", "daily"),
     ("weekly", "weekly"),
 )
-_STATUSES = (("Accepted", "Accepted"), ("Pending", "Pending"))
+_STATES = ((ACCEPTED, "an estimate that is Accepted"), (PENDING, "an estimate that is Pending"))
+FORMS = {"order_status": (*_STATES, (INVOICE, "an invoice")), "quote_status": _STATES}
+"""What an order and a quote may become there (QB-04)."""
+_NEW_ONLY = "new ones only; what waits or stands there stays what it was meant as"
 _DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -86,8 +89,8 @@ def offered(config: Config, chosen: Mapping[str, str]) -> list[Setting]:
         one("weekday", "On", days, "for weekly"),
         one("at", "At", hint="for daily and weekly, as 03:00"),
         one("zone", "Time zone", hint="such as Europe/London; safe when clocks change"),
-        one("order_status", "An order becomes an estimate that is", _STATUSES, "new ones only"),
-        one("quote_status", "A quote becomes an estimate that is", _STATUSES, "new ones only"),
+        one("order_status", "An order becomes", FORMS["order_status"], _NEW_ONLY),
+        one("quote_status", "A quote becomes", FORMS["quote_status"], _NEW_ONLY),
         one(
             "strict_order",
             "A failing row",

@@ -60,6 +60,12 @@ class Client:
             content_type="application/json",
         )
 
+    async def deliver(self, token: str, path: str, address: str, requestid: str) -> Reply:
+        """E-mail a document, such as ``invoice/145``, to ``address``."""
+        params = {"sendTo": address, "requestid": requestid}
+        kind = "application/octet-stream"
+        return await self._call(token, "POST", f"/{path}/send", params, content_type=kind)
+
     async def read(self, token: str, path: str) -> Reply:
         """One object, such as ``estimate/145`` or ``preferences``. Metered."""
         return await self._call(token, "GET", f"/{path}", {})

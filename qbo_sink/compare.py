@@ -14,7 +14,8 @@ from qbo_sink.answers import net_total
 from qbo_sink.model import JsonObject
 from qbo_sink.wire import decimal
 
-_INVOICED = ("Closed", "Converted")
+CLOSED = ("Closed", "Converted")
+"""States of an estimate that QuickBooks counts as settled."""
 _TEXTS = ("TxnDate", "DocNumber", "TxnStatus", "ShipDate", "AcceptedBy")
 _REFS = ("CustomerRef", "ClassRef", "DepartmentRef")
 _CUSTOMER_TEXTS = ("DisplayName", "CompanyName", "GivenName", "FamilyName")
@@ -89,8 +90,17 @@ def drift(row: JsonObject | None, snapshot: JsonObject, meant: Decimal | None) -
     return "invoiced" if _is_invoiced(row) else ""
 
 
+def invoice_drift(row: JsonObject, snapshot: JsonObject) -> str:
+    """What became of an invoice of ours: "", changed, deleted or voided."""
+    if row.get("status") == "Deleted":
+        return "deleted"
+    if _text(row, "PrivateNote").startswith("Voided") and not decimal(row.get("TotalAmt")):
+        return "voided"
+    return "changed" if _different(row, snapshot) else ""
+
+
 def _is_invoiced(row: JsonObject) -> bool:
-    return _text(row, "TxnStatus") in _INVOICED or bool(invoice_of(row))
+    return _text(row, "TxnStatus") in CLOSED or bool(invoice_of(row))
 
 
 def invoice_of(row: JsonObject) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from qbo_sink.model import Settings
+from qbo_sink.model import ACCEPTED, INVOICE, PENDING, Settings
 from replica.errors import MisuseError
 from replica.limits import (
     QBO_CONCURRENT_CALLS,
@@ -118,14 +118,22 @@ def _settings(environ: Mapping[str, str]) -> Settings:
     if item_type not in ("NonInventory", "Service"):
         raise MisuseError("QBO_ITEM_TYPE is NonInventory or Service")
     return Settings(
-        order_status=environ.get("QBO_ORDER_STATUS", "") or given.order_status,
-        quote_status=environ.get("QBO_QUOTE_STATUS", "") or given.quote_status,
+        order_status=_form(environ, "QBO_ORDER_STATUS", (ACCEPTED, PENDING, INVOICE)),
+        quote_status=_form(environ, "QBO_QUOTE_STATUS", (PENDING, ACCEPTED)),
         item_type=item_type,
         income_account=environ.get("QBO_INCOME_ACCOUNT", ""),
         tax_code=environ.get("QBO_TAX_CODE", ""),
         exempt_code=environ.get("QBO_EXEMPT_CODE", ""),
         strict_order=environ.get("QBO_STRICT_ORDER", "") == "1",
     )
+
+
+def _form(environ: Mapping[str, str], name: str, known: tuple[str, ...]) -> str:
+    """What a new document becomes; the first of ``known`` where nothing is said."""
+    said = environ.get(name, "") or known[0]
+    if said not in known:
+        raise MisuseError(f"{name} is none of {', '.join(known)}")
+    return said
 
 
 def _guard(config: Config, *, allow_foreign: bool) -> None:

@@ -146,7 +146,8 @@ _FAMILY_CODES = {"name_used": "6240", "inactive": "6250", "tax": "6100"}
 def rule_for(code: str, family: str, entity: Entity) -> str | None:
     """The name of the rule for a fault, None when somebody has to decide."""
     code = _FAMILY_CODES.get(family, code)
-    return _BY_CODE.get((code, entity))
+    # An invoice is worded as an estimate is.
+    return _BY_CODE.get((code, Entity.ESTIMATE if entity is Entity.INVOICE else entity))
 
 
 def apply(body: JsonObject, names: str) -> JsonObject:

@@ -1,6 +1,7 @@
-"""Orders and quotes as estimates. Pure, in exact decimals.
+"""Orders and quotes as estimates and invoices. Pure, in exact decimals.
 
-An order becomes an estimate that is Accepted, a quote one that is Pending (QB-02, QB-03). An amount
+An order becomes an estimate that is Accepted, a quote one that is Pending (QB-02, QB-03), unless
+the account chose otherwise for new ones (QB-04). An amount
 is quantity times price rounded half up to the cent, or QuickBooks refuses it with 6070; where our
 currency rounds otherwise, the line is sent as one piece at its amount with the real quantity in its
 text (quickbooks.md §1.13).
@@ -15,6 +16,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from qbo_sink import marker
 from qbo_sink.faults import Refused, preflight
 from qbo_sink.model import (
+    ACCEPTED,
     CHARGE,
     DISCOUNT,
     FEES,
@@ -54,6 +56,7 @@ class Refs:
     mark: str  # the signed marker line
     class_: str = ""  # empty where none is named, or none is tracked there
     department: str = ""
+    estimate: str = ""  # the one that an invoice is made of
 
 
 def item_keys(sale: Sale, preferences: Preferences) -> list[Key]:
@@ -94,25 +97,60 @@ def to_estimate(
     *,
     preferences: Preferences,
     settings: Settings,
+    form: str = "",
 ) -> JsonObject:
     """The whole body of a new estimate, and the owned fields of an update.
 
     Call :func:`check` first. ``refs`` must name the customer and every item of :func:`item_keys`.
-    The sum of the lines is ``content.total_minor``, to the penny (reliability I-24, I-27).
+    ``form`` is the state it was first meant in; without one the settings say it. The sum of the
+    lines is ``content.total_minor``, to the penny (reliability I-24, I-27).
     """
     content = sale.content
-    lines = _lines(sale, customer, products, refs, preferences=preferences, settings=settings)
-    body: JsonObject = {
-        "CustomerRef": {"value": refs.customer},
-        "TxnDate": content.date,
-        "TxnStatus": settings.order_status if sale.type == "order" else settings.quote_status,
-        "PrivateNote": marker.append(shorten(content.note, TEXT_CHARS), refs.mark, TEXT_CHARS),
-        "Line": lines,
-    }
-    if body["TxnStatus"] == "Accepted":
+    body = _document(sale, customer, products, refs, preferences=preferences, settings=settings)
+    body["TxnStatus"] = form or settings.form(sale.type)
+    if body["TxnStatus"] == ACCEPTED:
         body["AcceptedDate"] = content.date
         if content.rep:
             body["AcceptedBy"] = shorten(content.rep, 100)
+    return body
+
+
+def to_invoice(
+    sale: Sale,
+    customer: Party,
+    products: Mapping[str, Product],
+    refs: Refs,
+    *,
+    preferences: Preferences,
+    settings: Settings,
+) -> JsonObject:
+    """The whole body of a new invoice, tied to the estimate of ``refs`` if it names one.
+
+    The same lines as of an estimate, for the same total. Terms and due date are the company's.
+    """
+    body = _document(sale, customer, products, refs, preferences=preferences, settings=settings)
+    if refs.estimate:
+        body["LinkedTxn"] = [{"TxnId": refs.estimate, "TxnType": "Estimate"}]
+    return body
+
+
+def _document(
+    sale: Sale,
+    customer: Party,
+    products: Mapping[str, Product],
+    refs: Refs,
+    *,
+    preferences: Preferences,
+    settings: Settings,
+) -> JsonObject:
+    """What estimates and invoices have in common."""
+    content = sale.content
+    body: JsonObject = {
+        "CustomerRef": {"value": refs.customer},
+        "TxnDate": content.date,
+        "PrivateNote": marker.append(shorten(content.note, TEXT_CHARS), refs.mark, TEXT_CHARS),
+        "Line": _lines(sale, customer, products, refs, preferences=preferences, settings=settings),
+    }
     if preferences.custom_numbers and content.number:
         body["DocNumber"] = content.number
     if content.delivery_date:

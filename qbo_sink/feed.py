@@ -128,6 +128,7 @@ def _item(key: DocKey, state: bytes, position: int) -> Item | None:
             return None
         sale = to_sale(key.type, key.id, seen)
         answer = seen["answers"].get(SYSTEM) or {}
+        there = answer.get("there") or {}
         return Item(
             Key(entity, key.type, key.id),
             position,
@@ -136,6 +137,7 @@ def _item(key: DocKey, state: bytes, position: int) -> Item | None:
             cancelled=sale.cancelled,
             link=answer.get("external_id", ""),
             link_number=answer.get("number", ""),
+            invoice=there.get("document", "") if there.get("state") == "invoiced" else "",
         )
     said, heard = _times(document)
     named: Party | Product | Label

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from qbo_sink.feed import SYSTEM
-from qbo_sink.model import CHARGE, Entity, Key
+from qbo_sink.model import CHARGE, SALES, Entity, Key
 from qbo_sink.rows import Answer
 from replica.events.kinds import encode_payload
 from replica.events.payloads import (
@@ -42,8 +42,23 @@ _SALES = {
         "The estimate was deleted in QuickBooks",
         "Send it again, cancel it here, or ignore it with a reason under Reconcile.",
     ),
-    "invoiced": ("The estimate was converted to an invoice in QuickBooks", ""),
+    "invoiced": ("The estimate was converted to an invoice in QuickBooks{number}", ""),
 }
+_INVOICE = "It stands in QuickBooks as invoice{number}"
+_INVOICES = {
+    **dict.fromkeys(("", "accepted", "invoiced", "changed", "differs"), (_INVOICE, "")),
+    "deleted": (
+        "The invoice{number} was deleted in QuickBooks",
+        "Make it again here, or cancel the order.",
+    ),
+    "voided": (
+        "The invoice{number} was voided in QuickBooks",
+        "Make another one here, or cancel the order.",
+    ),
+}
+_GONE = {"deleted": "deleted", "voided": "deleted"}
+"""What an order is said to be when its invoice is gone; else it is invoiced, whatever the office
+changed of what it has booked."""
 _NAMES = {
     "inactive": (
         "The record was made inactive in QuickBooks",
@@ -62,9 +77,9 @@ _NAMES = {
 
 def words(entity: Entity, drift: str, became: Became = NOTHING) -> tuple[str, str]:
     """Cause and fix of a drift, as a person reads them; empty where there is nothing to say."""
-    cause, fix = (_SALES if entity is Entity.ESTIMATE else _NAMES).get(drift, ("", ""))
-    if became.number:
-        cause = f"{cause} {became.number}"
+    known = {Entity.ESTIMATE: _SALES, Entity.INVOICE: _INVOICES}.get(entity, _NAMES)
+    cause, fix = known.get(drift, ("", ""))
+    cause = cause.format(number=f" {became.number}" if became.number else "")
     if became.detail:
         cause = f"{cause}: {became.detail}"
     return (f"{cause}." if cause else ""), fix
@@ -76,7 +91,9 @@ def followed(key: Key, drift: str, became: Became = NOTHING) -> Answer | None:
     cause, fix = words(key.entity, drift, became)
     said = {"cause": cause[:TEXT_CHARS_MAX], "fix": fix}
     payload: Payload
-    if key.entity is Entity.ESTIMATE:
+    if key.entity in SALES:
+        if key.entity is Entity.INVOICE:
+            state = _GONE.get(drift, "invoiced")
         kind = OrderFollowed if key.local_type == "order" else QuoteFollowed
         invoice = {
             "document": became.document[:NAME_CHARS_MAX],

@@ -16,10 +16,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, update
 
-from qbo_sink import schema, twoway
+from qbo_sink import conversion, schema, twoway
 from qbo_sink.deciding import bring_in_step
 from qbo_sink.followed import NOTHING, STANDING, Became, followed
-from qbo_sink.model import Entity, Key, State, content_hash
+from qbo_sink.model import DEFAULTS, Entity, Key, Settings, State
 from qbo_sink.opening import lease
 from qbo_sink.plan import Intent
 from qbo_sink.rows import (
@@ -31,7 +31,6 @@ from qbo_sink.rows import (
     Mapping,
     columns,
     compare_and_set,
-    given_up,
     is_key,
     is_open,
     key_tuple,
@@ -47,6 +46,7 @@ from qbo_sink.rows import (
     upsert,
     writing,
 )
+from qbo_sink.taking import become_invoices, want
 from replica.limits import QBO_ANSWERS_AT_ONCE
 
 _wanted, _intents, _mappings = schema.wanted, schema.intents, schema.mappings
@@ -76,12 +76,19 @@ class Ledger:
         with reading(self._engine) as connection:
             return connection.scalar(select(table.c.position).filter_by(account=account)) or 0
 
-    def take(
-        self, account: bytes, realm: str, before: int, through: int, items: Sequence[Item]
+    def take(  # noqa: PLR0917 - one page of the feed
+        self,
+        account: bytes,
+        realm: str,
+        before: int,
+        through: int,
+        items: Sequence[Item],
+        settings: Settings = DEFAULTS,
     ) -> bool:
         """Write down what ``items`` ask for, and the checkpoint, in one transaction.
 
-        False when the checkpoint is not ``before`` any more: somebody else took them.
+        ``settings`` say what a document that is new here becomes there (QB-04). False when the
+        checkpoint is not ``before`` any more: somebody else took them.
         """
         table = schema.checkpoints
         with writing(self._engine) as connection:
@@ -90,67 +97,14 @@ class Ledger:
             )
             if (found or 0) != before:
                 return False
-            self._want(connection, account, realm, items)
+            want(connection, account, realm, items, settings, self._now_ms())
             upsert(connection, table, [{"account": account, "position": through}], ["account"])
         return True
 
     def want(self, account: bytes, realm: str, items: Sequence[Item]) -> None:
         """Write down what the sink itself needs (items that stand for charges)."""
         with writing(self._engine) as connection:
-            self._want(connection, account, realm, items)
-
-    def _want(
-        self, connection: Connection, account: bytes, realm: str, items: Sequence[Item]
-    ) -> None:
-        known = load(connection, _wanted, account, [item.key for item in items])
-        kept: dict[Key, Item] = {}
-        for item in items:
-            before = known.get(item.key)
-            if before is None and not item.needed and item.key not in kept:
-                continue
-            kept[item.key] = item if item.content or item.key not in kept else kept[item.key]
-        if not kept:
-            return
-        rows = []
-        for key, item in kept.items():
-            before = known.get(key)
-            if before is not None and before.content and not item.content:
-                continue
-            rows.append(
-                {
-                    **columns(account, key),
-                    "position": before.position if before is not None else item.position,
-                    "hash": content_hash(item.content) if item.content else "",
-                    "content": item.content,
-                    "cancelled": item.cancelled,
-                }
-            )
-        upsert(connection, _wanted, rows, ["account", "entity", "local_type", "local_id"])
-        if realm:
-            self._seed(connection, account, realm, kept)
-        bring_in_step(connection, account, list(kept), self._now_ms())
-
-    def _seed(
-        self, connection: Connection, account: bytes, realm: str, items: dict[Key, Item]
-    ) -> None:
-        """Mappings that the documents name and the ledger forgot (it was lost or restored)."""
-        linked = [item for item in items.values() if item.link]
-        known = load(connection, _mappings, account, [item.key for item in linked])
-        for item in linked:
-            if item.key in known or owner_of(connection, realm, item.key.entity, item.link):
-                continue
-            if given_up(connection, realm, item.key.entity, item.link):
-                continue
-            connection.execute(
-                insert(_mappings).values(
-                    **columns(account, item.key),
-                    realm=realm,
-                    external_id=item.link,
-                    number=item.link_number,
-                    hash=content_hash(item.content) if item.content else "",
-                    agreed=twoway.first_agreed(item.content, item.key.entity),
-                )
-            )
+            want(connection, account, realm, items, DEFAULTS, self._now_ms())
 
     # Reading -------------------------------------------------------------------------------------
 
@@ -158,7 +112,7 @@ class Ledger:
         """Every row that is not done, in no order; :func:`qbo_sink.plan.sending_order` sorts."""
         with reading(self._engine) as connection:
             found = connection.execute(
-                select(*_intents.c, _wanted.c.content)
+                select(*_intents.c, _wanted.c.content, _wanted.c.form)
                 .join_from(_intents, _wanted, same_key(_intents, _wanted))
                 .where(_intents.c.account == account, is_open())
             )
@@ -178,7 +132,7 @@ class Ledger:
         """One row, open or not."""
         with reading(self._engine) as connection:
             row = connection.execute(
-                select(*_intents.c, _wanted.c.content)
+                select(*_intents.c, _wanted.c.content, _wanted.c.form)
                 .join_from(_intents, _wanted, same_key(_intents, _wanted))
                 .where(_intents.c.account == account, _intents.c.id == intent_id)
             ).first()
@@ -263,6 +217,7 @@ class Ledger:
         *,
         answer: Answer | None,
         attempt: Attempt | None,
+        became: Became = NOTHING,
     ) -> str:
         """It stands there: mapping, answer and what follows from later edits, in one transaction.
 
@@ -289,8 +244,12 @@ class Ledger:
                 ["account", "entity", "local_type", "local_id"],
             )
             _say(connection, account, answer)
-            if mapping.drift:
-                _say(connection, account, followed(intent.key, mapping.drift))
+            if mapping.drift and intent.key.entity is not Entity.INVOICE:
+                _say(connection, account, followed(intent.key, mapping.drift, became))
+            for said in conversion.acknowledged(
+                connection, account, intent, mapping, self._now_ms()
+            ):
+                _say(connection, account, said)
             # An edit that came in while this was on its way follows as an update.
             bring_in_step(connection, account, [intent.key], self._now_ms())
         return ""
@@ -466,12 +425,12 @@ class Ledger:
 
     # Mappings ------------------------------------------------------------------------------------
 
-    def adopt(self, account: bytes, links: Sequence[tuple[Mapping, Answer | None]]) -> int:
+    def adopt(self, account: bytes, links: Sequence[tuple[Mapping, Sequence[Answer]]]) -> int:
         """Link documents to entities that carry their marker; how many were new."""
         taken = []
         with writing(self._engine) as connection:
             known = load(connection, _mappings, account, [mapping.key for mapping, _ in links])
-            for mapping, answer in links:
+            for mapping, answers in links:
                 if mapping.key in known or owner_of(
                     connection, mapping.realm, mapping.key.entity, mapping.external_id
                 ):
@@ -479,10 +438,17 @@ class Ledger:
                 based = _based(connection, account, mapping)
                 values = {**columns(account, mapping.key), **mapping_values(based)}
                 connection.execute(insert(_mappings).values(**values))
-                _say(connection, account, answer)
+                for answer in answers:
+                    _say(connection, account, answer)
                 taken.append(mapping.key)
             bring_in_step(connection, account, taken, self._now_ms())
         return len(taken)
+
+    def become_invoices(self, account: bytes, marked: Sequence[Key]) -> None:
+        """Orders whose invoices stand there by their marker, and that a lost ledger took for
+        something else (:func:`qbo_sink.taking.become_invoices`)."""
+        with writing(self._engine) as connection:
+            become_invoices(connection, account, marked)
 
     def accept(self, account: bytes, mapping: Mapping) -> None:
         """Take what stands there as it is: nothing is sent to change it back."""
@@ -537,6 +503,17 @@ class Ledger:
         with writing(self._engine) as connection:
             bring_in_step(connection, account, [key], self._now_ms())
 
+    def settle(self, account: bytes, key: Key) -> None:
+        """A cancelled document is gone there: what waited for that is done."""
+        with writing(self._engine) as connection:
+            row = load(connection, _wanted, account, [key]).get(key)
+            if row is None or not row.cancelled:
+                return
+            connection.execute(
+                update(_mappings).where(is_key(_mappings, account, key)).values(hash=row.hash)
+            )
+            bring_in_step(connection, account, [key], self._now_ms())
+
     def open_intent(self, account: bytes, key: Key) -> Intent | None:
         """The open row of one document."""
         with reading(self._engine) as connection:
@@ -550,11 +527,15 @@ class Ledger:
         drift: str,
         sync_token: str | None = None,
         became: Became = NOTHING,
+        *,
+        snapshot: str | None = None,
     ) -> None:
         """What became of the entity there since it was acknowledged: noted, said if it is news."""
         values: dict[str, Any] = {"drift": drift}
         if sync_token is not None:
             values["sync_token"] = sync_token
+        if snapshot is not None:
+            values["snapshot"] = snapshot
         with writing(self._engine) as connection:
             _report(connection, account, key, drift, became)
             connection.execute(

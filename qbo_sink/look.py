@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from qbo_sink import compare, marker
 from qbo_sink.bodies import Bodies
 from qbo_sink.client import entity_of
-from qbo_sink.model import Entity, JsonObject, Key, Op, Party, Product, decode_wanted
+from qbo_sink.model import (
+    ERRANDS,
+    SALES,
+    Entity,
+    JsonObject,
+    Key,
+    Op,
+    Party,
+    Product,
+    decode_wanted,
+)
 from qbo_sink.party import (
     ITEM_NAME_CHARS,
     evidence,
@@ -55,10 +65,12 @@ class Looker:
         code agree may be taken too.
         """
         try:
+            if intent.key.entity in ERRANDS:
+                return await self._errand(intent)
             if intent.op is not Op.CREATE:
                 return await self._updated(intent)
-            if intent.key.entity is Entity.ESTIMATE:
-                return await self._estimate(intent)
+            if intent.key.entity in SALES:
+                return await self._sale(intent)
             if intent.key.entity is Entity.CUSTOMER:
                 return await self._customer(intent, clash=clash)
             if intent.key.entity in LABELS:
@@ -107,8 +119,25 @@ class Looker:
                     break
         return matched
 
-    async def _estimate(self, intent: Intent) -> JsonObject | None:
-        body = decode_body(intent.body)
+    async def _errand(self, intent: Intent) -> JsonObject | None:
+        """The document that something is done to, when it shows that it was."""
+        key = intent.key
+        is_closing = key.entity is Entity.CLOSING
+        target = key._replace(entity=Entity.ESTIMATE if is_closing else Entity.INVOICE)
+        link = await self._bodies.mapping(target)
+        row = None if link is None else await self.read(target, link.external_id)
+        if isinstance(row, LookFailed):
+            raise Unanswered(row.reason)
+        if link is None or row is None:
+            return None
+        if is_closing and row.get("TxnStatus") not in compare.CLOSED:
+            # The write that follows starts from what stands there now.
+            await self._bodies.refresh(link, row)
+            return None
+        return row if is_closing or row.get("EmailStatus") == "EmailSent" else None
+
+    async def _sale(self, intent: Intent) -> JsonObject | None:
+        body, entity = decode_body(intent.body), intent.key.entity
         number = body.get("DocNumber")
 
         def ours(row: JsonObject) -> bool:
@@ -116,12 +145,12 @@ class Looker:
             return found == (intent.key.local_type, intent.key.local_id)
 
         if number:
-            row = await self._first(Entity.ESTIMATE, ours, equals("DocNumber", str(number)))
+            row = await self._first(entity, ours, equals("DocNumber", str(number)))
             if row is not None:
                 return row
         # The number may have been edited, or not been taken at all.
         return await self._first(
-            Entity.ESTIMATE,
+            entity,
             ours,
             equals("CustomerRef", str(body["CustomerRef"]["value"])),
             equals("TxnDate", str(body["TxnDate"])),

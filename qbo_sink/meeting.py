@@ -111,10 +111,10 @@ class Meeting:
         account = self._session.account
         waiting = await asyncio.to_thread(self._store.unlinked, account, entity)
         ours = {folded(_name(decode_wanted(entity, data))): key for key, data in waiting.items()}
-        fresh = [row for row in rows if self._is_new(entity, row)]
+        fresh = [row for row in rows if self.is_new(entity, row)]
         skus = await self._skus(entity) if fresh else set()
         came: list[Arrival] = []
-        links: list[tuple[Link, Answer | None]] = []
+        links: list[tuple[Link, list[Answer]]] = []
         for row in fresh:
             if folded(str(row.get("Sku") or "")) in skus:
                 continue  # an item that took the place of one of ours
@@ -124,7 +124,7 @@ class Meeting:
                 key = ours[name]
                 parent = twoway.there(entity, row)["parent"]
                 if twoway.here(decode_wanted(entity, waiting[key]))["parent"] == parent:
-                    links.append((self._link(key, row), _linked(key, str(row["Id"]))))
+                    links.append((self._link(key, row), [_linked(key, str(row["Id"]))]))
             elif name not in ours and name not in names_here:
                 came.append(self._arrival(entity, row))
         if links:
@@ -171,7 +171,7 @@ class Meeting:
         products = (decode_wanted(entity, data) for data in contents.values())
         return {folded(one.sku) for one in products if isinstance(one, Product) and one.sku}
 
-    def _is_new(self, entity: Entity, row: JsonObject) -> bool:
+    def is_new(self, entity: Entity, row: JsonObject) -> bool:
         """Whether a row without a link is one that we want: active, sold, and not ours in doubt."""
         if row.get("status") == "Deleted" or not row.get("Active", True):
             return False

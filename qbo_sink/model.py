@@ -26,13 +26,28 @@ class Entity(StrEnum):
     CUSTOMER = "Customer"
     ITEM = "Item"
     ESTIMATE = "Estimate"
+    INVOICE = "Invoice"
+    # Deeds: done once to a document that stands there, under an intent of their own.
+    CLOSING = "Closing"  # of the estimate that an invoice was made of
+    DELIVERY = "Delivery"  # of the invoice, to the customer by e-mail
+
+    @property
+    def record(self) -> str:
+        """What the record is called there, which is what an answer names."""
+        return _RECORDS.get(self.value, self.value)
 
     @property
     def path(self) -> str:
-        return self.value.lower()
+        return self.record.lower()
+
+
+_RECORDS = {"Closing": "Estimate", "Delivery": "Invoice"}
 
 
 ENTITY_ORDER = {entity: place for place, entity in enumerate(Entity)}
+SALES = frozenset({Entity.ESTIMATE, Entity.INVOICE})
+"""What an order or quote becomes there."""
+ERRANDS = frozenset({Entity.CLOSING, Entity.DELIVERY})
 
 
 class Op(StrEnum):
@@ -132,7 +147,22 @@ class Sale(msgspec.Struct, frozen=True):
         return Key(Entity.ESTIMATE, self.type, self.id)
 
 
-Wanted = Party | Product | Label | Sale
+class Errand(msgspec.Struct, frozen=True):
+    """What is done once to the invoice of an order. ``address`` is where an e-mail goes."""
+
+    type: str
+    id: str
+    number: str = ""
+    customer: str = ""
+    address: str = ""
+
+    @property
+    def name(self) -> str:
+        """How rows of the queue call it."""
+        return self.number or self.id
+
+
+Wanted = Party | Product | Label | Sale | Errand
 
 _encode = msgspec.msgpack.Encoder(order="sorted").encode
 _decoders: dict[Entity, msgspec.msgpack.Decoder[Any]] = {
@@ -141,6 +171,9 @@ _decoders: dict[Entity, msgspec.msgpack.Decoder[Any]] = {
     Entity.CUSTOMER: msgspec.msgpack.Decoder(Party),
     Entity.ITEM: msgspec.msgpack.Decoder(Product),
     Entity.ESTIMATE: msgspec.msgpack.Decoder(Sale),
+    Entity.INVOICE: msgspec.msgpack.Decoder(Sale),
+    Entity.CLOSING: msgspec.msgpack.Decoder(Errand),
+    Entity.DELIVERY: msgspec.msgpack.Decoder(Errand),
 }
 
 
@@ -219,16 +252,29 @@ def _custom_fields(groups: list[JsonObject]) -> dict[str, str]:
     return found
 
 
+ACCEPTED, PENDING, INVOICE = "Accepted", "Pending", "Invoice"
+"""What a document is made as there: an estimate in one of two states, or an invoice (QB-04)."""
+CONVERTED = "Converted"
+"""An invoice that is made of an estimate of ours."""
+
+
 class Settings(msgspec.Struct, frozen=True):
     """The account's choices, from the environment (``config``)."""
 
-    order_status: str = "Accepted"
-    quote_status: str = "Pending"
+    order_status: str = ACCEPTED
+    quote_status: str = PENDING
     item_type: str = "NonInventory"  # or "Service": both need no stock account
     income_account: str = ""  # Id there; empty: the first suitable income account is used
     tax_code: str = ""  # outside the US: the TaxCode Id of taxable lines
     exempt_code: str = ""  # outside the US: the TaxCode Id of exempt lines
     strict_order: bool = False
+
+    def form(self, local_type: str) -> str:
+        """What a new document of this type becomes."""
+        return self.quote_status if local_type == "quote" else self.order_status
+
+
+DEFAULTS = Settings()
 
 
 class Fixed(NamedTuple):

@@ -45,6 +45,7 @@ class Intent:
     detail: str = ""
     told: bool = False
     queued_ms: int = 0
+    form: str = ""  # what the document was first meant to be made as
 
 
 class Change(StrEnum):

@@ -22,17 +22,20 @@ from qbo_sink.company import NOT_CONNECTED, Company
 from qbo_sink.config import Config
 from qbo_sink.connections import CONNECTED, Connections
 from qbo_sink.differences import Differences
+from qbo_sink.invoicing import Invoicing
 from qbo_sink.ledger import Ledger
 from qbo_sink.liststore import ListStore
+from qbo_sink.meeting import Meeting
 from qbo_sink.meeting_store import MeetingStore
 from qbo_sink.model import Entity, Key
 from qbo_sink.opening import open_ledger, tidy
+from qbo_sink.outlook import look
 from qbo_sink.pace import Sleep
 from qbo_sink.plan import Step
 from qbo_sink.queue import Queue, guidance
 from qbo_sink.runner import Parts, Runner
 from qbo_sink.saying import Submit
-from qbo_sink.session import Session
+from qbo_sink.session import Session, Unanswered
 from qbo_sink.tokens import TokenKeeper, TokenUnavailable
 from qbo_sink.vault import load_vault
 from qbo_sink.webhooks import merges_of, realms_of
@@ -46,6 +49,8 @@ from replica.sink import (
     ListAsk,
     ListInfo,
     ListPage,
+    Offer,
+    Outlook,
     QueueAsk,
     QueuePage,
     QueueRow,
@@ -89,6 +94,7 @@ class QuickBooksSink:
         self._runner: Runner | None = None
         self._queue: Queue | None = None
         self._differences: Differences | None = None
+        self._invoicing: Invoicing | None = None
         if config is not None:
             effective(config, {})  # a wrong schedule or zone is said before anything starts
         self._company: Company | None = None
@@ -149,6 +155,7 @@ class QuickBooksSink:
         self._runner = Runner(self._parts)
         self._queue = Queue(self._parts, self._runner)
         self._differences = Differences(self._parts, self._runner)
+        self._invoicing = Invoicing(self._parts, self._runner)
         self._company = Company(self._parts, self._runner)
         await self._wind()
 
@@ -203,11 +210,33 @@ class QuickBooksSink:
         """What will be sent next time, in sending order, with the reason of what waits (QB-15)."""
         return QueuePage() if self._queue is None else await self._queue.page(account, ask)
 
+    async def outlook(self, account: AccountId) -> Outlook:
+        """What a pull would bring. Raises ``TokenUnavailable`` when there is no answer."""
+        if self._runner is None:
+            return Outlook(NOT_CONNECTED)
+        await self._runner.feed(account)
+        session = await self._runner.open_session(account)
+        try:
+            keys = self.parts.vault.marker_keys(account)
+            ledger = self.parts.ledger
+            return await look(session, ledger, Meeting(session, ledger, keys))
+        except Unanswered as error:
+            return Outlook(f"QuickBooks gave no answer: {error}")
+        finally:
+            reads, now_ms = session.reads, self._context.now_ms()
+            await asyncio.to_thread(self.parts.connections.count_reads, account, reads, now_ms)
+
     async def row_of(self, account: AccountId, local_type: str, local_id: str) -> QueueRow | None:
         """The row of one document, None when nothing waits for it."""
         if self._queue is None:
             return None
         return await self._queue.row_of(account, local_type, local_id)
+
+    async def offers(self, account: AccountId, local_type: str, local_id: str) -> Sequence[Offer]:
+        """What may be done there about one document: its invoice, and sending that (QB-05)."""
+        if self._invoicing is None:
+            return []
+        return await self._invoicing.offers(account, local_type, local_id)
 
     async def row(self, account: AccountId, identity: str) -> RowDetail | None:
         """Everything about one row (QB-18, QB-26)."""
@@ -222,6 +251,8 @@ class QuickBooksSink:
         elif self._company is not None and kind in ("company", "setting"):
             await self._company.act(account, thing, action, deed)
             await self._wind()
+        elif self._invoicing is not None and kind in ("order", "quote"):
+            await self._invoicing.act(account, kind, number, action, deed)
         elif differences is not None and kind == "difference":
             identity = int(number) if number.isdecimal() and len(number) < 19 else None
             await differences.act(account, identity, action, deed)

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from qbo_sink import compare
 from qbo_sink.changes import Changes, iso, parse_ms, read_changes
 from qbo_sink.connections import Connections
+from qbo_sink.conversion import GONE
 from qbo_sink.followed import NOTHING, Became
 from qbo_sink.ledger import Ledger
 from qbo_sink.lists import LISTS
@@ -26,7 +27,7 @@ from qbo_sink.readlists import ListReader
 from qbo_sink.rows import Mapping
 from qbo_sink.session import Session
 from qbo_sink.twoway import LABELS
-from qbo_sink.wire import decode_body
+from qbo_sink.wire import as_json, decode_body
 from replica.limits import QBO_CHANGES_OVERLAP_MS, QBO_CHANGES_WINDOW_MS
 
 RECORDS = (Entity.CUSTOMER, Entity.ITEM)
@@ -71,20 +72,21 @@ class Pull:
         told = [entity for entity in listed if self._lists.may_ask(entity)]
         since = iso(since_ms - QBO_CHANGES_OVERLAP_MS)
         records = [*self._labels(), *RECORDS]
-        asked = [*records, Entity.ESTIMATE, "Invoice", *told]
+        asked = [*records, Entity.ESTIMATE, Entity.INVOICE, *told]
         changes = await read_changes(self._session, asked, since)
         if changes is None:
             self.notes.append("QuickBooks did not say what changed there; the next run asks again.")
             return 0, self.notes
         self._invoices = {
             str(row.get("Id")): str(row.get("DocNumber") or "")
-            for row in changes.rows.get("Invoice", [])
+            for row in changes.rows.get(Entity.INVOICE, [])
         }
         changed = await self._read_labels(anew=since_ms == now_ms)
         await self._note_merges(changes)
         for entity in records:
             changed += await self._meet(entity, changes.rows.get(entity, []), changes)
         changed += await self._take(changes.rows.get(Entity.ESTIMATE, []))
+        changed += await self._take_invoices(changes.rows.get(Entity.INVOICE, []))
         changed += await self._lists.take(changes)
         self._say_overflow(changes)
         await asyncio.to_thread(
@@ -212,6 +214,38 @@ class Pull:
                 await asyncio.to_thread(
                     self._ledger.drifted, account, link.key, state, token, became
                 )
+            changed += state != link.drift
+        return changed
+
+    async def _take_invoices(self, rows: list[JsonObject]) -> int:
+        """Note what became of invoices of ours. They are the office's to change; what is gone
+        shows, and is what a cancelled order waits for."""
+        ids = [str(row["Id"]) for row in rows if row.get("Id")]
+        realm, account = self._session.realm, self._session.account
+        known = await asyncio.to_thread(self._ledger.mapped_by_id, realm, Entity.INVOICE, ids)
+        changed = 0
+        for row in rows:
+            link = known.get(str(row.get("Id")))
+            if link is None or str(row.get("SyncToken", "")) == link.sync_token:
+                continue
+            before = compare.with_survivors(_snapshot(link), self._survivors)
+            state = compare.invoice_drift(row, before)
+            became = Became(
+                ", ".join(compare.differences(row, before)) if state == "changed" else ""
+            )
+            became = became._replace(document=link.external_id, number=link.number)
+            await asyncio.to_thread(
+                self._ledger.drifted,
+                account,
+                link.key,
+                state,
+                str(row.get("SyncToken") or link.sync_token),
+                became,
+                # What our next change starts from; what was gone keeps what it was.
+                snapshot=None if state in (*GONE, "changed") else as_json(row),
+            )
+            if state in GONE:
+                await asyncio.to_thread(self._ledger.settle, account, link.key)
             changed += state != link.drift
         return changed
 

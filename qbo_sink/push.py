@@ -20,11 +20,13 @@ from qbo_sink import answers, compare, corrections, doubt, faults
 from qbo_sink.bodies import Bodies
 from qbo_sink.catalogue import Class
 from qbo_sink.connections import RECONNECT, STOPPED
+from qbo_sink.conversion import Conversions
 from qbo_sink.faults import Done, Expired, Outcome, Refused, Throttled, Unknown
+from qbo_sink.followed import NOTHING, Became
 from qbo_sink.ledger import Ledger
 from qbo_sink.look import Looker, LookFailed, holds
 from qbo_sink.meeting import Meeting
-from qbo_sink.model import Entity, JsonObject, Op, Sale, State, decode_wanted
+from qbo_sink.model import Entity, JsonObject, Key, Op, Sale, State, decode_wanted
 from qbo_sink.plan import Action, Intent, Step, plan
 from qbo_sink.references import References
 from qbo_sink.requestid import requestid
@@ -37,7 +39,8 @@ from replica.limits import QBO_CYCLES_MAX, QBO_GENERATIONS_MAX, QBO_RUN_LINGER_M
 
 _log = structlog.get_logger()
 
-_ADOPT_FIRST = ("600", "630", "6140", "6240")
+_LINKED = "620"
+_ADOPT_FIRST = ("600", _LINKED, "630", "6140", "6240")
 _STALE, _GONE = "5010", "610"
 
 
@@ -71,6 +74,7 @@ class Push:
         self._submit = submit
         self._name = name
         self._look = Looker(session, bodies)
+        self._conversions = Conversions(ledger.engine)
         self._references = References(session, ledger, bodies)
         self._meeting = Meeting(session, ledger, bodies.marker_keys)
         self._account = session.account
@@ -146,6 +150,8 @@ class Push:
             body, request = intent.body, intent.requestid  # byte for byte the same
         else:
             intent = await self._correct(intent)
+            if intent.key.entity is Entity.CLOSING and await self._closed_already(intent):
+                return
             made = await self._bodies.body(intent)
             if isinstance(made, Refused):
                 await self._refuse(intent, made, None)
@@ -171,8 +177,13 @@ class Push:
         )
         self.tally.sent += 1
         entity = intent.key.entity
-        reply = await self._session.write(entity.path, body, request)
-        outcome = faults.classify(reply, entity)
+        if entity is Entity.DELIVERY:
+            meant = decode_body(body)
+            path, address = f"{entity.path}/{meant['Id']}", str(meant["sendTo"])
+            reply = await self._session.deliver(path, address, request)
+        else:
+            reply = await self._session.write(entity.path, body, request)
+        outcome = faults.classify(reply, entity.record)
         _log.info(
             "sink step",
             sink=self._name,
@@ -227,7 +238,45 @@ class Push:
         if sent.op is not Op.CREATE and refused.code in (_STALE, _GONE):
             await self._merge(sent, refused, attempt)
             return
+        if sent.key.entity is Entity.CLOSING and refused.code == _STALE:
+            await asyncio.to_thread(self._ledger.resend, sent)  # it is read again before
+            return
+        converts = sent.key.entity is Entity.INVOICE and refused.code == _LINKED
+        if converts and await self._overtaken(sent, attempt):
+            return
         await self._refuse(sent, refused, attempt)
+
+    async def _overtaken(self, sent: Intent, attempt: Attempt) -> bool:
+        """Whether somebody there made an invoice of the estimate meanwhile."""
+        source = sent.key._replace(entity=Entity.ESTIMATE)
+        link = await self._bodies.mapping(source)
+        row = None if link is None else await self._look.read(source, link.external_id)
+        became = NOTHING if row is None or isinstance(row, LookFailed) else await self._became(row)
+        if not became.document:
+            return False
+        await asyncio.to_thread(self._conversions.overtaken, self._account, sent, became, attempt)
+        return True
+
+    async def _became(self, estimate: JsonObject) -> Became:
+        """The invoice of an estimate with its number; nothing for one that has none."""
+        invoice = compare.invoice_of(estimate)
+        if not invoice:
+            return NOTHING
+        row = await self._look.read(Key(Entity.INVOICE, "", ""), invoice)
+        known = None if isinstance(row, LookFailed) else row
+        return Became(document=invoice, number=str((known or {}).get("DocNumber") or ""))
+
+    async def _closed_already(self, intent: Intent) -> bool:
+        """The one read after a write: QuickBooks closes an estimate with its invoice, or not."""
+        row = await self._look.find(intent)
+        if isinstance(row, LookFailed):
+            due_ms = self._session.now_ms() + doubt.wait_ms(1)
+            await self._postpone(intent, due_ms, "QuickBooks did not tell the estimate", None)
+            return True
+        if row is None:
+            return False
+        await self._acknowledge(intent, row, None)
+        return True
 
     async def _merge(self, sent: Intent, refused: Refused, attempt: Attempt) -> None:
         """An update met another version there: take it up, send again, or show both (5010)."""
@@ -236,9 +285,11 @@ class Push:
         if isinstance(row, LookFailed):
             await self._postpone(sent, self._session.now_ms() + 2_000, refused.cause, attempt)
             return
+        is_invoice = sent.key.entity is Entity.INVOICE
         if mapping is None or row is None:
             await asyncio.to_thread(self._ledger.drifted, self._account, sent.key, "deleted")
-            await self._refuse(sent, faults.preflight("deleted_there", refused.detail), attempt)
+            gone = "invoice_gone" if is_invoice else "deleted_there"
+            await self._refuse(sent, faults.preflight(gone, refused.detail), attempt)
             return
         if holds(sent.key.entity, row, decode_body(sent.body)):
             await self._acknowledge(sent, row, attempt)
@@ -249,15 +300,15 @@ class Push:
             await self._meeting.meet(mapping, row, mapping.drift)
             return
         snapshot = decode_body(mapping.snapshot.encode()) if mapping.snapshot else {}
-        if compare.drift(row, snapshot, None) in ("", "invoiced"):
-            token = str(row.get("SyncToken") or "")
-            await asyncio.to_thread(
-                self._ledger.drifted, self._account, sent.key, mapping.drift, token
-            )
+        state = compare.drift(row, snapshot, None)
+        if state in ("", "invoiced"):
+            there = replace(mapping, drift=state or mapping.drift)
+            await self._bodies.refresh(there, row, await self._became(row))
             await asyncio.to_thread(self._ledger.resend, sent)
             return
         await asyncio.to_thread(self._ledger.drifted, self._account, sent.key, "changed")
-        await self._refuse(sent, faults.preflight("changed_there", refused.detail), attempt)
+        changed = "invoice_changed" if is_invoice else "changed_there"
+        await self._refuse(sent, faults.preflight(changed, refused.detail), attempt)
 
     # Looking -------------------------------------------------------------------------------------
 
@@ -294,13 +345,15 @@ class Push:
     async def _acknowledge(self, intent: Intent, row: JsonObject, attempt: Attempt | None) -> None:
         meant = decode_body(intent.body) if intent.body else {}
         wanted = decode_wanted(intent.key.entity, intent.content)
-        currency, drift, total = "", "", ""
+        currency, drift, total, became = "", "", "", NOTHING
         if isinstance(wanted, Sale):
             currency = wanted.content.currency
             net = answers.net_total(row)
             total = str(net)
             if "Line" in meant and net != compare.total_of(meant):
                 drift = "differs"
+            elif intent.key.entity is Entity.ESTIMATE and compare.invoice_of(row):
+                drift, became = "invoiced", await self._became(row)
         mapping = Mapping(
             key=intent.key,
             realm=self._session.realm,
@@ -315,7 +368,13 @@ class Push:
         )
         answer = answers.done(intent.key, row, currency)
         owner = await asyncio.to_thread(
-            self._ledger.acknowledge, self._account, intent, mapping, answer=answer, attempt=attempt
+            self._ledger.acknowledge,
+            self._account,
+            intent,
+            mapping,
+            answer=answer,
+            attempt=attempt,
+            became=became,
         )
         if owner:
             await self._refuse(intent, faults.preflight("already_linked", owner), attempt)

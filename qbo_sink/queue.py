@@ -13,13 +13,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from qbo_sink import foresee, shown
+from qbo_sink.bodies import invoiced
 from qbo_sink.catalogue import CATALOGUE, PREFLIGHT
 from qbo_sink.choices import effective
 from qbo_sink.connections import Link
 from qbo_sink.ledger import Ledger
 from qbo_sink.model import (
+    CONVERTED,
     UNKNOWN_OUTCOME,
     Entity,
+    Errand,
     Key,
     Op,
     Party,
@@ -33,7 +36,7 @@ from qbo_sink.plan import Intent, Step, describe, plan
 from qbo_sink.queue_store import QueueStore
 from qbo_sink.rows import Mapping
 from qbo_sink.runner import Parts, Runner
-from replica.limits import SINK_ROWS_MAX, SINK_RUN_WAIT_S
+from replica.limits import SINK_RUN_WAIT_S, SYNC_PLAN_ROWS_MAX
 from replica.sink import (
     Call,
     Correction,
@@ -79,7 +82,7 @@ class Queue:
         found = [(at, step) for at, step in steps if _asked_for(step, ask)]
         if ask.text:
             found = self._holding(account, found, ask.text)
-        start, limit = max(ask.start, 0), max(1, min(ask.limit, SINK_ROWS_MAX))
+        start, limit = max(ask.start, 0), max(1, min(ask.limit, SYNC_PLAN_ROWS_MAX))
         top = [pair for pair in steps[:1] if pair[1].intent.state in FAILING]
         part = [*top, *found[start : start + limit]]
         rows = self._rows(account, part, [step for _, step in steps])
@@ -110,7 +113,7 @@ class Queue:
     ) -> list[QueueRow]:
         link = self._parts.connections.get(account)
         wanted = {step.intent.id: _wanted(step.intent) for _, step in found}
-        customers = [_customer_key(value) for value in wanted.values() if isinstance(value, Sale)]
+        customers = [key for value in wanted.values() if (key := _customer_key(value))]
         needed = [step.waits_for for _, step in found if step.waits_for is not None]
         contents = self._parts.ledger.wanted(account, [*customers, *needed])
         mappings = self._parts.ledger.mappings(
@@ -151,7 +154,7 @@ class Queue:
         """What can be foreseen of one row, and what it changes."""
         if value is None:
             return [], []
-        key = _customer_key(value) if isinstance(value, Sale) else intent.key
+        key = _customer_key(value) or intent.key
         party = parties.get(key)
         foreseen = foresee.foresee(
             value,
@@ -161,12 +164,15 @@ class Queue:
             preferences=None if link is None else link.preferences,
             settings=self._parts.config.settings,
         )
+        refused = None if intent.op is Op.CREATE else invoiced(intent, mappings.get(intent.key))
+        if refused is not None and isinstance(value, Sale):
+            foreseen.append(f"{refused.cause} {refused.fix}")
         if intent.op is not Op.UPDATE:
             return foreseen, []
         return foreseen, foresee.changes(value, mappings.get(intent.key))
 
     def _names(self, account: bytes, values: Iterable[Wanted | None]) -> Callable[[str], str]:
-        keys = {_customer_key(value) for value in values if isinstance(value, Sale)}
+        keys = {key for value in values if (key := _customer_key(value))}
         found = self._parts.ledger.wanted(account, keys)
         names = {
             key.local_id: party.name
@@ -346,7 +352,7 @@ def _waiting(steps: list[Step]) -> dict[Key, list[str]]:
 
 def _name(intent: Intent) -> str:
     value = _wanted(intent)
-    number = value.content.number if isinstance(value, Sale) else ""
+    number = shown.document(value, str)[0]
     return f"{intent.key.local_type} {number}" if number else describe(intent.key)
 
 
@@ -356,13 +362,20 @@ def _wanted(intent: Intent) -> Wanted | None:
 
 def _needs(intent: Intent) -> list[Key]:
     wanted = _wanted(intent)
+    if isinstance(wanted, Errand):
+        return [intent.key._replace(entity=Entity.INVOICE)]
     if not isinstance(wanted, Sale) or wanted.cancelled:
         return []
-    return sale_needs(wanted)
+    return [*sale_needs(wanted), *([wanted.key] if intent.form == CONVERTED else [])]
 
 
-def _customer_key(sale: Sale) -> Key:
-    return Key(Entity.CUSTOMER, "customer", sale.content.customer)
+def _customer_key(wanted: Wanted | None) -> Key | None:
+    """The customer of a document; None for a record."""
+    if isinstance(wanted, Sale):
+        return Key(Entity.CUSTOMER, "customer", wanted.content.customer)
+    if isinstance(wanted, Errand):
+        return Key(Entity.CUSTOMER, "customer", wanted.customer)
+    return None
 
 
 def _number(identity: str, kind: str) -> int | None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from qbo_sink import answers, marker
+from qbo_sink import answers, compare, marker
+from qbo_sink.followed import Became, followed
 from qbo_sink.judge import ACCEPTED, Found, Theirs, Verdict, judge, seen
 from qbo_sink.ledger import Ledger
-from qbo_sink.model import Entity, JsonObject, Key, Sale, content_hash, decode_wanted
+from qbo_sink.model import SALES, Entity, JsonObject, Key, Sale, content_hash, decode_wanted
 from qbo_sink.reconcile_store import Progress, ReconcileStore
-from qbo_sink.rows import Mapping
+from qbo_sink.rows import Answer, Mapping
 from qbo_sink.session import Session
 from qbo_sink.wire import among, as_json, select
 from replica.limits import QBO_CONFIRM_IDS, QBO_PAGE_ROWS, QBO_PAGES_MAX
@@ -143,12 +144,14 @@ async def adopt_marked(session: Session, ledger: Ledger, marker_keys: Sequence[b
     for entity, column, name in (
         (Entity.CUSTOMER, "Notes", "Customer"),
         (Entity.ESTIMATE, "PrivateNote", "Estimate"),
+        (Entity.INVOICE, "PrivateNote", "Invoice"),
     ):
         async for page in session.pages(name):
             for row in page:
                 marked = marker.find(marker_keys, row.get(column))
                 if marked is not None:
                     found.setdefault(Key(entity, *marked), row)
+    await asyncio.to_thread(ledger.become_invoices, session.account, list(found))
     contents = await asyncio.to_thread(ledger.wanted, session.account, found)
     links = []
     for key, row in found.items():
@@ -156,13 +159,31 @@ async def adopt_marked(session: Session, ledger: Ledger, marker_keys: Sequence[b
             wanted = decode_wanted(key.entity, contents[key])
             currency = wanted.content.currency if isinstance(wanted, Sale) else ""
             mapping = linked(session.realm, key, row, contents[key])
-            links.append((mapping, answers.done(key, row, currency)))
+            links.append((mapping, _said(key, row, currency, of_estimate=_estimate(key) in found)))
     return await asyncio.to_thread(ledger.adopt, session.account, links)
+
+
+def _estimate(key: Key) -> Key | None:
+    """The key of the estimate of an invoice."""
+    return key._replace(entity=Entity.ESTIMATE) if key.entity is Entity.INVOICE else None
+
+
+def _said(key: Key, row: JsonObject, currency: str, *, of_estimate: bool) -> list[Answer]:
+    """What is said of a document that was found there."""
+    identity, number = str(row["Id"]), str(row.get("DocNumber") or "")
+    if key.entity is not Entity.INVOICE:
+        return [answer] if (answer := answers.done(key, row, currency)) else []
+    report = followed(key, "invoiced", Became(document=identity, number=number))
+    found = [report] if report else []
+    if of_estimate:
+        return found
+    net = answers.net_total(row)
+    return [answers.estimated(key, identity, number, net, currency), *found]
 
 
 def linked(realm: str, key: Key, row: JsonObject, content: bytes) -> Mapping:
     """The mapping of a document to the row that stands for it."""
-    is_estimate = key.entity is Entity.ESTIMATE
+    is_sale = key.entity in SALES
     return Mapping(
         key=key,
         realm=realm,
@@ -170,6 +191,7 @@ def linked(realm: str, key: Key, row: JsonObject, content: bytes) -> Mapping:
         sync_token=str(row.get("SyncToken") or "0"),
         number=str(row.get("DocNumber") or ""),
         hash=content_hash(content),
-        total=str(answers.net_total(row)) if is_estimate else "",
+        total=str(answers.net_total(row)) if is_sale else "",
+        drift="invoiced" if key.entity is Entity.ESTIMATE and compare.invoice_of(row) else "",
         snapshot=as_json(row),
     )

@@ -55,7 +55,8 @@ class Item(NamedTuple):
 
     ``content`` is empty for one that is needed but not known yet. ``needed`` says that something
     that is sent refers to it; a customer or product that nothing needs is not sent. ``link`` is the
-    id there that the document itself names, for a ledger that was lost.
+    id there that the document itself names, for a ledger that was lost, ``invoice`` that of the
+    invoice that it says it became.
     """
 
     key: Key
@@ -65,6 +66,7 @@ class Item(NamedTuple):
     cancelled: bool = False
     link: str = ""
     link_number: str = ""
+    invoice: str = ""
 
 
 class Answer(NamedTuple):
@@ -110,7 +112,9 @@ FRESH: dict[str, Any] = {
     "due_ms": 0,
 }
 CLEAR: dict[str, Any] = {"code": "", "cause": "", "fix": "", "detail": ""}
-_INTENT_FIELDS = [field.name for field in fields(Intent) if field.name not in ("key", "content")]
+_INTENT_FIELDS = [
+    field.name for field in fields(Intent) if field.name not in ("key", "content", "form")
+]
 
 
 def columns(account: bytes, key: Key) -> dict[str, Any]:
@@ -213,7 +217,8 @@ def to_intent(row: Any) -> Intent:
     values = {name: getattr(row, name) for name in _INTENT_FIELDS}
     values["state"], values["op"] = State(row.state), Op(row.op)
     key = Key(Entity(row.entity), row.local_type, row.local_id)
-    return Intent(**values, key=key, content=getattr(row, "content", b""))
+    content, form = getattr(row, "content", b""), getattr(row, "form", "")
+    return Intent(**values, key=key, content=content, form=form)
 
 
 def to_mapping(row: Any) -> Mapping:

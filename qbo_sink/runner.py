@@ -25,7 +25,7 @@ from qbo_sink.feed import read_page
 from qbo_sink.ledger import Ledger
 from qbo_sink.liststore import ListStore
 from qbo_sink.meeting import Meeting
-from qbo_sink.model import Key
+from qbo_sink.model import Key, Settings
 from qbo_sink.pace import Pace, Sleep
 from qbo_sink.pull import Pull
 from qbo_sink.push import Push, Tally
@@ -91,14 +91,20 @@ class Runner:
         parts = self._parts
         link = await asyncio.to_thread(parts.connections.get, account)
         realm = "" if link is None else link.realm
+        settings = await asyncio.to_thread(self._settings, account)
         while True:
             before = await asyncio.to_thread(parts.ledger.checkpoint, account)
             page = await asyncio.to_thread(read_page, parts.views, account, before)
             if page is None:
                 return
             await asyncio.to_thread(
-                parts.ledger.take, account, realm, before, page.through, page.items
+                parts.ledger.take, account, realm, before, page.through, page.items, settings
             )
+
+    def _settings(self, account: bytes) -> Settings:
+        """What counts for the account, chosen or configured."""
+        chosen = QueueStore(self._parts.ledger.engine).settings(account)
+        return effective(self._parts.config, chosen).settings
 
     def is_comparing(self, account: bytes) -> bool:
         return account in self._comparing
@@ -249,8 +255,6 @@ class Runner:
             return None
         if link.state != CONNECTED:
             raise Forbidden(link.reason or "the QuickBooks connection has to be made again")
-        store = QueueStore(parts.ledger.engine)
-        chosen = await asyncio.to_thread(store.settings, account)
         client = Client(
             parts.http,
             base=parts.config.api_base,
@@ -263,7 +267,7 @@ class Runner:
             client,
             parts.keeper,
             parts.connections,
-            settings=effective(parts.config, chosen).settings,
+            settings=await asyncio.to_thread(self._settings, account),
             width=parts.config.concurrent_calls,
             now_ms=parts.now_ms,
             sleep=parts.sleep,

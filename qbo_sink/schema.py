@@ -87,6 +87,7 @@ wanted = Table(
     _text("hash"),
     Column("content", LargeBinary, nullable=False),
     Column("cancelled", Boolean, nullable=False, server_default=false()),
+    _text("form"),  # what it was first meant to be made as; a new default does not move it
 )
 intents = Table(
     "qbo_intents",
@@ -318,7 +319,22 @@ overruled = Table(
     _text("theirs"),
     _text("kept"),  # "ours" or "theirs"
     _number("at_ms"),
+    _number("settled_ms"),  # when somebody chose the other value, or said that this one is right
+    _text("settled_by"),
     Index("ix_qbo_overruled_account", "account", "id"),
+)
+# Records here and there that share a name and nothing else: somebody says whether they are one.
+matches = Table(
+    "qbo_matches",
+    metadata,
+    Column("account", LargeBinary, primary_key=True),
+    *[Column(name, Text, primary_key=True) for name in ("entity", "local_type", "local_id")],
+    _text("external_id"),
+    _text("name"),
+    _text("shown"),  # what tells them apart: e-mail, phone, place, SKU
+    _text("decision"),  # empty: not yet; "link" or "apart"
+    _text("by"),
+    _number("at_ms"),
 )
 # Names that were merged there into others, as far as it was told or seen.
 merges = Table(

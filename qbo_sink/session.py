@@ -80,6 +80,12 @@ class Session:
             lambda token: self._client.write(token, path, body, requestid)
         )
 
+    async def deliver(self, path: str, address: str, requestid: str) -> Reply:
+        """One e-mail with a document."""
+        return await self._with_token(
+            lambda token: self._client.deliver(token, path, address, requestid)
+        )
+
     async def read(self, path: str) -> Reply:
         """One object. Metered."""
         self.reads += 1

@@ -6,7 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 
 from qbo_sink import corrections, faults
 from qbo_sink.catalogue import PREFLIGHT
-from qbo_sink.model import UNKNOWN_OUTCOME, Op, Party, Product, Sale, State, Wanted
+from qbo_sink.model import (
+    CONVERTED,
+    DEFAULTS,
+    INVOICE,
+    UNKNOWN_OUTCOME,
+    Entity,
+    Errand,
+    Op,
+    Party,
+    Product,
+    Sale,
+    State,
+    Wanted,
+)
 from qbo_sink.plan import Intent, Step, describe
 from qbo_sink.queue_store import Corrected
 from replica.limits import QBO_CYCLES_MAX
@@ -36,6 +49,8 @@ def document(wanted: Wanted | None, name_of: Callable[[str], str]) -> tuple[str,
     """Number and name of a document; ``name_of`` gives a customer's name by its id."""
     if isinstance(wanted, Sale):
         return wanted.content.number, name_of(wanted.content.customer)
+    if isinstance(wanted, Errand):
+        return wanted.number, name_of(wanted.customer)
     return "", "" if wanted is None else wanted.name
 
 
@@ -56,7 +71,7 @@ def to_row(
     failing = intent.state in _FAILING
     return QueueRow(
         position=position,
-        entity=intent.key.entity.value,
+        entity=intent.key.entity.record,
         local_type=intent.key.local_type,
         local_id=intent.key.local_id,
         number=number,
@@ -83,13 +98,19 @@ def to_row(
 
 
 def _becomes(intent: Intent, wanted: Wanted | None) -> str:
+    if isinstance(wanted, Errand):
+        closes = intent.key.entity is Entity.CLOSING
+        return "closed, as it is invoiced" if closes else f"e-mailed to {wanted.address}"
     if intent.op is Op.REJECT:
         return "marked as rejected"
     if intent.op is Op.UPDATE:
         return "changed"
     if isinstance(wanted, Sale):
-        return "new, Accepted" if wanted.type == "order" else "new, Pending"
+        return _NEW.get(intent.form, f"new, {intent.form or DEFAULTS.form(wanted.type)}")
     return "new, or linked when it is there" if isinstance(wanted, Party | Product) else "new"
+
+
+_NEW = {INVOICE: "new", CONVERTED: "new, made of its estimate"}
 
 
 def shown_state(step: Step) -> str:

@@ -32,7 +32,8 @@ class Offer:
     """Something a person may do about one thing: a button that a page shows (QB-16).
 
     ``name`` is what :meth:`Sink.act` is told. ``asks`` names the text that goes with it ("Reason"),
-    empty for none. ``warns`` is what to know first: a page shows it before it acts.
+    empty for none, ``value`` is what it most likely is. ``warns`` is what to know first: a page
+    shows it before it acts.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Offer:
     tone: str = ""  # "", "primary" or "danger"
     asks: str = ""
     warns: str = ""
+    value: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class QueueRow:
 class QueueAsk:
     """Which part of a queue is wanted: rows in ``state``, holding ``text``, from ``start`` on.
 
+    ``limit`` may be as much as a plan names (``SYNC_PLAN_ROWS_MAX``).
     The state ``failing`` stands for every row that has a fault, the code for those of one fault.
     """
 
@@ -187,6 +190,28 @@ class RunReport:
     waiting: int = 0
     pulled: int = 0
     errors: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """One change there that a pull would bring. Values are shown as words, never interpreted."""
+
+    local_type: str
+    local_id: str  # empty for what is not here yet
+    name: str
+    becomes: str  # "changed", "new here", "deleted there", …
+    changes: Sequence[str] = ()  # fields that are taken from there
+    gives_way: Sequence[str] = ()  # edits here that are lost to newer ones there
+    goes_over: Sequence[str] = ()  # edits there that are lost to newer ones here
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a pull would bring, as the other side said at ``at_ms``; zero when it was not asked."""
+
+    text: str
+    at_ms: int = 0
+    rows: Sequence[Incoming] = ()
 
 
 @dataclass(frozen=True)
@@ -372,8 +397,16 @@ class Sink(Protocol):
         """What will be sent next time, in sending order, failing rows on top (QB-21)."""
         ...
 
+    async def outlook(self, account: AccountId) -> Outlook:
+        """What a pull would bring. Asks the other side and changes nothing anywhere."""
+        ...
+
     async def row_of(self, account: AccountId, local_type: str, local_id: str) -> QueueRow | None:
         """The row of one document, None when nothing waits for it."""
+        ...
+
+    async def offers(self, account: AccountId, local_type: str, local_id: str) -> Sequence[Offer]:
+        """What may be done there about one document, named ``<type>:<id>`` to ``act`` (QB-05)."""
         ...
 
     async def row(self, account: AccountId, identity: str) -> RowDetail | None:

@@ -20,6 +20,8 @@ from replica.sink import (
     ListAsk,
     ListInfo,
     ListPage,
+    Offer,
+    Outlook,
     QueueAsk,
     QueuePage,
     QueueRow,
@@ -117,12 +119,27 @@ class Sinks:
             return await self._guarded(sink, "queue", call, failed=empty, account=account)
         return empty
 
+    async def outlook(self, account: AccountId) -> Outlook:
+        """What a pull of the first sink would bring."""
+        for sink in self._started:
+            failed = Outlook(f"{sink.name} did not say what changed there")
+            call = sink.outlook(account)
+            return await self._guarded(sink, "outlook", call, failed=failed, account=account)
+        return Outlook(NOT_INSTALLED.text)
+
     async def row_of(self, account: AccountId, local_type: str, local_id: str) -> QueueRow | None:
         """What waits for one document."""
         for sink in self._started:
             call = sink.row_of(account, local_type, local_id)
             return await self._guarded(sink, "row", call, failed=None, account=account)
         return None
+
+    async def offers(self, account: AccountId, local_type: str, local_id: str) -> Sequence[Offer]:
+        """What may be done there about one document."""
+        for sink in self._started:
+            call = sink.offers(account, local_type, local_id)
+            return await self._guarded(sink, "offers", call, failed=(), account=account)
+        return ()
 
     @property
     def desk(self) -> Sink:

@@ -36,6 +36,8 @@ LEDGER_STEPS = (
     "begin_cycle",
     "answered",
     "adopt",
+    "become_invoices",
+    "settle",
 )
 CONNECTION_STEPS = ("connect", "save_tokens", "save_preferences", "update")
 

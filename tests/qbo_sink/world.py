@@ -164,6 +164,7 @@ class World:
                 "state": self.documents[key].encode(),
                 "hash": bytes(32),
                 "position": self.positions[key],
+                "authors": b"",
             }
             for key in changed
         ]
@@ -245,7 +246,8 @@ class World:
             async with httpx2.AsyncClient(transport=transport, base_url=BASE) as http:
                 tokens = (await http.post("/sandbox/connect", json={})).json()
                 root = f"/v3/company/{company.realm}/query"
-                headers = {"authorization": f"Bearer {tokens['access_token']}"}
+                token = tokens["access_token"]
+                headers = {"authorization": f"Bearer {token}", "accept": "application/json"}
                 start = 1
                 while True:
                     statement = select(entity, start=start)
