@@ -166,17 +166,9 @@ def admit(context: Context, head: DeviceHead, first_seq: int, events: Sequence[b
     if len(events) > 1 and size > PUSH_BYTES_MAX:
         raise TooLarge("bytes of a push", limit=PUSH_BYTES_MAX, actual=size)
     for _ in range(HEAD_MOVES_MAX):
-        if first_seq > head.seq + 1:
-            return Admitted(nothing_but(Gap(head_seq=head.seq, first_seq=first_seq)), head)
-        known = min(head.seq + 1 - first_seq, len(events))
-        told = NOTHING
-        if known:
-            found = yield Find(*context[:3], first_seq, first_seq + known - 1)
-            assert not isinstance(found, Appended | HeadMoved)
-            told = recall(context, first_seq, events[:known], found)
-        if told.error is not None or known == len(events):
+        told, judged = yield from _consider(context, head, first_seq, events)
+        if judged is None:
             return Admitted(told, head)
-        judged = judge(context, head, events[known:])
         if judged.request is None:
             return Admitted(join(told, nothing_but(judged.error)), head)
         result = yield judged.request
@@ -191,17 +183,9 @@ def admit(context: Context, head: DeviceHead, first_seq: int, events: Sequence[b
 def foresee(context: Context, head: DeviceHead, first_seq: int, events: Sequence[bytes]) -> Routine:
     """What :func:`admit` would answer at this moment, with nothing written: for a preview. Events
     that would be accepted have no position yet."""
-    if first_seq > head.seq + 1:
-        return Admitted(nothing_but(Gap(head_seq=head.seq, first_seq=first_seq)), head)
-    known = min(head.seq + 1 - first_seq, len(events))
-    told = NOTHING
-    if known:
-        found = yield Find(*context[:3], first_seq, first_seq + known - 1)
-        assert not isinstance(found, Appended | HeadMoved)
-        told = recall(context, first_seq, events[:known], found)
-    if told.error is not None or known == len(events):
+    told, judged = yield from _consider(context, head, first_seq, events)
+    if judged is None:
         return Admitted(told, head)
-    judged = judge(context, head, events[known:])
     verdicts = tuple(
         Verdict(run.outcome, run.count, code=run.code, detail=run.detail) for run in judged.runs
     )
@@ -209,6 +193,24 @@ def foresee(context: Context, head: DeviceHead, first_seq: int, events: Sequence
     if judged.request is None:
         return Admitted(answer, head)
     return Admitted(answer, judged.request.after, asides=judged.request.asides)
+
+
+def _consider(
+    context: Context, head: DeviceHead, first_seq: int, events: Sequence[bytes]
+) -> Generator[Question, Reply, tuple[Settlement, Judged | None]]:
+    """The answers to events that the log knows already, and what is to be done with the others;
+    None when there are none, or they are not to be looked at."""
+    if first_seq > head.seq + 1:
+        return nothing_but(Gap(head_seq=head.seq, first_seq=first_seq)), None
+    known = min(head.seq + 1 - first_seq, len(events))
+    told = NOTHING
+    if known:
+        found = yield Find(*context[:3], first_seq, first_seq + known - 1)
+        assert not isinstance(found, Appended | HeadMoved)
+        told = recall(context, first_seq, events[:known], found)
+    if told.error is not None or known == len(events):
+        return told, None
+    return told, judge(context, head, events[known:])
 
 
 def write(context: Context, head: DeviceHead, facts: Sequence[Fact]) -> Routine:
