@@ -160,8 +160,7 @@ class Bodies:
 
     def _label(self, entity: Entity, label: Label) -> JsonObject | Refused:
         preferences = self._session.preferences
-        classes = preferences.class_per_document or preferences.class_per_line
-        if not (classes if entity is Entity.CLASS else preferences.departments):
+        if not (preferences.tracks_classes if entity is Entity.CLASS else preferences.departments):
             return faults.preflight("no_tracking")
         if not label.name.strip():
             return faults.preflight("no_name", f"{entity.path} {label.id}")
@@ -266,8 +265,7 @@ class Bodies:
         wanted = ((Entity.CLASS, sale.content.class_), (Entity.DEPARTMENT, sale.content.department))
         keys = [self._labels.get((entity, folded(name))) for entity, name in wanted if name]
         tracked = self._session.preferences
-        classes = tracked.class_per_document or tracked.class_per_line
-        on = {Entity.CLASS: classes, Entity.DEPARTMENT: tracked.departments}
+        on = {Entity.CLASS: tracked.tracks_classes, Entity.DEPARTMENT: tracked.departments}
         return [key for key in keys if key is not None and on[key.entity]]
 
     def _customer(self, party: Party) -> JsonObject | Refused:
@@ -306,8 +304,8 @@ class Bodies:
         one is named.
         """
         preferences = self._session.preferences
-        by_document = preferences.class_per_document or preferences.class_per_line
-        if not name or not (preferences.departments if entity == "Department" else by_document):
+        classes = preferences.tracks_classes
+        if not name or not (preferences.departments if entity == "Department" else classes):
             return ""
         ours = self._labels.get((Entity(entity), folded(name)))
         if ours is not None and ours in self._mapped:

@@ -10,19 +10,21 @@ from __future__ import annotations
 import asyncio
 import secrets
 from calendar import monthrange
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from qbo_sink import choices, schedule
 from qbo_sink.choices import Choices
 from qbo_sink.config import LOCAL_SANDBOX
 from qbo_sink.connections import CONNECTED, DISCONNECTED, RECONNECT, Link, month_of
-from qbo_sink.model import State
+from qbo_sink.model import Preferences, State
 from qbo_sink.queue_store import QueueStore
+from qbo_sink.reconcile_store import ReconcileStore
 from qbo_sink.runner import Parts, Runner
 from qbo_sink.tokens import authorize_url
 from replica.errors import MisuseError
 from replica.limits import QBO_DEADLINE_NEAR_MS, QBO_READS_PER_MONTH
-from replica.sink import Deed, Fact, Offer, Refusal, Setup, SinkStatus
+from replica.sink import Deed, Fact, Offer, Refusal, Setup, SinkStatus, Tracked
 
 NOT_CONNECTED = "No QuickBooks company is connected. Orders queue up meanwhile."
 DISCONNECT = Offer(
@@ -40,6 +42,7 @@ class Company:
         self._parts = parts
         self._runner = runner
         self._store = QueueStore(parts.ledger.engine)
+        self._reconcile = ReconcileStore(parts.ledger.engine)
 
     async def choices(self, account: bytes) -> Choices:
         """What counts for this account."""
@@ -53,19 +56,26 @@ class Company:
 
     async def status(self, account: bytes) -> SinkStatus:
         """The connection in one word and one sentence."""
+        status, link = await self._status(account)
+        differences = await asyncio.to_thread(self._reconcile.counts, account)
+        number = sum(count for kind, count in differences.items() if kind != "ignored")
+        known = tracked(None if link is None else link.preferences)
+        return replace(status, differences=number, tracked=known)
+
+    async def _status(self, account: bytes) -> tuple[SinkStatus, Link | None]:
         parts = self._parts
         link = await asyncio.to_thread(parts.connections.get, account)
         counts = await asyncio.to_thread(parts.ledger.count_open, account)
         queued = sum(counts.values())
         if link is None and parts.config.profile == LOCAL_SANDBOX:
             text = "The local sandbox is connected at the next run."
-            return SinkStatus("manual", text, queued)
+            return SinkStatus("manual", text, queued), link
         if link is None or link.state == DISCONNECTED:
-            return SinkStatus("not_connected", NOT_CONNECTED, queued)
+            return SinkStatus("not_connected", NOT_CONNECTED, queued), link
         running = self._runner.is_running(account)
         every = (await self.choices(account)).schedule.every
         state, text = state_of(link, counts, every, running=running, now_ms=parts.now_ms())
-        return SinkStatus(state, text, queued, link.last_run_ms or None)
+        return SinkStatus(state, text, queued, link.last_run_ms or None), link
 
     async def setup(self, account: bytes) -> Setup:
         """Connection, deadlines, costs and choices."""
@@ -164,6 +174,29 @@ def state_of(
     return "healthy", f"Connected; sends {every}."
 
 
+def tracked(preferences: Preferences | None) -> list[Tracked]:
+    """Classes and departments, as the company tracks them (ACC-04). Pure."""
+    known = preferences or Preferences()
+    word = known.department_word or "Location"
+    first = "Whether the company tracks them is known after the first sync."
+    off = "QuickBooks does not track them in this company; {}, and they appear with the next sync."
+    switch = "switch it on there under Account and settings, Advanced, Categories"
+    names = {"class": known.tracks_classes, "department": known.departments}
+    texts = {
+        "class": "Deleting one makes it inactive in QuickBooks.",
+        "department": f"QuickBooks calls a department a location, here “{word}”. "
+        "Deleting one makes it inactive there.",
+    }
+    found = []
+    for kind, on in names.items():
+        text = texts[kind] if on else off.format(switch) if preferences else first
+        found.append(Tracked(kind, _TITLES[kind], on, text))
+    return found
+
+
+_TITLES = {"class": "Classes", "department": "Departments"}
+
+
 def deadline_ms(link: Link) -> int:
     """When the permission ends unless somebody connects again; zero when nothing is known."""
     known = [ms for ms in (link.refresh_expires_ms, link.hard_expires_ms) if ms]
@@ -205,9 +238,14 @@ def facts(
             tone="warn" if expected > QBO_READS_PER_MONTH else "",
         ),
     ]
+    found += [Fact(one.title, _track_words(one)) for one in tracked(link.preferences)]
     if link.paused_until_ms > now_ms:
         found.append(Fact("Pause asked for by QuickBooks", "until", link.paused_until_ms, "warn"))
     return [fact for fact in found if fact.text or fact.at_ms]
+
+
+def _track_words(one: Tracked) -> str:
+    return f"tracked. {one.text}" if one.on else f"not tracked. {one.text}"
 
 
 def _deadline(name: str, at_ms: int, near_ms: int) -> Fact:

@@ -208,6 +208,12 @@ class Preferences(msgspec.Struct, frozen=True):
     departments: bool = False
     custom_fields: dict[str, str] = {}  # lower-case name → DefinitionId
     book_close_date: str = ""
+    department_word: str = ""  # what the company calls a location
+    automated_tax: bool = False  # QuickBooks works out the tax from addresses
+
+    @property
+    def tracks_classes(self) -> bool:
+        return self.class_per_document or self.class_per_line
 
     @property
     def is_us(self) -> bool:
@@ -234,6 +240,8 @@ def read_preferences(preferences: JsonObject, company: JsonObject) -> Preference
         departments=_flag(accounting, "TrackDepartments"),
         custom_fields=_custom_fields(forms.get("CustomField") or []),
         book_close_date=str(accounting.get("BookCloseDate") or ""),
+        department_word=str(accounting.get("DepartmentTerminology") or ""),
+        automated_tax=_flag(preferences.get("TaxPrefs") or {}, "PartnerTaxEnabled"),
     )
 
 

@@ -104,8 +104,7 @@ class Pull:
     def _labels(self) -> list[Entity]:
         """Classes and departments, as far as the company tracks them (ACC-04)."""
         preferences = self._session.preferences
-        classes = preferences.class_per_document or preferences.class_per_line
-        found = [Entity.CLASS] if classes else []
+        found = [Entity.CLASS] if preferences.tracks_classes else []
         return [*found, Entity.DEPARTMENT] if preferences.departments else found
 
     async def _read_labels(self, *, anew: bool) -> int:

@@ -215,13 +215,29 @@ class Outlook:
 
 
 @dataclass(frozen=True)
+class Tracked:
+    """Whether the other system sorts sales by ``type`` ("class", "department"), and in words what
+    it calls that, or how to switch it on (ACC-04, ACC-06)."""
+
+    type: str
+    title: str
+    on: bool
+    text: str
+
+
+@dataclass(frozen=True)
 class SinkStatus:
-    """The connection in one word and one sentence (ui.md §2)."""
+    """The connection in one word and one sentence (ui.md §2).
+
+    ``differences`` counts documents that are another there than here and that nobody dealt with.
+    """
 
     state: str  # healthy, running, failing, stopped, manual, not_connected, reconnect_needed
     text: str
     queued: int
     last_run_ms: int | None = None
+    differences: int = 0
+    tracked: Sequence[Tracked] = ()
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,18 @@ from replica.server.api import Api
 from replica.server.carry import CarryRoutes
 from replica.server.chunks import ChunkRoutes
 from replica.server.guard import SecurityHeaders
+from replica.server.order_routes import OrderRoutes
 from replica.server.reconcile import ReconcileRoutes
 from replica.server.runtime import Runtime
 from replica.server.web.accounting import AccountingPages
 from replica.server.web.company_pages import CompanyPages
 from replica.server.web.frame import Frame
 from replica.server.web.import_pages import ImportPages
+from replica.server.web.label_pages import LabelPages
 from replica.server.web.pages import Pages
 from replica.server.web.queue_pages import QueuePages
 from replica.server.web.reconcile_pages import ReconcilePages
+from replica.server.web.record_pages import RecordPages
 
 SYNC_PATHS = ("/sync", "/api/v1/sync")
 
@@ -52,6 +55,7 @@ def build_app(runtime: Runtime) -> ASGIApp:
             *carry.routes(),
             *ChunkRoutes(runtime.chunks, runtime.stores.control.check_token).routes(),
             *ReconcileRoutes(runtime).routes(),
+            *OrderRoutes(runtime).routes(),
             *(WebSocketRoute(path, runtime.sync_endpoint) for path in SYNC_PATHS),
             *runtime.sinks.routes(),
             *pages.routes(),
@@ -59,6 +63,8 @@ def build_app(runtime: Runtime) -> ASGIApp:
             *CompanyPages(runtime, frame).routes(),
             *ImportPages(runtime, frame, carry).routes(),
             *ReconcilePages(runtime, frame).routes(),
+            *RecordPages(runtime, frame).routes(),
+            *LabelPages(runtime, frame).routes(),
             *AccountingPages(runtime, frame).routes(),
         ],
         middleware=[Middleware(RequestBodyLimitMiddleware, max_body_size=HTTP_BODY_BYTES_MAX)],

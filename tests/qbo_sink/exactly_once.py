@@ -151,7 +151,7 @@ def counting_mail() -> Iterator[Counter[str]]:
         sent[identity] += 1
         return reply
 
-    paper.send = counted
+    paper.send = counted  # type: ignore[assignment]
     try:
         yield sent
     finally:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import httpx2
+import pytest
 from starlette.routing import BaseRoute
 from typer import Typer
 
 from qbo_sink.config import from_env
 from qbo_sink.port import QuickBooksSink
 from qbo_sink.sandbox import InProcessTransport, Settings, Switches, create_sandbox
+from replica.crdt.documents import DocKey
+from replica.crdt.view import view
 from replica.events.money import content_total_minor
 from replica.events.payloads import (
     Content,
@@ -24,6 +27,7 @@ from replica.events.payloads import (
     ProductFields,
     SealedLine,
 )
+from replica.projections import queries
 from replica.sink import SinkContext, SinkPlugin
 from tests.server.world import Company, World
 
@@ -88,6 +92,28 @@ class Books:
         self.sandbox.close()
 
 
+Scope = Literal["function", "module"]
+
+
+def booked(scope: Scope) -> tuple[Any, Any]:
+    """The fixtures ``books`` and ``world`` of a module: a server with the sink, new for each test
+    or one for all of them. The first account of a server has the sandbox's sample company."""
+
+    @pytest.fixture(scope=scope)
+    def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Books]:
+        made = Books(tmp_path_factory.mktemp("books"))
+        yield made
+        made.close()
+
+    @pytest.fixture(scope=scope)
+    def world(tmp_path_factory: pytest.TempPathFactory, books: Books) -> Iterator[World]:
+        made = World(tmp_path_factory.mktemp("data"), plugins=[books.plugin])
+        yield made
+        made.stop()
+
+    return books, world
+
+
 def order(identity: str, number: str, customer: str = "c-1", **values: Any) -> OrderCommitted:
     values.setdefault("currency", "USD")
     line = SealedLine("1", "p-1", 2_000, 25_000, "Tea")
@@ -120,3 +146,16 @@ def sync(world: World, company: Company) -> None:
         await world.runtime.sync_now.finish(company.account)
 
     world.on_loop(press)
+
+
+def external(world: World, company: Company, identity: str, kind: str = "order") -> str:
+    """The id there of an order, or of a record of another ``kind``."""
+    with world.stores.views.reading() as connection:
+        found = queries.document(connection, company.account, DocKey(kind, identity))
+    assert found is not None
+    seen = view(found)
+    return str(
+        seen["answers"]["quickbooks"]["external_id"]
+        if kind == "order"
+        else seen["links"]["quickbooks"]
+    )

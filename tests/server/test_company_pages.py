@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
 
 import httpx2
 import pytest
@@ -12,23 +11,10 @@ import pytest
 from qbo_sink.sandbox import InProcessTransport
 from replica.server.stores import new_user
 from replica.store.access import Role
-from tests.server.books import Books, order, stock, sync
+from tests.server.books import Books, booked, order, stock, sync
 from tests.server.world import PASSWORD, Company, Pages, World
 
-
-@pytest.fixture(scope="module")
-def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Books]:
-    made = Books(tmp_path_factory.mktemp("books"))
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, books: Books) -> Iterator[World]:
-    """A server with the QuickBooks sink."""
-    made = World(tmp_path_factory.mktemp("data"), plugins=[books.plugin])
-    yield made
-    made.stop()
+books, world = booked("module")
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,23 +11,10 @@ from qbo_sink.catalogue import CATALOGUE, PREFLIGHT
 from qbo_sink.sandbox.injection import FaultRule
 from replica.server.stores import new_user
 from replica.store.access import Role
-from tests.server.books import Books, order, stock, sync
+from tests.server.books import Books, booked, order, stock, sync
 from tests.server.world import PASSWORD, Company, Pages, World
 
-
-@pytest.fixture(scope="module")
-def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Books]:
-    made = Books(tmp_path_factory.mktemp("books"))
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, books: Books) -> Iterator[World]:
-    """A server with the QuickBooks sink."""
-    made = World(tmp_path_factory.mktemp("data"), plugins=[books.plugin])
-    yield made
-    made.stop()
+books, world = booked("module")
 
 
 @pytest.fixture
@@ -173,7 +159,7 @@ def test_the_queue_is_found_filtered_and_paged(
     world: World, company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows are found by number and customer, filtered by state, and a page is bounded."""
-    monkeypatch.setattr("qbo_sink.queue.SINK_ROWS_MAX", 4)
+    monkeypatch.setattr("qbo_sink.queue.SYNC_PLAN_ROWS_MAX", 4)
     with world.browser(company) as pages:
         first = pages.text("/queue")
         assert len(rows_of(first)) == 4

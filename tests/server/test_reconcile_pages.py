@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from qbo_sink.wire import encode_body, equals, select
-from replica.crdt.documents import DocKey
-from replica.crdt.view import view
-from replica.projections import queries
-from tests.server.books import Books, order, stock, sync
+from tests.server.books import Books, booked, external, order, stock, sync
 from tests.server.world import Company, Pages, World
 
-
-@pytest.fixture
-def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Books]:
-    made = Books(tmp_path_factory.mktemp("books"))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def world(tmp_path_factory: pytest.TempPathFactory, books: Books) -> Iterator[World]:
-    """A server with the QuickBooks sink, for one test: its company is the sandbox's own."""
-    made = World(tmp_path_factory.mktemp("data"), plugins=[books.plugin])
-    yield made
-    made.stop()
+books, world = booked("function")
 
 
 @pytest.fixture
@@ -41,13 +24,6 @@ def company(world: World) -> Company:
     sync(world, made)
     world.caught_up(made)
     return made
-
-
-def external(world: World, company: Company, identity: str) -> str:
-    with world.stores.views.reading() as connection:
-        found = queries.document(connection, company.account, DocKey("order", identity))
-    assert found is not None
-    return str(view(found)["answers"]["quickbooks"]["external_id"])
 
 
 def rows_of(page: str) -> dict[str, tuple[str, str]]:

@@ -69,6 +69,13 @@ FLASHES = {
     "link": Flash("Linked. Nothing is sent for it."),
     "ignore": Flash("Ignored, with the reason. A later change there shows again.", "minus", ""),
     "watch": Flash("Shown again."),
+    "convert": Flash("The invoice waits in the queue; it goes with the next sync."),
+    "invoice_again": Flash("Another invoice waits in the queue; it goes with the next sync."),
+    "deliver": Flash("The e-mail waits in the queue; it goes with the next sync."),
+    "other": Flash("The other value counts now; it is on its way to every side."),
+    "fine": Flash("Kept as it is.", "check", ""),
+    "same": Flash("Linked. Nothing new is made for it."),
+    "apart": Flash("Kept apart. It is made there under its own name.", "fork", ""),
     "undo": Flash("Taken back. The next sync says it as it was meant."),
 }
 """What an address may ask a page to say; an address cannot make it say anything else."""

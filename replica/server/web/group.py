@@ -29,6 +29,8 @@ from replica.server.runs import Run
 from replica.server.runtime import Runtime
 from replica.server.web.frame import Entry, Frame, Shell, sync_mark
 
+LABEL_PATHS = {"class": "/classes", "department": "/departments"}
+
 Form = Mapping[str, str]
 Show = Callable[[Request, Principal], Awaitable[Response]]
 Change = Callable[[Request, Principal, Form], Awaitable[Response]]
@@ -96,10 +98,11 @@ class PageGroup:
                 Entry("/sync", "Sync Now: the last run"),
                 Entry("/queue", "Preview of the next sync"),
                 Entry("/errors", "Sync errors"),
-                Entry("/reconcile", "Reconcile"),
+                Entry("/reconcile", "Reconcile", status.differences, "differences"),
                 *([Entry("/imports", "Imports")] if who.may(Right.MANAGE) else []),
                 Entry("/company", "QuickBooks setup"),
                 *([Entry("/accounting", "Accounting lists")] if who.may(Right.BOOKS) else []),
+                *(Entry(LABEL_PATHS[one.type], one.title) for one in status.tracked if one.on),
             ],
             sync_button=sync_mark(
                 status.state,
@@ -125,10 +128,15 @@ class PageGroup:
 
         return await asyncio.to_thread(read)
 
-    async def _write(self, who: Principal, payload: Payload) -> None:
+    async def _device_names(self, account: AccountId) -> dict[str, str]:
+        """Names by device id in hex, the writers inside the server among them."""
+        rows = await self._runtime.devices.rows(account)
+        return {row.id: row.name for row in rows} | self._runtime.local_names(account)
+
+    async def _write(self, who: Principal, *payloads: Payload) -> None:
         """Through the door as the web device, and visible on the next page."""
         runtime = self._runtime
-        admitted = await runtime.door.submit_local(who.account, WEB, [payload])
+        admitted = await runtime.door.submit_local(who.account, WEB, payloads)
         if admitted.segment is not None:
             position = admitted.segment.last
             await runtime.projecting.wait(who.account, position, READ_OWN_WRITE_WAIT_S)

@@ -1,4 +1,5 @@
-"""The main app's own pages: signing in, orders, devices, customers, products, conflicts, Sync Now.
+"""The main app's own pages: signing in, the lists of orders, devices, customers and products,
+conflicts, Sync Now.
 
 Each reads projections, asks the frame to render, and writes through the door.
 """
@@ -14,10 +15,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 
 from replica.crdt.documents import DocKey
-from replica.crdt.view import view
 from replica.errors import Forbidden, Overloaded, ReplicaError
-from replica.events.event import AccountId
-from replica.events.payloads import CustomerDeleted, CustomerRestored
 from replica.limits import LIST_ROWS_MAX
 from replica.projections import queries
 from replica.server import aside
@@ -34,7 +32,6 @@ from replica.server.auth import NotSignedIn, Principal, Right
 from replica.server.devices import CODE_MINUTES
 from replica.server.guard import check_form_token, check_same_origin, form_token
 from replica.server.web import run_views, views
-from replica.server.web.forms import customer_change
 from replica.server.web.frame import Files, address, links
 from replica.server.web.group import Form, PageGroup, frame_numbers, live_mark, read_form
 from replica.server.web.marks import ORDER_MARKS
@@ -53,10 +50,8 @@ class Pages(PageGroup):
             Route("/login", self.login, methods=["POST"]),
             Route("/logout", self.logout, methods=["POST"]),
             self._show("/orders", self.orders),
-            self._show("/orders/{id}", self.order),
             self._show("/devices", self.devices),
             self._show("/customers", self.customers),
-            self._show("/customers/{id}", self.customer),
             self._show("/products", self.products),
             self._show("/conflicts", self.conflicts),
             self._show("/why/{type}/{id}", self.why),
@@ -65,9 +60,6 @@ class Pages(PageGroup):
             self._change("/sync-now", self.sync_now, Right.EDIT),
             self._change("/devices/enrol", self.enrol, Right.MANAGE),
             self._change("/devices/{id}/revoke", self.revoke, Right.MANAGE),
-            self._change("/customers/{id}", self.save_customer, Right.EDIT),
-            self._change("/customers/{id}/delete", self.delete_customer, Right.EDIT),
-            self._change("/customers/{id}/restore", self.restore_customer, Right.EDIT),
             Mount("/static", Files(), name="static"),
         ]
 
@@ -172,21 +164,6 @@ class Pages(PageGroup):
             selected=state,
         )
 
-    async def order(self, request: Request, who: Principal) -> Response:
-        identity = request.path_params["id"]
-        row = await self._read(queries.sealed_one, who.account, "order", identity)
-        if row is None:
-            raise NotFound("There is no such order.")
-        in_lines = [line["product"] for line in row["lines"]]
-        products = await self._read(queries.names, who.account, "product", in_lines)
-        order = views.order_page(
-            row,
-            products=products,
-            devices=await self._device_names(who.account),
-            waiting=await self._runtime.sinks.row_of(who.account, "order", identity),
-        )
-        return await self._page(request, who, "order.html", order=order)
-
     async def devices(
         self, request: Request, who: Principal, code: dict[str, Any] | None = None
     ) -> Response:
@@ -218,10 +195,6 @@ class Pages(PageGroup):
             query=text,
             deleted=bool(deleted),
         )
-
-    async def customer(self, request: Request, who: Principal) -> Response:
-        customer, fields = views.customer_page(await self._customer_view(request, who))
-        return await self._page(request, who, "customer.html", customer=customer, fields=fields)
 
     async def products(self, request: Request, who: Principal) -> Response:
         asked = request.query_params
@@ -312,42 +285,6 @@ class Pages(PageGroup):
     async def revoke(self, request: Request, who: Principal, _: Form) -> Response:
         await self._runtime.devices.revoke(who.account, request.path_params["id"])
         return RedirectResponse("/devices?done=revoked", status_code=303)
-
-    async def save_customer(self, request: Request, who: Principal, form: Form) -> Response:
-        seen = await self._customer_view(request, who)
-        change = customer_change(seen, form)
-        if change is not None:
-            await self._write(who, change)
-        done = "saved" if change is not None else "unchanged"
-        return _to_customer(seen["id"], done)
-
-    async def delete_customer(self, request: Request, who: Principal, _: Form) -> Response:
-        seen = await self._customer_view(request, who)
-        await self._write(who, CustomerDeleted(customer=seen["id"]))
-        return _to_customer(seen["id"], "deleted")
-
-    async def restore_customer(self, request: Request, who: Principal, _: Form) -> Response:
-        seen = await self._customer_view(request, who)
-        await self._write(who, CustomerRestored(customer=seen["id"]))
-        return _to_customer(seen["id"], "restored")
-
-    # Parts ---------------------------------------------------------------------------------------
-
-    async def _customer_view(self, request: Request, who: Principal) -> dict[str, Any]:
-        key = DocKey("customer", request.path_params["id"])
-        document = await self._read(queries.document, who.account, key)
-        if document is None:
-            raise NotFound("There is no such customer.")
-        return view(document)
-
-    async def _device_names(self, account: AccountId) -> dict[str, str]:
-        """Names by device id in hex, the writers inside the server among them."""
-        rows = await self._runtime.devices.rows(account)
-        return {row.id: row.name for row in rows} | self._runtime.local_names(account)
-
-
-def _to_customer(identity: str, done: str) -> Response:
-    return RedirectResponse(f"/customers/{identity}?done={done}", status_code=303)
 
 
 def _login_secret(request: Request) -> str:

@@ -91,6 +91,7 @@ def offer(one: Offer) -> dict[str, Any]:
         "tone": one.tone,
         "asks": one.asks,
         "warns": one.warns,
+        "value": one.value,
     }
 
 

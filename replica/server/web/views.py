@@ -72,8 +72,9 @@ def order_page(
     products: Mapping[str, str],
     devices: Mapping[str, str],
     waiting: QueueRow | None,
+    customer: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """One order with its lines and its ladder."""
+    """One order with its lines and its ladder; ``customer`` is the view of its customer."""
     currency = row["currency"]
     facts = [
         ("Customer", row["customer_name"] or row["customer"]),
@@ -92,6 +93,8 @@ def order_page(
         "id": row["id"],
         "number": row["number"],
         "customer": row["customer_name"] or row["customer"],
+        "customer_href": "/customers/" + quote(row["customer"] or "", safe=""),
+        "customer_there": [text for _, text in _there(customer["there"] if customer else {})],
         "mark": marks.order_mark(waiting.state if waiting else row["state"]),
         "lines": [_line(line, currency, products) for line in row["lines"]],
         "extras": extras if rest_minor else [],
@@ -145,14 +148,20 @@ def ladder(
 
 def _last_rung(row: Row, waiting: QueueRow | None) -> dict[str, Any]:
     rung = {"title": "In QuickBooks", "at_ms": 0, "icon": "clock", "tone": "", "text": ""}
-    if row["state"] == "needs_you":
+    stuck = waiting is not None and waiting.state == "needs_you"
+    if row["state"] == "needs_you" or stuck:
         text = f"{row['parked_cause']} {row['parked_fix']}".strip()
+        if waiting is not None and stuck:
+            text = f"{waiting.cause} {waiting.fix}".strip()
         return rung | {
             "title": "QuickBooks needs you",
             "text": text,
             "icon": "alert",
             "tone": "bad",
         }
+    if row["state"] == "invoiced":
+        text = row["parked_cause"]
+        return rung | {"title": "Invoiced", "text": text, "icon": "receipt", "tone": "done"}
     if row["estimate_number"]:
         text = f"Estimate № {row['estimate_number']}"
         return rung | {"text": text, "icon": "check", "tone": "done"}
@@ -235,7 +244,7 @@ def customer_row(row: Row) -> dict[str, Any]:
         "email": row["email"],
         "phone": row["phone"],
         "country": row["country"],
-        "mark": _link_mark(json.loads(row["links"] or "{}")),
+        "mark": _link_mark(json.loads(row["links"] or "{}"), json.loads(row["there"] or "{}")),
     }
 
 
@@ -246,7 +255,8 @@ def customer_page(seen: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[st
         "id": seen["id"],
         "name": values["name"] or seen["id"],
         "deleted": seen["deleted_by"] is not None,
-        "mark": _link_mark(seen["links"]),
+        "mark": _link_mark(seen["links"], seen["there"]),
+        "there": _there(seen["there"]),
     }
     fields = [
         {
@@ -272,7 +282,25 @@ def customer_values(seen: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _link_mark(links: Mapping[str, str]) -> Mark:
+_GONE_THERE = {
+    "inactive": Mark("inactive", "Inactive in QuickBooks", "minus", "warn"),
+    "deleted": Mark("deleted", "Not in QuickBooks any more", "bin", "warn"),
+    "merged": Mark("merged", "Merged in QuickBooks", "fork", "info"),
+}
+
+
+def _there(there: Mapping[str, Mapping[str, str]]) -> list[tuple[Mark, str]]:
+    """What became of a record in another system, and what to do about it."""
+    return [
+        (_GONE_THERE[said["state"]], f"{said['cause']} {said['fix']}".strip())
+        for said in there.values()
+        if said["state"] in _GONE_THERE
+    ]
+
+
+def _link_mark(links: Mapping[str, str], there: Mapping[str, Mapping[str, str]]) -> Mark:
+    for mark, _ in _there(there):
+        return mark
     return marks.order_mark("in_qbo") if links else Mark("local", "Only here", "cloud", "")
 
 
