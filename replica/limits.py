@@ -142,6 +142,10 @@ UPLOAD_AGE_S = 86_400  # then it is chosen anew
 UPLOAD_FORM_BYTES_MAX = 8_192  # of a form around its file
 
 # Sync Now and background work -------------------------------------------------------------------
+ACCOUNT_SYNC_POLL_S = 0.2  # between a device's looks at the run that it pressed
+ACCOUNT_SYNC_ANSWER_BYTES_MAX = 1_048_576
+SYNC_PLAN_ROWS_MAX = 500  # rows of a plan that are named one by one; the rest are counted
+SYNC_PLANS_KEPT_MAX = 4  # plans of one account that a press may still name
 SYNC_DEVICE_WAIT_S = 20.0
 SYNC_PROJECTION_WAIT_S = 30.0
 # A device and the server are compared at one position; this often they may miss each other.
@@ -381,11 +385,16 @@ QBO_WEBHOOK_BYTES_MAX = 1_048_576
 
 # Scope -----------------------------------------------------------------------------------------
 SCOPE_PAGE_BYTES_TARGET = 262_144  # of states in one page; it is deflated to about half of that
-# Documents in the sets that are kept for devices with a scope, together: some 200 bytes each.
-SCOPED_DOCUMENTS_KEPT_MAX = 1_000_000
+# Documents in the sets that are kept for devices with a scope, together: some 500 bytes each.
+SCOPED_DOCUMENTS_KEPT_MAX = 400_000
 SCOPE_MOVES_MAX = 200_000  # documents that enter or leave with one change of scope
 SCOPE_PAGES_MAX = 10_000  # pages taken in one go
-SCOPE_GRANTS_TRIES_MAX = 8  # grants to one device at the same time wait for each other
+SCOPE_GRANT_TRIES_MAX = 8  # grants to one device at the same time wait for each other
+SCOPE_HANDOVER_MAX = 1_000  # customers handed over at once
 SCOPE_LINK_KBPS = 1_000  # what a cost in seconds is reckoned for, unless told otherwise
 SCOPE_SAMPLE_DOCUMENTS = 200  # whose compression stands for that of all
 SCOPE_TTL_S_MAX = 366 * 86_400
+SCOPE_LINK_KBPS_MAX = 10_000_000
+
+# Analytics -------------------------------------------------------------------------------------
+EXPORT_ROWS = 10_000  # in memory at once while a file is written

@@ -1,22 +1,24 @@
-"""``replica events``: look at the log as it is, beside a running server, and verify it."""
+"""``replica events``: look at the log as it is, beside a running server, export and verify it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from replica.cli.frame import config, emit, say, verb
-from replica.errors import MisuseError
+from replica.analytics.moment import By, parse_moment
+from replica.cli.analyst import say_source, told_history
+from replica.cli.frame import chosen, config, emit, say, verb
 from replica.limits import EVENTS_BYTES_TARGET, LIST_ROWS_MAX
 
 if TYPE_CHECKING:
     from replica.events.event import AccountId
     from replica.store.engine import Database
 
-app = verb("Read and verify the log")
+app = verb("Read, export and verify the log")
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
@@ -33,6 +35,32 @@ def tail(
     with closing(open_reading(config())) as database:
         rows = list(_newest(database, chosen(Control(database), account), limit))
     emit(rows, as_json=as_json)
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Argument(help="a .jsonl, .csv or .parquet file")],
+    kind: Annotated[str, typer.Option(help="only this kind, or those that begin so")] = "",
+    to: Annotated[str, typer.Option(help="now, a position, a day or a time (UTC)")] = "now",
+    by: Annotated[By, typer.Option(help="which clock a time is read on")] = By.RECEIVED,
+    account: Annotated[str, typer.Option(help="name or id; the oldest by default")] = "",
+) -> None:
+    """Write every event with its times and its payload to a file."""
+    from replica.analytics.export import EVENT_COLUMNS, event_row, write
+
+    with told_history(account) as history:
+        last = 0
+
+        def rows() -> Iterator[dict[str, Any]]:
+            nonlocal last
+            for entry in history.entries(parse_moment(to, by)):
+                last = entry.position
+                if entry.kind.startswith(kind):
+                    yield event_row(entry)
+
+        written = write(output, EVENT_COLUMNS, rows())
+        say(f"{output}: {written.rows} events, sha256 {written.sha256}")
+        say_source(history, last, written.rows, 0)
 
 
 @app.command()
@@ -96,12 +124,3 @@ def _row(position: int, record: Any) -> dict[str, Any]:
         "received": iso(record.received_ms),
         "id": record.id.hex(),
     }
-
-
-def chosen(control: Any, wanted: str) -> AccountId:
-    """The account of that name or id; the oldest for "". Raises ``MisuseError``."""
-    for account in control.accounts():
-        if wanted in ("", account.name, account.id.hex()):
-            found: AccountId = account.id
-            return found
-    raise MisuseError(f"there is no account {wanted!r}" if wanted else "there is no account yet")

@@ -16,6 +16,7 @@ from replica.errors import MisuseError, ReplicaError
 from replica.server import plugins
 
 if TYPE_CHECKING:
+    from replica.events.event import AccountId
     from replica.server.config import Config
 
 FAILED = 1
@@ -121,3 +122,12 @@ def _cell(value: Any) -> str:
 
 def _no_options() -> None:
     pass
+
+
+def chosen(control: Any, wanted: str) -> AccountId:
+    """The account of that name or id; the oldest for "". Raises ``MisuseError``."""
+    for account in control.accounts():
+        if wanted in ("", account.name, account.id.hex()):
+            found: AccountId = account.id
+            return found
+    raise MisuseError(f"there is no account {wanted!r}" if wanted else "there is no account yet")

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from replica.cli.events import chosen
-from replica.cli.frame import NEEDS_ATTENTION, config, emit, say, verb
+from replica.cli.frame import NEEDS_ATTENTION, chosen, config, emit, say, verb
 from replica.errors import CorruptionError, Forbidden, MisuseError, StoreUnavailable
 from replica.limits import EVENTS_BYTES_TARGET, RECONCILE_FRAME_BYTES_MAX
 
