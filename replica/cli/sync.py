@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import typer
 
@@ -19,6 +20,10 @@ RUN_S_MAX = 3_600.0
 def sync(
     *,
     account: Annotated[str, typer.Option(help="name or id; the oldest by default")] = "",
+    plan: Annotated[
+        bool, typer.Option("--plan", help="show what a run would do, and do nothing")
+    ] = False,
+    as_planned: Annotated[str, typer.Option(help="run the plan of this id")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Start a run, or join the one that is on, and say what each step did.
@@ -29,9 +34,15 @@ def sync(
     from replica.cli.local import ask, running
 
     settings = config()
+    if plan:
+        _show_plan(
+            ask(settings, "POST", "/sync-now/plan", account=account, sinks=True), as_json=as_json
+        )
+        return
     # Without a server the run lives in this process, and the answer is its end.
-    wait = "" if running(settings.data) else "?wait=1"
-    found = ask(settings, "POST", f"/sync-now{wait}", account=account, sinks=True)
+    asked = {"plan": as_planned, "wait": "" if running(settings.data) else "1"}
+    query = urlencode({name: value for name, value in asked.items() if value})
+    found = ask(settings, "POST", f"/sync-now?{query}", account=account, sinks=True)
     said: set[str] = set()
     _say_steps(found, said)
     deadline_s = time.monotonic() + RUN_S_MAX
@@ -39,6 +50,8 @@ def sync(
         time.sleep(POLL_S)
         found = ask(settings, "GET", "/sync-now", account=account)
         _say_steps(found, said)
+    for text in found["moved"]:
+        say(f"Changed since the plan: {text}")
     for problem in found["problems"]:
         say(f"! {problem}")
     if as_json:
@@ -47,6 +60,27 @@ def sync(
         emit(_proofs(found), as_json=False)
     if not found["equal"]:
         raise typer.Exit(NEEDS_ATTENTION)
+
+
+def _show_plan(found: dict[str, Any], *, as_json: bool) -> None:
+    """The plan in words, then what goes, row by row."""
+    if as_json:
+        emit(found, as_json=True)
+        return
+    push, pull = found["push"], found["pull"]
+    say(f"Plan {found['plan']}, with the log at position {found['position']}")
+    say(f"{push['count']} to send, {push['staying']} wait for somebody")
+    say(f"{pull['count']} to fetch ({pull['text']})")
+    for device in found["devices"]:
+        held = "not known" if device["pending"] is None else device["pending"]
+        say(f"{device['name']} ({device['state']}): {held} to send")
+    for name in ("overridden", "deleted", "lost"):
+        for text in found[name]:
+            say(f"{name}: {text}")
+    rows = [*push["rows"], *pull["rows"]]
+    names = ("entity", "type", "number", "name", "customer", "becomes", "state")
+    emit([{name: row.get(name, "") for name in names} for row in rows], as_json=False)
+    say(f"Run it with: replica sync --as-planned {found['plan']}")
 
 
 def _say_steps(found: dict[str, Any], said: set[str]) -> None:

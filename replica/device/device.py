@@ -49,6 +49,7 @@ from replica.limits import SOFTWARE_CHARS_MAX, SYNC_CONNECTIONS_MAX
 from replica.sync.remedies import fix
 
 if TYPE_CHECKING:
+    from replica.device.account_sync import AccountSync, SyncPlan
     from replica.device.carrying import Exported, Receipt
     from replica.device.link import Link
 
@@ -319,6 +320,48 @@ class Device:
                 link.report.proof = None
                 if started:
                     link.stop()
+
+    def plan_sync_now(self) -> SyncPlan:
+        """What a Sync Now of the whole account would do. Changes nothing.
+
+        Raises ``MisuseError`` before enrolment, ``PeerGone`` without a connection and ``Forbidden``
+        for a device that was shut out.
+        """
+        from replica.device.account_sync import plan  # noqa: PLC0415 - it needs HTTP
+
+        return plan(self._enrolled())
+
+    def sync_now(
+        self,
+        plan: str = "",
+        *,
+        timeout_s: float = 300.0,
+        progress: Callable[[AccountSync], None] = lambda _: None,
+    ) -> AccountSync:
+        """Sync Now for the whole account: every device that is online, the lists, the accounting
+        program, and the proof (architecture.md §9). By ``plan``, the id of one that was looked at.
+
+        Joins a run that is on. Raises as :meth:`plan_sync_now`, and ``MisuseError`` for a plan that
+        the server does not know any more; the run goes on in the server whatever happens here.
+        """
+        from replica.device.account_sync import press  # noqa: PLC0415 - as above
+
+        identity = self._enrolled()
+        started = self._link is None or not self._link.running
+        if started:
+            self.start()
+        try:
+            self.wait_until(lambda status: status.mode is not Mode.CONNECTING)
+            return press(identity, plan, timeout_s, progress)
+        finally:
+            if started:
+                self.stop()
+
+    def _enrolled(self) -> Identity:
+        identity = self.identity
+        if identity is None:
+            raise MisuseError("enrol this device first", hint="device.enrol(url, code, name)")
+        return identity
 
     def _sync(self, link: Link, timeout_s: float) -> SyncResult:
         before = link.report.counts

@@ -11,7 +11,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    and_,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+)
 
 from replica.crdt.digest import SectionTotal
 from replica.crdt.documents import DocKey, Document
@@ -211,6 +222,23 @@ def names(
     for part in chunked(sorted(set(ids))):
         query = select(c.id, c.name).where(c.account == account, c.id.in_(part))
         found.update((row.id, row.name) for row in connection.execute(query))
+    return found
+
+
+def deleted_after(
+    connection: Connection, account: AccountId, position: int, limit: int
+) -> list[Row]:
+    """Customers and products that are deleted and that a record after ``position`` touched."""
+    found: list[Row] = []
+    for kind, table in (("customer", t.customers), ("product", t.products)):
+        d, c = t.documents.c, table.c
+        query = (
+            select(literal(kind).label("type"), c.id, c.name)
+            .join(t.documents, (d.account == c.account) & (d.type == kind) & (d.id == c.id))
+            .where(c.account == account, c.present == 0, c.deleted_by != "", d.position > position)
+            .order_by(d.position.desc())
+        )
+        found.extend(_rows(connection, query.limit(limit - len(found))))
     return found
 
 

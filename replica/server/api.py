@@ -48,6 +48,7 @@ from replica.server.answers import (
 from replica.server.auth import Principal, Right
 from replica.server.devices import CODE_MINUTES
 from replica.server.door import WEB
+from replica.server.plans import plan_values
 from replica.server.runs import Run
 from replica.server.runtime import Runtime
 from replica.server.stores import PASSWORD_BYTES, new_user
@@ -116,6 +117,8 @@ class Api:
             ("GET", "/queue", self.queue, see),
             ("GET", "/sync-now", self.sync_run, see),
             ("POST", "/sync-now", self.sync_now, edit),
+            ("GET", "/sync-now/plan", self.plan, see),
+            ("POST", "/sync-now/plan", self.make_plan, edit),
             ("POST", "/events", self.write, edit),
             ("GET", "/devices", self.devices, see),
             ("POST", "/devices/codes", self.open_code, manage),
@@ -239,11 +242,23 @@ class Api:
     # Doing ---------------------------------------------------------------------------------------
 
     async def sync_now(self, request: Request, who: Principal) -> Any:
-        """Start or join a run; with ``?wait=1`` answer when it has ended."""
-        run = self._runtime.sync_now.press(who.account, who.name)
+        """Start or join a run, by the plan that ``?plan=`` names; with ``?wait=1`` answer when it
+        has ended."""
+        named = request.query_params.get("plan")
+        plan = self._runtime.planner.named(who.account, named) if named else None
+        run = self._runtime.sync_now.press(who.account, who.name, plan)
         if request.query_params.get("wait"):
             await self._runtime.sync_now.finish(who.account)
         return run_values(run)
+
+    async def make_plan(self, _: Request, who: Principal) -> Any:
+        """What a run would do now. Asks the other system, and changes nothing."""
+        return plan_values(await self._runtime.planner.propose(who.account, who.name))
+
+    async def plan(self, _: Request, who: Principal) -> Any:
+        """The plan that was made last."""
+        plan = self._runtime.planner.newest(who.account)
+        return plan_values(plan) if plan else {"plan": None}
 
     async def write(self, request: Request, who: Principal) -> Any:
         """The main app's own events, all or none: durable when answered, through the one door."""
@@ -359,6 +374,8 @@ def run_values(run: Run) -> dict[str, Any]:
         "sent": run.sent,
         "fetched": run.fetched,
         "position": run.position,
+        "plan": plan_values(run.plan) if run.plan else None,
+        "moved": run.moved,
         "steps": run.steps,
         "sections": [
             {"section": one.section, "count": one.count, "digest": one.digest}

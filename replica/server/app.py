@@ -16,6 +16,7 @@ from replica.server import health
 from replica.server.api import Api
 from replica.server.carry import CarryRoutes
 from replica.server.chunks import ChunkRoutes
+from replica.server.device_sync import DeviceSyncRoutes
 from replica.server.guard import SecurityHeaders
 from replica.server.order_routes import OrderRoutes
 from replica.server.reconcile import ReconcileRoutes
@@ -55,6 +56,7 @@ def build_app(runtime: Runtime) -> ASGIApp:
             *carry.routes(),
             *ChunkRoutes(runtime.chunks, runtime.stores.control.check_token).routes(),
             *ReconcileRoutes(runtime).routes(),
+            *DeviceSyncRoutes(runtime).routes(),
             *OrderRoutes(runtime).routes(),
             *(WebSocketRoute(path, runtime.sync_endpoint) for path in SYNC_PATHS),
             *runtime.sinks.routes(),

@@ -9,6 +9,7 @@ from replica.events.event import AccountId
 from replica.events.payloads import SyncFinished
 from replica.limits import REPORT_ENTRIES_MAX
 from replica.server.devices import DeviceRow
+from replica.server.plans import Plan, entries
 from replica.sink import Comparison, RunReport
 from replica.sync.messages import SectionDigest
 
@@ -39,9 +40,10 @@ class DeviceProof:
     differing: tuple[str, ...] = ()
 
 
-def plan() -> list[Step]:
+def steps() -> list[Step]:
     """What a run will do, in order."""
     return [
+        Step("plan", "What will be done is looked at"),
         Step("devices", "Devices send what they hold"),
         Step("views", "Lists and totals catch up"),
         Step("sinks", "QuickBooks: send and fetch"),
@@ -59,9 +61,11 @@ class Run:
     by: str
     started_ms: int
     taken_up: bool = False  # begun by a process that ended in the middle of it
-    steps: list[Step] = field(default_factory=plan)
+    steps: list[Step] = field(default_factory=steps)
     presses: int = 1
     finished_ms: int | None = None
+    plan: Plan | None = None  # that somebody read, or as things stood when the run began
+    moved: list[str] = field(default_factory=list)  # what is otherwise than the plan said
     asked: set[str] = field(default_factory=set)  # devices that were here, ids in hex
     received: int = 0  # events that devices sent because of it
     sections: tuple[SectionDigest, ...] = ()
@@ -115,6 +119,8 @@ def _entries(run: Run) -> Iterator[tuple[str, str]]:
     for name, report in run.reports.items():
         done = f"sent {report.sent}, fetched {report.pulled}"
         yield f"sink.{name}", f"{done}, failed {report.failed}, waiting {report.waiting}"
+    if run.plan is not None:
+        yield from entries(run.plan, run.moved)
     for number, problem in enumerate(run.problems):
         yield f"problem.{number}", problem
     for proof in run.devices:

@@ -27,6 +27,7 @@ from replica.server.door import SINK_PREFIX, WEB, Door, local_device
 from replica.server.live import Live
 from replica.server.logs import Logger, get_logger
 from replica.server.metrics import Metrics
+from replica.server.planning import Planner
 from replica.server.projecting import Projecting
 from replica.server.sinks import Sinks
 from replica.server.stores import Stores
@@ -99,6 +100,13 @@ class Runtime:
         self.devices = Devices(
             stores.control, self.door, self.connections, head=self.head, now_ms=now_ms
         )
+        self.planner = Planner(
+            devices=self.devices,
+            sinks=self.sinks,
+            views=stores.views,
+            head=self.head,
+            now_ms=now_ms,
+        )
         self.sync_now = self._sync_now()
         self.auth = Auth(
             stores.control,
@@ -154,6 +162,7 @@ class Runtime:
         return SyncNow(
             connections=self.connections,
             devices=self.devices,
+            planner=self.planner,
             projecting=self.projecting,
             sinks=self.sinks,
             door=self.door,

@@ -28,6 +28,8 @@ from replica.server.door import WEB, Door
 from replica.server.live import Live
 from replica.server.logs import Logger
 from replica.server.metrics import Metrics
+from replica.server.planning import Planner
+from replica.server.plans import Plan, moved, undone
 from replica.server.projecting import Projecting
 from replica.server.runs import DeviceProof, Run, differing, disagreements, finished_event
 from replica.server.sinks import Sinks
@@ -47,6 +49,7 @@ class SyncNow:
         *,
         connections: Connections,
         devices: Devices,
+        planner: Planner,
         projecting: Projecting,
         sinks: Sinks,
         door: Door,
@@ -59,6 +62,7 @@ class SyncNow:
     ) -> None:
         self._connections = connections
         self._devices = devices
+        self._planner = planner
         self._projecting = projecting
         self._sinks = sinks
         self._door = door
@@ -75,15 +79,16 @@ class SyncNow:
         """The run that is on, or the last one of this process."""
         return self._runs.get(account)
 
-    def press(self, account: AccountId, by: str) -> Run:
-        """Start a run, or join the one that is on. Returns at once."""
+    def press(self, account: AccountId, by: str, plan: Plan | None = None) -> Run:
+        """Start a run, by ``plan`` where somebody read one, or join the one that is on. Returns at
+        once."""
         run = self._runs.get(account)
         if run is not None and run.running:
             run.presses += 1
             return run
         now_ms = self._now_ms()
         identity = make_id(now_ms, secrets.token_bytes(RANDOM_BYTES))
-        return self._start(Run(identity, account, by, now_ms))
+        return self._start(Run(identity, account, by, now_ms, plan=plan))
 
     async def take_up(self) -> None:
         """Go on with the runs that the last process left. Call once the sinks have started."""
@@ -128,6 +133,8 @@ class SyncNow:
             fetched=run.fetched,
             equal=run.equal,
             devices={proof.row.id: proof.state for proof in run.devices},
+            plan=run.plan.id if run.plan else "",
+            moved=run.moved,
             problems=run.problems,
             ms=run.finished_ms - run.started_ms,
         )
@@ -143,6 +150,7 @@ class SyncNow:
 
     async def _do(self, run: Run) -> None:
         work: tuple[Callable[[Run], Awaitable[str]], ...] = (
+            self._plan,
             self._ask_devices,
             self._catch_up,
             self._run_sinks,
@@ -157,6 +165,16 @@ class SyncNow:
             step.state = "attention" if len(run.problems) > problems else "done"
 
     # Steps: each says in words what came of it ---------------------------------------------------
+
+    async def _plan(self, run: Run) -> str:
+        """What was planned against how things stand now; without a plan, that is the plan."""
+        now = await self._planner.look(run.account, run.by)
+        if run.plan is None:
+            run.plan = now
+        run.moved.extend(moved(run.plan, now))
+        send, hold = count(run.plan.pushed, "document"), count(run.plan.held, "event")
+        since = f" Changed since the plan: {'; '.join(run.moved)}." if run.moved else ""
+        return f"{send} to send, {hold} known to be on devices.{since}"
 
     async def _ask_devices(self, run: Run) -> str:
         before = await asyncio.to_thread(self._head, run.account)
@@ -185,6 +203,9 @@ class SyncNow:
         run.reports = await self._sinks.run(run.account, "sync now")
         for name, report in run.reports.items():
             run.problems.extend(f"{name}: {text}" for text in report.errors)
+        if run.plan is not None:
+            left = await self._planner.look(run.account, run.by)
+            run.moved.extend(undone(run.plan, left, run.reports.values()))
         waiting = sum(report.waiting for report in run.reports.values())
         failed = sum(report.failed for report in run.reports.values())
         return f"{run.sent} sent, {run.fetched} fetched, {failed} failed, {waiting} waiting."

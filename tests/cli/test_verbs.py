@@ -178,12 +178,16 @@ def test_the_queue_of_an_unconnected_server(cli: Cli) -> None:
 
 
 def test_sync_now_from_the_command_line(cli: Cli, data: Path) -> None:
-    """sync says what each step did and ends with the digests, also without a running server; with
-    a company that is not connected it ends with exit code 0, as nothing needs anybody (SYN-15)."""
+    """sync says beforehand what it would do, then what each step did, and ends with the digests,
+    also without a running server; with a company that is not connected it ends with exit code 0,
+    as nothing needs anybody (SYN-15)."""
     world = World(data)
     company = world.company()
     world.write(company, customer(1, "Acme"))
     world.stop()
+    assert cli.json("sync", "--plan")["position"] == 1
+    cli("sync", "--plan")
+    assert "0 to send, 0 wait for somebody" in cli.said
     found = cli.json("sync")
     assert (found["state"], found["equal"], found["problems"]) == ("done", True, [])
     assert {name: found["sections"][0][name] for name in ("section", "count")} == {

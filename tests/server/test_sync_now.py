@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,20 +14,24 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from typer import Typer
 
-from replica.device import CustomerCreated, CustomerFields, Device
-from replica.errors import StoreUnavailable
+from replica.device import CustomerCreated, CustomerDeleted, CustomerFields, Device
+from replica.errors import MisuseError, StoreUnavailable
 from replica.events.event import AccountId
 from replica.events.kinds import encode_payload
 from replica.events.payloads import OrderEstimated
+from replica.server.plans import Plan, moved, undone
 from replica.server.runs import Run, differing, finished_event
 from replica.sink import (
     Comparison,
     Correction,
     Deed,
     Guidance,
+    Incoming,
     ListAsk,
     ListInfo,
     ListPage,
+    Offer,
+    Outlook,
     QueueAsk,
     QueuePage,
     QueueRow,
@@ -57,6 +62,8 @@ class Books:
         self.held = asyncio.Event()
         self.held.set()
         self.found = Comparison(equal=1)
+        self.ahead = Outlook("as the books said", 1)
+        self.waiting = [self.row_()]
         made.append(self)
 
     @classmethod
@@ -98,10 +105,17 @@ class Books:
         )
 
     async def queue(self, account: AccountId, ask: QueueAsk) -> QueuePage:
-        return QueuePage((self.row_(),), 1, {"queued": 1})
+        counts = Counter(row.state for row in self.waiting)
+        return QueuePage(self.waiting, len(self.waiting), counts)
+
+    async def outlook(self, account: AccountId) -> Outlook:
+        return self.ahead
 
     async def row_of(self, account: AccountId, local_type: str, local_id: str) -> QueueRow | None:
         return self.row_() if (local_type, local_id) == ("order", "o-1") else None
+
+    async def offers(self, account: AccountId, local_type: str, local_id: str) -> Sequence[Offer]:
+        return ()
 
     async def row(self, account: AccountId, identity: str) -> RowDetail | None:
         return RowDetail(self.row_()) if identity == "r-1" else None
@@ -155,6 +169,8 @@ def books(world: World) -> Iterator[Books]:
     yield sink
     sink.broken = None
     sink.found = Comparison(equal=1)
+    sink.ahead = Outlook("as the books said", 1)
+    sink.waiting = [sink.row_()]
 
 
 def press(world: World, company: Company) -> dict[str, Any]:
@@ -183,7 +199,7 @@ def test_a_run_pushes_pulls_and_proves(
     stock(world, company)
     device.append(CustomerCreated(customer="c-9", fields=CustomerFields(name="New")))
     run = press(world, company)
-    assert [step["state"] for step in run["steps"]] == ["done"] * 5
+    assert [step["state"] for step in run["steps"]] == ["done"] * 6
     assert (run["sent"], run["fetched"], run["equal"]) == (1, 2, True)
     assert run["problems"] == []
     (proof,) = run["devices"]
@@ -293,7 +309,9 @@ def test_a_sink_that_fails_takes_nothing_with_it(
     run = press(world, company)
     assert run["equal"] is False
     assert any(problem.startswith("books: ") for problem in run["problems"])
-    assert [step["state"] for step in run["steps"]] == ["done", "done", "attention", "done", "done"]
+    assert [step["state"] for step in run["steps"]] == [
+        "attention" if step["name"] == "sinks" else "done" for step in run["steps"]
+    ]
 
 
 def test_differences_with_the_books_are_listed(
@@ -369,6 +387,158 @@ def test_a_result_fits_into_an_event() -> None:
     assert event.finished_ms >= event.started_ms
     assert len(event.report) <= 256
     assert encode_payload(event)
+
+
+# The plan -----------------------------------------------------------------------------------------
+
+
+def waiting(number: int, **other: Any) -> QueueRow:
+    said = {"state": "queued", "reason": "", "becomes": "new, Accepted", "changes": (), **other}
+    return QueueRow(
+        number,
+        "Estimate",
+        "order",
+        f"o-{number}",
+        f"A-{number}",
+        "Acme",
+        998,
+        "USD",
+        attempts=0,
+        id=f"r-{number}",
+        **said,
+    )
+
+
+def test_a_plan_says_what_a_run_will_do(
+    world: World, company: Company, device: Device, books: Books
+) -> None:
+    """What goes, what comes, what it overrides, deletes and loses, and what devices are known to
+    hold; making it changes nothing (architecture.md §9)."""
+    stock(world, company)
+    books.waiting = [
+        waiting(1),
+        waiting(2, becomes="changed", changes=["total 5 → 7"]),
+        waiting(3, becomes="marked as rejected"),
+        waiting(4, state="needs_you"),
+    ]
+    ahead = [
+        Incoming("customer", "c-1", "Acme", "changed", ["phone: 2"], ["email: a gives way to b"]),
+        Incoming("order", "o-9", "A-9", "deleted there"),
+    ]
+    books.ahead = Outlook("as the books said", 5, ahead)
+    runs = books.runs
+    with world.operator(company) as office:
+        assert office.get("/sync-now/plan").json() == {"plan": None}
+        plan = office.post("/sync-now/plan").json()
+        assert office.get("/sync-now/plan").json() == plan
+    assert (plan["push"]["count"], plan["push"]["staying"], plan["pull"]["count"]) == (3, 1, 2)
+    assert plan["overridden"] == ["Estimate A-2: total 5 → 7"]
+    assert plan["deleted"] == [
+        "Estimate A-3 is marked as rejected there",
+        "order A-9 was deleted there",
+    ]
+    assert plan["lost"] == ["Acme, email: a gives way to b"]
+    assert [(row["name"], row["state"]) for row in plan["devices"]] == [("Ana's phone", "online")]
+    assert books.runs == runs
+    assert world.caught_up(company) == plan["position"]
+
+
+def test_a_run_is_bound_to_its_plan(
+    world: World, company: Company, device: Device, books: Books
+) -> None:
+    """A press names the plan that was read; the run says what has changed since and what came out
+    otherwise, and its result keeps the plan. A plan that nobody made runs nothing."""
+    stock(world, company)
+    books.waiting = [waiting(1), waiting(2)]
+    books.ahead = Outlook("as the books said", 5, [Incoming("customer", "", "New", "new here")])
+    with world.operator(company) as office:
+        plan = office.post("/sync-now/plan").json()
+        assert office.post("/sync-now?plan=0123456789abcdef").status_code == 404
+        world.write(company, CustomerCreated("c-7", CustomerFields(name="Late")))
+        books.waiting = [waiting(2, state="retrying", reason="no answer"), waiting(3)]
+        run = office.post(f"/sync-now?wait=1&plan={plan['plan']}").json()
+    assert run["plan"] == plan
+    assert run["moved"] == [
+        "1 event came into the log",
+        "1 more to send: Estimate A-3",
+        "1 not waiting any more: Estimate A-1",
+        "1 waiting otherwise: Estimate A-2",
+        "1 of 2 planned still wait: Estimate A-2 (no answer)",
+        "2 changes came from there, 1 were planned",
+    ]
+    device.wait_until(lambda _: device.get("sync", run["run"]) is not None)
+    seen = device.get("sync", run["run"])
+    assert seen is not None
+    assert seen["report"]["plan"] == plan["plan"]
+    assert seen["report"]["plan.push"] == "2 to send, 0 wait for somebody"
+    assert seen["report"]["plan.changed.0"] == "1 event came into the log"
+
+
+def test_what_is_deleted_while_a_device_waits_is_in_the_plan(
+    world: World, company: Company, tmp_path: Path, books: Books
+) -> None:
+    """A device that takes news only when it is asked to has not heard of a deletion: the plan says
+    that edits of it are lost (CON-05, SYN-11)."""
+    stock(world, company)
+    with Device.open(tmp_path / "fair.db", downstream="manual") as device:
+        device.enrol(world.url, world.code(company, "Fair"), "Fair")
+        device.sync()
+        device.start()
+        device.wait_until(lambda status: status.mode == "online")
+        world.write(company, CustomerDeleted("c-1"))
+        device.wait_until(lambda status: status.waiting > 0)
+        with world.operator(company) as office:
+            plan = office.post("/sync-now/plan").json()
+    assert "customer Acme is deleted on every device" in plan["deleted"]
+    assert any(text.startswith("Acme: an edit") for text in plan["lost"])
+
+
+def test_a_device_plans_and_presses(
+    world: World, company: Company, device: Device, books: Books
+) -> None:
+    """From the SDK: the plan in counts, the run by it, its result and this device's own proof; and
+    a plan that is not known is told as such."""
+    stock(world, company)
+    books.waiting = [waiting(1)]
+    plan = device.plan_sync_now()
+    assert (plan.push, plan.staying, plan.pull, plan.pull_text) == (1, 0, 0, "as the books said")
+    books.waiting = []
+    result = device.sync_now(plan.id)
+    assert (result.running, result.equal, result.proof, result.sent) == (False, True, "equal", 1)
+    assert result.plan == plan.id
+    assert "1 not waiting any more: Estimate A-1" in result.moved
+    with pytest.raises(MisuseError):
+        device.sync_now("0123456789abcdef")
+
+
+def test_the_page_shows_the_plan_and_runs_it(world: World, company: Company, books: Books) -> None:
+    """Without scripts: make the plan, read it, run it, read what has changed since (W1, W3)."""
+    stock(world, company)
+    books.waiting = [waiting(1, foreseen=["No customer there."])]
+    with world.browser(company) as pages:
+        assert "Make a plan first" in pages.text("/sync")
+        pages.post("/sync/plan")
+        text = pages.text("/sync")
+        assert "Estimate A-1" in text
+        assert "No customer there." in text
+        plan = text.split('name="plan" value="')[1].split('"', maxsplit=1)[0]
+        books.waiting = []
+        pages.post("/sync-now", plan=plan)
+        world.on_loop(lambda: world.runtime.sync_now.finish(company.account))
+        text = pages.text("/sync")
+        assert "Changed since the plan" in text
+        assert "1 not waiting any more: Estimate A-1" in text
+
+
+def test_a_long_queue_is_planned_in_counts() -> None:
+    """Of a queue that is longer than a plan names nothing false is said of single rows."""
+    some = tuple(waiting(number) for number in range(3))
+    plan = Plan(1, "ana", 5, rows=some, counts=(("queued", 900),))
+    now = Plan(2, "ana", 5, rows=some[1:], counts=(("queued", 901),))
+    assert moved(plan, plan) == []
+    assert moved(plan, now) == ["901 documents to send, 900 were planned"]
+    assert undone(plan, now, []) == ["901 documents still wait"]
+    assert plan.id != now.id
 
 
 def _release(books: Books) -> Any:

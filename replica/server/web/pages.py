@@ -35,6 +35,7 @@ from replica.server.web import run_views, views
 from replica.server.web.frame import Files, address, links
 from replica.server.web.group import Form, PageGroup, frame_numbers, live_mark, read_form
 from replica.server.web.marks import ORDER_MARKS
+from replica.server.web.plan_views import plan_page
 from replica.server.web.why_views import why_page
 from replica.server.why import why
 
@@ -58,6 +59,7 @@ class Pages(PageGroup):
             self._show("/sync", self.sync),
             self._show("/live", self.live),
             self._change("/sync-now", self.sync_now, Right.EDIT),
+            self._change("/sync/plan", self.make_plan, Right.EDIT),
             self._change("/devices/enrol", self.enrol, Right.MANAGE),
             self._change("/devices/{id}/revoke", self.revoke, Right.MANAGE),
             Mount("/static", Files(), name="static"),
@@ -253,10 +255,15 @@ class Pages(PageGroup):
         run = self._runtime.sync_now.current(who.account)
         past = await self._read(queries.sync_runs_page, who.account, limit=10)
         now_ms = self._runtime.now_ms()
+        plan = self._runtime.planner.newest(who.account)
+        if plan and run and run.started_ms >= plan.made_ms:
+            plan = None  # a run went on since: what it says has been done, or is old
         return await self._page(
             request,
             who,
             "sync.html",
+            may_edit=who.may(Right.EDIT),
+            plan=plan_page(plan) if plan else None,
             run=run_views.run_page(run, now_ms) if run else None,
             history=[run_views.past_run(row) for row in past.rows],
         )
@@ -271,8 +278,14 @@ class Pages(PageGroup):
 
     # Changing ------------------------------------------------------------------------------------
 
-    async def sync_now(self, _: Request, who: Principal, __: Form) -> Response:
-        self._runtime.sync_now.press(who.account, who.name)
+    async def make_plan(self, _: Request, who: Principal, __: Form) -> Response:
+        await self._runtime.planner.propose(who.account, who.name)
+        return RedirectResponse("/sync", status_code=303)
+
+    async def sync_now(self, _: Request, who: Principal, form: Form) -> Response:
+        named = form.get("plan")
+        plan = self._runtime.planner.named(who.account, named) if named else None
+        self._runtime.sync_now.press(who.account, who.name, plan)
         return RedirectResponse("/sync", status_code=303)
 
     async def enrol(self, request: Request, who: Principal, form: Form) -> Response:
@@ -285,7 +298,6 @@ class Pages(PageGroup):
     async def revoke(self, request: Request, who: Principal, _: Form) -> Response:
         await self._runtime.devices.revoke(who.account, request.path_params["id"])
         return RedirectResponse("/devices?done=revoked", status_code=303)
-
 
 def _login_secret(request: Request) -> str:
     """What a login form's token is derived from before there is a session: nothing secret, so the

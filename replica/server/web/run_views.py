@@ -53,6 +53,7 @@ def run_page(run: Run, now_ms: int) -> dict[str, Any]:
             for section in run.sections
         ],
         "devices": [_proof(proof) for proof in run.devices],
+        "moved": run.moved,
         "problems": run.problems,
     }
 
