@@ -10,9 +10,19 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from qbo_sink.sandbox import batch, feed, files, paper, rates, reports, search, taxservice
+from qbo_sink.sandbox import (
+    batch,
+    feed,
+    files,
+    paper,
+    rates,
+    records,
+    reports,
+    search,
+    taxservice,
+)
 from qbo_sink.sandbox.books import Company
-from qbo_sink.sandbox.entities import BY_PATH, Entity
+from qbo_sink.sandbox.entities import BY_PATH, Entity, shown
 from qbo_sink.sandbox.faults import (
     Refused,
     lower_envelope,
@@ -22,6 +32,7 @@ from qbo_sink.sandbox.faults import (
     upper_envelope,
 )
 from qbo_sink.sandbox.media import rendered, wants_xml
+from qbo_sink.sandbox.operations import perform
 from qbo_sink.sandbox.query import parse
 from qbo_sink.sandbox.replay import Replay, Reply, checked_id, fingerprint
 from qbo_sink.sandbox.service import Sandbox
@@ -176,14 +187,19 @@ def _entity(segment: str, verb: str) -> Entity:
 
 def _read(call: Call, entity: Entity, id_: str) -> Reply:
     wanted = "1" if entity.family == "single" else id_
-    found = call.sandbox.books.find(call.company.realm, entity.name, wanted)
+    realm = call.company.realm
+    found = call.sandbox.books.find(realm, entity.name, wanted)
+    if found is None and entity.name == "Transfer":
+        paid = call.sandbox.books.live(realm, "CreditCardPayment", id_)
+        if paid is not None:
+            return call.envelope("Transfer", write_json(records.as_transfer(paid.body)))
     if found is None or found.deleted:
         state = "was deleted" if found else "does not exist"
         raise refused(610, f"Object Not Found : {entity.name} {id_} {state}")
     body = found.body
     if "invoicelink" in call.params.get("include", "").lower():
         _add_invoice_link(body)
-    return call.envelope(entity.name, write_json(body))
+    return call.envelope(entity.element, write_json(shown(entity, body)))
 
 
 def _add_invoice_link(body: Json) -> None:
@@ -261,16 +277,9 @@ def _write(call: Call, entity: Entity) -> Reply:
     include = frozenset(call.params.get("include", "").lower().split(","))
 
     def run() -> Reply:
-        raw = _sent(call, entity.name)
+        raw = _sent(call, entity.element)
         writer = call.sandbox.writer(call.company, include)
-        if operation == "delete":
-            written = writer.delete(entity, raw, call.body)
-        elif operation == "void" or "void" in include:
-            written = writer.void(entity, raw, call.body)
-        elif operation in ("", "update", "create"):
-            written = writer.save(entity, raw, call.body)
-        else:
-            raise refused(500, f"Operation {operation} is not supported for {entity.name}")
+        written = perform(writer, entity, operation, raw, call.body)
         return _done(call, entity, written)
 
     return _once(call, run)
@@ -278,7 +287,7 @@ def _write(call: Call, entity: Entity) -> Reply:
 
 def _done(call: Call, entity: Entity, written: Written) -> Reply:
     call.sandbox.announce(call.company, written.changes)
-    return call.envelope(entity.name, write_json(written.reply))
+    return call.envelope(entity.element, write_json(shown(entity, written.reply)))
 
 
 def _once(call: Call, run: Callable[[], Reply], *, batched: bool = False) -> Reply:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import weakref
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -32,9 +31,8 @@ class Connections:
     """Open connections by the client's address, so that planned faults can cut them."""
 
     def __init__(self) -> None:
-        self._open: weakref.WeakValueDictionary[Any, asyncio.Transport] = (
-            weakref.WeakValueDictionary()
-        )
+        # Held by name and let go when lost: not every loop's transports can be referred to weakly.
+        self._open: dict[tuple[Any, ...], asyncio.Transport] = {}
 
     def protocol(self) -> type[asyncio.Protocol]:
         """The server's HTTP protocol, reporting each connection here."""
@@ -45,6 +43,11 @@ class Connections:
                 super().connection_made(transport)
                 if self.client is not None:
                     connections[tuple(self.client)] = transport
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                super().connection_lost(exc)
+                if self.client is not None:
+                    connections.pop(tuple(self.client), None)
 
         return Reporting
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from qbo_sink.sandbox import feed, search
 from qbo_sink.sandbox.books import Company
-from qbo_sink.sandbox.entities import BY_PATH, Entity
+from qbo_sink.sandbox.entities import BY_ELEMENT, Entity, shown
 from qbo_sink.sandbox.faults import Refused, refused
+from qbo_sink.sandbox.operations import perform
 from qbo_sink.sandbox.query import parse
 from qbo_sink.sandbox.service import Sandbox
 from qbo_sink.sandbox.values import Json, read_json, write_json
@@ -59,22 +60,14 @@ def _item(sandbox: Sandbox, company: Company, item: Json) -> Json:
     options = frozenset(str(item.get("optionsData", "")).lower().split(","))
     writer = sandbox.writer(company, options)
     operation = str(item.get("operation") or "create").lower()
-    source = write_json(body)
-    if operation == "delete":
-        written = writer.delete(entity, body, source)
-    elif operation == "void" or "void" in options:
-        written = writer.void(entity, body, source)
-    elif operation in ("create", "update"):
-        written = writer.save(entity, body, source)
-    else:
-        raise refused(500, f"Operation {operation} is not supported in a batch")
+    written = perform(writer, entity, operation, body, write_json(body))
     sandbox.announce(company, written.changes)
-    return {entity.name: written.reply}
+    return {entity.element: shown(entity, written.reply)}
 
 
 def _payload(item: Json) -> tuple[Entity, Any]:
     for name, body in item.items():
-        entity = BY_PATH.get(name.lower())
+        entity = BY_ELEMENT.get(name.lower())
         if name not in _ENVELOPE and entity is not None:
             return entity, body
     raise refused(500, "A batch item names no known entity")

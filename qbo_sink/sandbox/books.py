@@ -157,6 +157,18 @@ class Books:
             self._forget()
             raise
 
+    @contextmanager
+    def trial(self) -> Iterator[None]:
+        """A part of :meth:`atomic` of which nothing is kept, however it ends."""
+        mark = len(self._changed)
+        savepoint = self.connection.begin_nested()
+        try:
+            yield
+        finally:
+            savepoint.rollback()
+            del self._changed[mark:]
+            self._forget()
+
     # Settings and companies -------------------------------------------------------------------
 
     def setting(self, name: str) -> str | None:

@@ -77,6 +77,8 @@ def seed(books: Books, realm: str, country: str) -> Company:
         writer = Writer(books, company, Switches())
         for entity, body, new_id in _lists(company):
             writer.save(ENTITIES[entity], body, write_json(body), new_id=new_id)
+        for entity, body in _made_elsewhere():
+            books.put(company, ENTITIES[entity], body)
     return company
 
 
@@ -265,6 +267,18 @@ def _others() -> list[tuple[str, Json]]:
         ("Department", {"Name": "Main Store"}),
         *_office_work(),
     ]
+
+
+def _made_elsewhere() -> list[tuple[str, Json]]:
+    """What users make in the product and the API only reads."""
+    month = {"Amount": Decimal(100), "AccountRef": {"value": "1", "name": "Office Expenses"}}
+    budget: Json = {"Name": "Office 2026", "BudgetType": "ProfitAndLoss", "Active": True}
+    budget |= {"StartDate": "2026-01-01", "EndDate": "2026-12-31", "BudgetEntryType": "Monthly"}
+    budget["BudgetDetail"] = [
+        {"BudgetDate": f"2026-{number:02d}-01", **month} for number in range(1, 13)
+    ]
+    types = [("CustomerType", {"Name": name, "Active": True}) for name in ("Retail", "Kitchens")]
+    return [("Budget", budget), *types]
 
 
 def _office_work() -> list[tuple[str, Json]]:

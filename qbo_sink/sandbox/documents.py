@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from qbo_sink.sandbox import tax, totals
 from qbo_sink.sandbox.draft import Draft
-from qbo_sink.sandbox.entities import NON_POSTING, SALES
+from qbo_sink.sandbox.entities import CREDITS, NON_POSTING, SALES, SETTLED
 from qbo_sink.sandbox.faults import refused
 from qbo_sink.sandbox.values import ZERO, Json, cents, today
 
@@ -196,7 +197,9 @@ def sales_totals(draft: Draft) -> None:
             paid = body.get("Deposit", ZERO)
         body["Balance"] = cents(body["TotalAmt"] - paid)
     elif draft.entity.name == "CreditMemo":
-        body["RemainingCredit"] = body["Balance"] = body["TotalAmt"]
+        old = draft.old.body if draft.old else body | {"RemainingCredit": body["TotalAmt"]}
+        used = old["TotalAmt"] - old["RemainingCredit"]
+        body["RemainingCredit"] = body["Balance"] = cents(body["TotalAmt"] - used)
     elif draft.entity.name in ("SalesReceipt", "RefundReceipt"):
         body["Balance"] = ZERO
 
@@ -212,7 +215,7 @@ def other_totals(draft: Draft) -> None:
         body["TotalAmt"] = ZERO
     elif name in _PAYMENTS:
         body["TotalAmt"] = cents(body["TotalAmt"])
-        applied = sum((line.get("Amount", ZERO) for line in lines), ZERO)
+        applied = sum((_applied(line) for line in lines), ZERO)
         if applied > body["TotalAmt"]:
             raise refused(6000, "Payment lines exceed the total of the payment", "Line")
         if name == "Payment":
@@ -220,9 +223,17 @@ def other_totals(draft: Draft) -> None:
     elif lines:
         body["TotalAmt"] = cents(sum((line.get("Amount", ZERO) for line in lines), ZERO))
         if name in ("Bill", "VendorCredit"):
-            body["Balance"] = body["TotalAmt"]
+            old = draft.old.body if draft.old else body | {"Balance": body["TotalAmt"]}
+            body["Balance"] = cents(body["TotalAmt"] - (old["TotalAmt"] - old["Balance"]))
         if name == "Bill":
             body.setdefault("DueDate", body["TxnDate"])
+
+
+def _applied(line: Json) -> Decimal:
+    """What a line of a payment takes up; a credit that is used gives instead."""
+    gives = any(link.get("TxnType") in CREDITS for link in line.get("LinkedTxn", []))
+    amount = Decimal(line.get("Amount", ZERO))
+    return -amount if gives else amount
 
 
 def _balanced(lines: list[Json]) -> None:
@@ -301,16 +312,16 @@ def _linkable(draft: Draft, link: Json) -> None:
 
 
 def payment_links(draft: Draft) -> None:
-    """What a payment pays for exists, is the customer's and is not paid beyond its balance."""
-    if draft.entity.name != "Payment":
-        return
-    for index, line in enumerate(draft.body.get("Line", [])):
+    """What a payment pays for, and the credit it uses, exist and are of the same party."""
+    name, party = draft.entity.name, draft.entity.party
+    for index, line in enumerate(draft.body.get("Line", []) if name in _PAYMENTS else []):
         for link in line.get("LinkedTxn", []):
-            if link.get("TxnType") != "Invoice":
+            kind = link.get("TxnType", "")
+            if kind not in SETTLED.get(name, {}):
                 continue
-            invoice = draft.get("Invoice", {"value": link.get("TxnId", "")})
+            linked = draft.get(kind, {"value": link.get("TxnId", "")})
             where = f"Line[{index}].LinkedTxn"
-            if invoice is None:
-                raise refused(610, f"Invoice {link.get('TxnId')} does not exist", where)
-            if invoice["CustomerRef"]["value"] != draft.body["CustomerRef"]["value"]:
-                raise refused(620, "The invoice is of another customer", where)
+            if linked is None:
+                raise refused(610, f"{kind} {link.get('TxnId')} does not exist", where)
+            if linked[party]["value"] != draft.body[party]["value"]:
+                raise refused(620, f"The {kind} is of another {party[:-3]}", where)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from qbo_sink.sandbox.draft import Draft
+from qbo_sink.sandbox.entities import SETTLED
 from qbo_sink.sandbox.values import ZERO, Json, cents
 
 
@@ -15,8 +16,8 @@ def after_write(draft: Draft, stored: Json | None) -> list[tuple[str, str]]:
     """
     if draft.entity.name == "Invoice":
         return _estimates(draft, stored)
-    if draft.entity.name == "Payment":
-        return _invoices(draft, stored)
+    if draft.entity.name in SETTLED:
+        return _settled(draft, stored)
     if draft.entity.name == "Attachable" and draft.old is not None and stored is None:
         draft.books.drop_file(draft.company.realm, draft.old.id)
         return []
@@ -68,29 +69,35 @@ def _estimates(draft: Draft, stored: Json | None) -> list[tuple[str, str]]:
     return changed
 
 
-def _paid(body: Json | None) -> dict[str, Decimal]:
-    paid: dict[str, Decimal] = {}
+def _used(kind: str, body: Json | None) -> dict[tuple[str, str], Decimal]:
+    """What a payment uses up of each document, by entity and Id."""
+    used: dict[tuple[str, str], Decimal] = {}
     for line in body.get("Line", []) if body else []:
         for link in line.get("LinkedTxn", []):
-            if link.get("TxnType") == "Invoice":
-                paid[link["TxnId"]] = paid.get(link["TxnId"], ZERO) + line.get("Amount", ZERO)
-    return paid
+            if link.get("TxnType") in SETTLED[kind]:
+                key = (link["TxnType"], link.get("TxnId", ""))
+                used[key] = used.get(key, ZERO) + line.get("Amount", ZERO)
+    return used
 
 
-def _invoices(draft: Draft, stored: Json | None) -> list[tuple[str, str]]:
-    before, after = _paid(draft.old.body if draft.old else None), _paid(stored)
+def _settled(draft: Draft, stored: Json | None) -> list[tuple[str, str]]:
+    name = draft.entity.name
+    before, after = _used(name, draft.old.body if draft.old else None), _used(name, stored)
     own = stored["Id"] if stored else draft.old.id if draft.old else ""
     changed = []
-    for id_ in sorted(before.keys() | after.keys()):
-        invoice = draft.get("Invoice", {"value": id_})
-        if invoice is None:
+    for kind, id_ in sorted(before.keys() | after.keys()):
+        linked = draft.get(kind, {"value": id_})
+        if linked is None:
             continue
-        moved = after.get(id_, ZERO) - before.get(id_, ZERO)
-        invoice["Balance"] = cents(invoice["Balance"] - moved)
-        links = [link for link in invoice.get("LinkedTxn", []) if link["TxnId"] != own]
-        if id_ in after:
-            links.append({"TxnId": own, "TxnType": "Payment"})
-        invoice["LinkedTxn"] = links
-        draft.put("Invoice", invoice)
-        changed.append(("Invoice", id_))
+        prop = SETTLED[name][kind]
+        moved = after.get((kind, id_), ZERO) - before.get((kind, id_), ZERO)
+        linked[prop] = cents(linked[prop] - moved)
+        if prop == "RemainingCredit":
+            linked["Balance"] = linked[prop]
+        links = [link for link in linked.get("LinkedTxn", []) if link["TxnId"] != own]
+        if (kind, id_) in after:
+            links.append({"TxnId": own, "TxnType": name})
+        linked["LinkedTxn"] = links
+        draft.put(kind, linked)
+        changed.append((kind, id_))
     return changed

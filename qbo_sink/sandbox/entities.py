@@ -6,6 +6,7 @@ Sources: section 1.12 of the QuickBooks notes for rules, 1.7 for what queries ma
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 _TIMES = "MetaData.CreateTime:time MetaData.LastUpdatedTime:time"
 _DOCUMENT = f"Id:id DocNumber TxnDate:date PrivateNote:unfiltered TotalAmt:number {_TIMES}"
@@ -15,6 +16,20 @@ _PARTY = (
     f"PrimaryEmailAddr Active:bool {_TIMES}"
 )
 _LIST = f"Id:id Name FullyQualifiedName Active:bool {_TIMES}"
+
+# Of what a transaction requires, what published clients found that a sparse update needs as well.
+_SPARSE = frozenset(
+    {
+        "VendorRef",
+        "PaymentType",
+        "DepositToAccountRef",
+        "FromAccountRef",
+        "ToAccountRef",
+        "Amount",
+        "BankAccountRef",
+        "CreditCardAccountRef",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +50,13 @@ class Entity:
     verbs: frozenset[str] = frozenset()
     cdc: bool = True
     party: str = ""  # the reference to whom a transaction is with
+    key: str = ""  # what an object is called in answers, where that is not the name
+    sparse: tuple[str, ...] = ()  # what a strict company wants in every sparse update
+
+    @property
+    def element(self) -> str:
+        """What one object is called in answers."""
+        return self.key or self.name
 
     @property
     def is_transaction(self) -> bool:
@@ -55,15 +77,19 @@ def _transaction(
     verbs: str = "create update delete",
     *,
     cdc: bool = True,
+    key: str = "",
 ) -> Entity:
+    wanted = tuple(required.split())
     return Entity(
         name,
         "transaction",
         _filters(filters),
-        tuple(required.split()),
+        wanted,
         verbs=frozenset(verbs.split()),
         cdc=cdc,
         party=party,
+        key=key,
+        sparse=tuple(each for each in wanted if each in _SPARSE),
     )
 
 
@@ -88,6 +114,7 @@ def _named(
         child=child,
         verbs=frozenset(verbs.split()),
         cdc=cdc,
+        sparse=("Name",) if name in ("Class", "Department", "Term") else (),
     )
 
 
@@ -139,11 +166,19 @@ ENTITIES: dict[str, Entity] = {
             "CreditCardPayment",
             f"{_DOCUMENT} Amount:number",
             "BankAccountRef CreditCardAccountRef Amount",
+            key="CreditCardPaymentTxn",
         ),
         _transaction(
             "TimeActivity",
             f"{_DOCUMENT} EmployeeRef VendorRef CustomerRef",
             "NameOf",
+            cdc=False,
+        ),
+        Entity(
+            "RecurringTransaction",
+            "record",
+            _filters(f"Id:id Type {_TIMES}"),
+            verbs=frozenset({"create", "update", "delete"}),
             cdc=False,
         ),
         Entity(
@@ -216,12 +251,30 @@ ENTITIES: dict[str, Entity] = {
 }
 
 BY_PATH: dict[str, Entity] = {entity.name.lower(): entity for entity in ENTITIES.values()}
+BY_ELEMENT = BY_PATH | {entity.element.lower(): entity for entity in ENTITIES.values()}
+
+
+def shown(entity: Entity, body: dict[str, Any]) -> dict[str, Any]:
+    """``body`` as answers hold it: a recurring transaction is wrapped in the name of its kind."""
+    if entity.name != "RecurringTransaction":
+        return body
+    return {body["Type"]: {name: value for name, value in body.items() if name != "Type"}}
+
 
 NON_POSTING = frozenset({"Estimate", "PurchaseOrder", "TimeActivity"})
 """Transactions that move no balance (section 1.17, closed books)."""
 
 SALES = frozenset({"Estimate", "Invoice", "CreditMemo", "SalesReceipt", "RefundReceipt"})
 """Transactions with item lines, discount, shipping and sales tax."""
+
+SETTLED: dict[str, dict[str, str]] = {
+    "Payment": {"Invoice": "Balance", "CreditMemo": "RemainingCredit"},
+    "BillPayment": {"Bill": "Balance", "VendorCredit": "Balance"},
+}
+"""What the lines of a payment can link to, and which amount of it they use up."""
+
+CREDITS = frozenset({"CreditMemo", "VendorCredit"})
+"""Linked on a payment, these add to what it can pay."""
 
 # What the server needs to know about the pseudo references that no list holds.
 SHIPPING_ITEM = "SHIPPING_ITEM_ID"

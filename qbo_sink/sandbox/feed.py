@@ -32,7 +32,7 @@ def changes(books: Books, company: Company, names: str, since: str, *, lag_ms: i
             raise refused(4001, f"QueryValidationError: {name} does not support change data")
         found = books.changed_since(company.realm, entity.name, since_ms, now - lag_ms)[:room]
         room -= len(found)
-        responses.append(_response(entity.name, found, company))
+        responses.append(_response(entity.element, found, company))
     return {"QueryResponse": responses}
 
 

@@ -226,24 +226,30 @@ def _by_document(ask: Ask, shown: list[_Shown]) -> list[Json]:
 
 def general_ledger(ask: Ask) -> Table:
     """Every posting under its account, with the balance before and after."""
-    return _table(ask, _LEDGER, lambda shown: _by_account(ask, shown, earning_only=False))
+    return _table(ask, _LEDGER, lambda shown: _by_account(ask, shown, lambda _: True))
 
 
 def profit_and_loss_detail(ask: Ask) -> Table:
     """The postings behind the profit and loss."""
-    return _table(ask, _LEDGER, lambda shown: _by_account(ask, shown, earning_only=True))
+    keep = EARNING.__contains__
+    return _table(ask, _LEDGER, lambda shown: _by_account(ask, shown, keep))
 
 
-def _by_account(ask: Ask, shown: list[_Shown], *, earning_only: bool) -> list[Json]:
+def balance_sheet_detail(ask: Ask) -> Table:
+    """The postings behind the balance sheet."""
+    return _table(
+        ask, _LEDGER, lambda shown: _by_account(ask, shown, lambda kind: kind not in EARNING)
+    )
+
+
+def _by_account(ask: Ask, shown: list[_Shown], keeps: Callable[[str], bool]) -> list[Json]:
     groups: dict[str, list[Line]] = {}
     opening: dict[str, Decimal] = {}
     wanted = frozenset(filter(None, ask.params.get("account", "").split(",")))
     for each in ask.selected(Period(_BEGINNING, ask.period.end)):
         for posting in each.postings:
             account = posting.account
-            if (earning_only and account.type not in EARNING) or (
-                wanted and account.id not in wanted
-            ):
+            if not keeps(account.type) or (wanted and account.id not in wanted):
                 continue
             sign = -1 if account.type in _CREDIT else 1
             if each.date < ask.period.start:

@@ -5,6 +5,14 @@ from __future__ import annotations
 from qbo_sink.sandbox.draft import Draft
 from qbo_sink.sandbox.entities import ENTITIES
 from qbo_sink.sandbox.faults import refused
+from qbo_sink.sandbox.values import Json
+
+
+def as_transfer(body: Json) -> Json:
+    """A payment to a card as the transfer between two accounts that it is."""
+    refs = {"FromAccountRef": body["BankAccountRef"], "ToAccountRef": body["CreditCardAccountRef"]}
+    kept = ("domain", "sparse", "Id", "SyncToken", "MetaData", "TxnDate", "CurrencyRef", "Amount")
+    return {name: body[name] for name in kept if name in body} | refs
 
 
 def attachment(draft: Draft) -> None:

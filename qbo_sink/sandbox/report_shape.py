@@ -20,19 +20,23 @@ _FIRST, _LAST = "1900-01-01", "2099-12-31"
 BUCKETS_MAX = 400
 
 
-class Column(NamedTuple):
-    """``type`` is Account, Money, Date … as clients know them; ``key`` what ``columns`` names."""
-
-    title: str
-    type: str
-    key: str
-
-
 class Period(NamedTuple):
     """Both days included."""
 
     start: str
     end: str
+
+
+class Column(NamedTuple):
+    """``type`` is Account, Money, Date … as clients know them; ``key`` what ``columns`` names.
+
+    A column of amounts for some days says which: that is how clients tell it from the total.
+    """
+
+    title: str
+    type: str
+    key: str
+    days: Period | None = None
 
 
 @dataclass(frozen=True)
@@ -302,18 +306,21 @@ def section(
 
 def columns(found: Iterable[Column]) -> Json:
     """``Columns`` of a report."""
+    return {"Column": [_column(each) for each in found]}
+
+
+def _column(each: Column) -> Json:
+    about = {"ColKey": each.key}
+    if each.days is not None:
+        about = {"StartDate": each.days.start, "EndDate": each.days.end, **about}
     return {
-        "Column": [
-            {
-                "ColTitle": each.title,
-                "ColType": each.type,
-                "MetaData": [{"Name": "ColKey", "Value": each.key}],
-            }
-            for each in found
-        ]
+        "ColTitle": each.title,
+        "ColType": each.type,
+        "MetaData": [{"Name": name, "Value": value} for name, value in about.items()],
     }
 
 
 def amount_columns(first: str, found: Iterable[Bucket]) -> list[Column]:
     """A column of names and one for each bucket."""
-    return [Column("", first, first.lower()), *(Column(b.title, "Money", b.key) for b in found)]
+    amounts = (Column(b.title, "Money", b.key, b.period if b.by_time else None) for b in found)
+    return [Column("", first, first.lower()), *amounts]

@@ -17,6 +17,7 @@ REPORTS: dict[str, Callable[[Ask], Table]] = {
     "ProfitAndLoss": statements.profit_and_loss,
     "ProfitAndLossDetail": listings.profit_and_loss_detail,
     "BalanceSheet": statements.balance_sheet,
+    "BalanceSheetDetail": listings.balance_sheet_detail,
     "CashFlow": statements.cash_flow,
     "TrialBalance": statements.trial_balance,
     "GeneralLedger": listings.general_ledger,

@@ -197,6 +197,7 @@ _SOURCE: dict[str, str] = {
     "CreditCardPayment": _TRANSACTION + " BankAccountRef:ref>Account "
     "CreditCardAccountRef:ref>Account VendorRef:ref>Vendor Amount:number Memo:text4000 "
     "PrintStatus:enum>Print CheckNum:text21 CreditCardPaymentEx:any",
+    "RecurringTransaction": _BASE + " Type:text",
     # Files and notes ------------------------------------------------------------------------------
     "Attachable": _BASE + " AttachableRef:[attached] FileName:text1000 Note:text2000 "
     "ContentType:text100 Category:text100 Lat:text100 Long:text100 PlaceName:text2000 "
@@ -306,6 +307,7 @@ STRUCTS: dict[str, Struct] = {
     name: {item.name: item for item in map(_property, source.split())}
     for name, source in _SOURCE.items()
 }
+STRUCTS["CreditCardPaymentTxn"] = STRUCTS["CreditCardPayment"]  # as bodies and answers call it
 
 
 def is_scalar(kind: str) -> bool:

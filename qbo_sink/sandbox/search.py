@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from qbo_sink.sandbox.books import Books, Company, Facts
-from qbo_sink.sandbox.entities import US_TAX_CODES
+from qbo_sink.sandbox.entities import US_TAX_CODES, shown
 from qbo_sink.sandbox.faults import refused
 from qbo_sink.sandbox.query import Condition, Select
 from qbo_sink.sandbox.schema import STRUCTS
@@ -37,7 +37,9 @@ def run(
     if short and len(page) > 1:
         page = page[:-1]
     bodies = books.bodies(company.realm, select.entity.name, page)
-    if select.properties is not None:
+    if select.entity.name == "RecurringTransaction":
+        bodies = [write_json(shown(select.entity, read_json(body))) for body in bodies]
+    elif select.properties is not None:
         bodies = [write_json(_project(read_json(body), select.properties)) for body in bodies]
     on_top = switches.taxcode_pseudo_rows and company.is_us and not select.conditions
     if select.entity.name == "TaxCode" and on_top and select.start == 1:
@@ -45,7 +47,7 @@ def run(
     if not bodies:
         return b"{}"
     tail = f'],"startPosition":{select.start},"maxResults":{len(bodies)}}}'
-    head = f'{{"{select.entity.name}":['
+    head = f'{{"{select.entity.element}":['
     return head.encode() + b",".join(bodies) + tail.encode()
 
 

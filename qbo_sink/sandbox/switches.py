@@ -24,6 +24,7 @@ class Switches(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     estimate_token_bump_on_invoice: bool = True
     closed_books_block_estimates: bool = False
     amount_rounding: Literal["half_up", "tolerance"] = "half_up"
+    sparse_needs_required: bool = False  # a sparse update without VendorRef, Name … is 2020
     nested_object_sparse: Literal["replace", "merge"] = "replace"
     inactive_name_suffix: bool = True
     throttle: bool = True

@@ -137,7 +137,7 @@ class Writer(NamedTuple):
             for detail in line.values():
                 if isinstance(detail, dict) and "Qty" in detail:
                     detail["Qty"] = ZERO
-        for name in ("TotalAmt", "HomeTotalAmt", "Balance", "UnappliedAmt"):
+        for name in ("TotalAmt", "HomeTotalAmt", "Balance", "UnappliedAmt", "RemainingCredit"):
             if name in body:
                 body[name] = ZERO
         body.pop("TxnTaxDetail", None)
@@ -175,8 +175,10 @@ class Writer(NamedTuple):
         sparse = shaped.body.get("sparse", False)
         if not sparse:
             _require(entity.required, shaped.body)
+        elif self.switches.sparse_needs_required:
+            _require(entity.sparse, shaped.body)
         _require(("SyncToken",), shaped.body)
-        old = self._current(entity, id_, str(shaped.body["SyncToken"]))
+        old = self.current(entity, id_, str(shaped.body["SyncToken"]))
         before = old.body
         if sparse:
             body = {k: v for k, v in before.items() if k not in shaped.cleared}
@@ -208,9 +210,10 @@ class Writer(NamedTuple):
         if shaped.problems:
             raise Refused(*shaped.problems)
         _require(("Id", "SyncToken"), shaped.body)
-        return self._current(entity, str(shaped.body["Id"]), str(shaped.body["SyncToken"]))
+        return self.current(entity, str(shaped.body["Id"]), str(shaped.body["SyncToken"]))
 
-    def _current(self, entity: Entity, id_: str, token: str) -> Stored:
+    def current(self, entity: Entity, id_: str, token: str) -> Stored:
+        """The object with that Id, if ``token`` is its SyncToken. Raises ``Refused``."""
         if not id_.isascii() or not id_.isdigit():
             raise refused(2030, f"{id_} is not an Id", "Id")
         old = self.books.find(self.company.realm, entity.name, id_)

@@ -9,6 +9,7 @@ import httpx2
 from starlette.applications import Starlette
 
 from qbo_sink.sandbox import Clock, InProcessTransport, Settings, Switches, create_sandbox
+from qbo_sink.sandbox.entities import ENTITIES
 from qbo_sink.sandbox.service import Sandbox
 from qbo_sink.sandbox.values import read_json, write_json
 
@@ -102,14 +103,14 @@ class Desk:
         """Write and return the stored object."""
         answer = self.post(entity.lower(), body, **params)
         assert answer.status == 200, answer.content
-        stored: Json = answer.json[entity]
+        stored: Json = answer.json[ENTITIES[entity].element]
         return stored
 
     def read(self, entity: str, id_: str) -> Json:
         """The stored object."""
         answer = self.get(f"{entity.lower()}/{id_}")
         assert answer.status == 200, answer.content
-        stored: Json = answer.json[entity]
+        stored: Json = answer.json[ENTITIES[entity].element]
         return stored
 
     def query(self, text: str) -> Answer:
