@@ -27,7 +27,6 @@ from replica.events.payloads import (
     OrderChanged,
     OrderCommitted,
     OrderDrafted,
-    OrderFields,
     Payload,
     PaymentRecorded,
     ProductChanged,
@@ -58,7 +57,10 @@ def check_changed(payloads: Sequence[CustomerChanged | ProductChanged]) -> None:
 
 def check_order_fields(payloads: Sequence[OrderDrafted | OrderChanged]) -> None:
     for payload in payloads:
-        _check_dates("", payload.fields)
+        fields = payload.fields
+        for name, day in (("date", fields.date), ("delivery_date", fields.delivery_date)):
+            if isinstance(day, str) and day:
+                _check_days(name, (day,))
 
 
 def check_sale(payloads: Sequence[OrderCommitted | OrderAmended | QuoteCommitted]) -> None:
@@ -95,11 +97,12 @@ def check_scope(payloads: Sequence[DeviceScoped]) -> None:
                 raise Malformed(f"{name}: ids ascend, each once")
 
 
-def _check_dates(prefix: str, values: Content | OrderFields) -> None:
-    for name in ("date", "delivery_date"):
-        value = getattr(values, name)
-        if value and not _is_day(value):
-            raise Malformed(f"{prefix}{name}: {value} is not a day of the calendar")
+def _check_days(name: str, days: Iterable[str]) -> None:
+    for day in days:
+        if not day:
+            raise Malformed(f"{name}: a sealed document has a date")
+        if not _is_day(day):
+            raise Malformed(f"{name}: {day} is not a day of the calendar")
 
 
 @lru_cache(DAYS_REMEMBERED_MAX)
@@ -132,9 +135,8 @@ def _check_contents(contents: Sequence[Content]) -> list[int]:
             quantities_e3.append(line.qty_e3)
         if len(line_ids) != len(content.lines):
             raise Malformed("content.lines: two lines have the same id")
-        if not content.date:
-            raise Malformed("content.date: a sealed document has a date")
-        _check_dates("content.", content)
+    _check_days("content.date", {content.date for content in contents})
+    _check_days("content.delivery_date", {content.delivery_date for content in contents} - {""})
     _check_currencies({content.currency for content in contents})
     _check_ids(ids)
     _check_names(names)
