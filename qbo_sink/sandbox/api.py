@@ -86,6 +86,8 @@ async def company(request: Request) -> Response:
     except Refused as fault:
         reply, xml = _fault(sandbox, request, fault, tid, xml=xml)
         media = ""
+    if reply.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="Intuit", error="invalid_token"'
     if media:
         return Response(reply.body, reply.status, headers | {"Content-Type": media})
     body, media = rendered(reply.body, xml=xml)
@@ -106,15 +108,11 @@ def _answer(
     sandbox: Sandbox, request: Request, params: dict[str, str], body: bytes
 ) -> tuple[Reply, str]:
     """The answer and its media type; no type where it is an object for the codec."""
-    grant = sandbox.grants.bearer(request.headers.get("authorization", ""))
-    realm = request.path_params["realm"]
-    known = sandbox.books.company(realm)
-    if grant.realm != realm or known is None:
-        raise not_authorized(f"The token is not valid for company {realm}")
+    known = company_of(sandbox, request)
     segments = tuple(part for part in request.path_params["rest"].split("/") if part)
     head = segments[0].lower() if segments else ""
     if sandbox.switches.throttle:
-        sandbox.throttle.admit(realm, sandbox.clock.now_ms(), batch=head == "batch")
+        sandbox.throttle.admit(known.realm, sandbox.clock.now_ms(), batch=head == "batch")
     if known.suspended:
         raise refused(6190, "Subscription period has ended or was canceled")
     limit = UPLOAD_BYTES_MAX if head == "upload" else BODY_BYTES_MAX
@@ -137,14 +135,23 @@ def _answer(
     return _routed(call), ""
 
 
+def company_of(sandbox: Sandbox, request: Request) -> Company:
+    """The company of the path, if the bearer is for it. Raises ``Refused``: 3200, 3202, 3100."""
+    grant = sandbox.grants.bearer(request.headers.get("authorization", ""))
+    realm = request.path_params["realm"]
+    known = sandbox.books.company(realm)
+    if grant.realm != realm or known is None:
+        raise not_authorized(f"The token is not valid for company {realm}")
+    return known
+
+
 def _fault(
     sandbox: Sandbox, request: Request, fault: Refused, tid: str, *, xml: bool
 ) -> tuple[Reply, bool]:
     """The envelope of ``fault``, and whether it goes out as XML."""
     now = sandbox.clock.now_ms()
     known = sandbox.books.company(request.path_params["realm"])
-    zone = (known or sandbox.books.company(sandbox.settings.realm) or _no_company()).zone
-    time = stamp_ms(now, zone)
+    time = stamp_ms(now, (known or sandbox.home).zone)
     if fault.status == 401 and sandbox.switches.auth_envelope == "lower" and not xml:
         return Reply(401, lower_envelope(fault, tid, now)), False
     status = fault.status
@@ -152,10 +159,6 @@ def _fault(
         xml = True
         status = 403 if sandbox.switches.throttle_format == "xml403" else 429
     return Reply(status, upper_envelope(fault, time)), xml
-
-
-def _no_company() -> Company:
-    raise LookupError("the sample company is missing")
 
 
 def _routed(call: Call) -> Reply:
@@ -193,6 +196,10 @@ def _read(call: Call, entity: Entity, id_: str) -> Reply:
         paid = call.sandbox.books.live(realm, "CreditCardPayment", id_)
         if paid is not None:
             return call.envelope("Transfer", write_json(records.as_transfer(paid.body)))
+    if entity.name == "TaxCode" and call.company.is_us and id_.upper() in ("TAX", "NON"):
+        rows = search.pseudo_tax_codes()
+        row = next(each for each in rows if each["Id"] == id_.upper())
+        return call.envelope("TaxCode", write_json(row))
     if found is None or found.deleted:
         state = "was deleted" if found else "does not exist"
         raise refused(610, f"Object Not Found : {entity.name} {id_} {state}")

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from qbo_sink.sandbox import api, control, files, oauth
+from qbo_sink.sandbox import api, control, entitlements, files, oauth
 from qbo_sink.sandbox.clock import Clock
 from qbo_sink.sandbox.injection import FaultInjection
 from qbo_sink.sandbox.service import Sandbox
@@ -96,6 +96,7 @@ def create_sandbox(
             *oauth.routes(),
             *control.routes(),
             *files.routes(),
+            *entitlements.routes(),
             Route("/", _root),
         ],
         middleware=[Middleware(FaultInjection, plan=sandbox.plan, abort=connections.abort)],

@@ -102,7 +102,6 @@ def _company_info(company: Company) -> Json:
         "FiscalYearStartMonth": "January",
         "Country": company.country,
         "Email": {"Address": "office@sample-wholesale.example"},
-        "WebAddr": {},
         "PrimaryPhone": {"FreeFormNumber": "(555) 010-0000"},
         "SupportedLanguages": "en",
         "DefaultTimeZone": company.zone.key,

@@ -36,6 +36,14 @@ class Sandbox:
         if self.books.company(settings.realm) is None:
             seed(self.books, settings.realm, settings.country)
 
+    @property
+    def home(self) -> Company:
+        """The company that the sandbox was started with."""
+        found = self.books.company(self.settings.realm)
+        if found is None:
+            raise LookupError("the sample company is missing")
+        return found
+
     def close(self) -> None:
         """Let go of the books."""
         self.books.close()

@@ -26,9 +26,25 @@ _NAMESPACE = "http://schema.intuit.com/finance/v3"
 _HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 _TEXT_STRUCTS = frozenset({"ref", "memo"})
 _REFERENCE = frozenset({"value", "name", "type", "id"})
-_ALWAYS_LISTS = frozenset({"BatchItemRequest", "TaxRateDetails"})
+# Elements whose children are objects of the API under their own names.
+_HOLDERS = frozenset(
+    {
+        "IntuitResponse",
+        "QueryResponse",
+        "BatchItemRequest",
+        "BatchItemResponse",
+        "AttachableResponse",
+        "RecurringTransaction",
+    }
+)
+# Lists also where the schema is open and there is only one entry.
+_ALWAYS_LISTS = frozenset({"BatchItemRequest", "CustomField", "NameValue", "TaxRateDetails"})
 # Answers that have no ``time`` of their own are documents in their own right.
-_ROOTS = {"Rows": "Report", "TaxRateDetails": "TaxService"}
+_ROOTS = {
+    "Rows": "Report",
+    "TaxRateDetails": "TaxService",
+    "Entitlement": "EntitlementsResponse",
+}
 
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
@@ -63,14 +79,16 @@ def _element(name: str, value: Any, struct: str, extra: str = "") -> str:
             if each is not None and not (is_text and key == "value"):
                 extra += f" {key}={quoteattr(_plain(each))}"
         else:
-            inner += [_element(key, one, _struct_of(struct, key)) for one in _each(each)]
+            inner += [_element(key, one, _struct_of(struct, key, name)) for one in _each(each)]
     return f"<{name}{extra}>{''.join(inner)}</{name}>" if inner else f"<{name}{extra}/>"
 
 
-def _struct_of(struct: str, name: str) -> str:
-    """The schema of property ``name`` within ``struct``; empty where it is open."""
+def _struct_of(struct: str, name: str, parent: str) -> str:
+    """The schema of ``name`` within ``parent``, which is a ``struct``; empty where it is open."""
     known = STRUCTS.get(struct, {}).get(name)
-    return known.type if known else name if name in STRUCTS else ""
+    if known is not None:
+        return known.type
+    return name if parent in _HOLDERS and name in STRUCTS else ""
 
 
 def _each(value: Any) -> Iterator[Any]:
@@ -147,10 +165,11 @@ def _value(node: _Node, struct: str) -> Any:
     if not node.children and (is_reference or (node.attributes and text.strip())):
         return {**node.attributes, "value": text.strip()} if text.strip() else None
     if not node.children and not node.attributes and struct not in STRUCTS:
-        return text
+        is_open = struct in ("", "any")
+        return text == "true" if is_open and text in ("true", "false") else text
     body: Json = dict(node.attributes)
     for child in node.children:
-        value = _value(child, _struct_of(struct, child.name))
+        value = _value(child, _struct_of(struct, child.name, node.name))
         if child.name in body:
             before = body[child.name]
             body[child.name] = [*before, value] if isinstance(before, list) else [before, value]
