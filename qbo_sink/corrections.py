@@ -21,6 +21,7 @@ NOTE_CHARS = 1_000
 _SUFFIX = " (2)"
 _FREE_TEXTS = ("PrivateNote", "Notes", "AcceptedBy", "CompanyName", "GivenName", "FamilyName")
 
+OTHER_NAME = "other_name"
 FRESH_REFERENCES = "fresh_references"
 TAX_CODES_AGAIN = "tax_codes_again"
 _CENT = Decimal("0.01")
@@ -116,7 +117,7 @@ RULES: dict[str, Rule] = {
     "exact_amounts": _exact_amounts,
     TAX_CODES_AGAIN: _tax_codes_again,
     FRESH_REFERENCES: _fresh_references,
-    "other_name": _other_name,
+    OTHER_NAME: _other_name,
     "shorter_texts": _shorter_texts,
     "plain_characters": _plain_characters,
     "without_email": _without_email,
@@ -130,7 +131,7 @@ _BY_CODE = {
     ("6100", Entity.ESTIMATE): TAX_CODES_AGAIN,
     ("6160", Entity.ESTIMATE): TAX_CODES_AGAIN,
     ("6170", Entity.ESTIMATE): TAX_CODES_AGAIN,
-    ("6240", Entity.CUSTOMER): "other_name",
+    ("6240", Entity.CUSTOMER): OTHER_NAME,
     ("2050", Entity.ESTIMATE): "shorter_texts",
     ("2040", Entity.ESTIMATE): "plain_characters",
     ("2210", Entity.ESTIMATE): "without_email",

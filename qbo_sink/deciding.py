@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from qbo_sink import schema
-from qbo_sink.model import Key, State, decode_wanted
+from qbo_sink.corrections import OTHER_NAME
+from qbo_sink.model import Entity, Key, State, decode_wanted
 from qbo_sink.plan import Change, Decision, Intent, decide
 from qbo_sink.rows import (
     FRESH,
@@ -61,11 +62,11 @@ def bring_in_step(connection: Connection, account: bytes, keys: list[Key], now_m
                     "position": row.position,
                     "body": b"",
                     "queued_ms": now_ms,
-                    "corrections": _kept_corrections(connection, account, key, mapping),
+                    "corrections": _kept_corrections(connection, account, row, mapping),
                 }
             )
         elif key in current:
-            kept = _kept_corrections(connection, account, key, mapping)
+            kept = _kept_corrections(connection, account, row, mapping)
             _change(connection, account, current[key], decision, row.hash, kept)
     if added:
         connection.execute(insert(_intents), added)
@@ -79,18 +80,24 @@ def _acknowledged(key: Key, wanted: Any, mapping: Any) -> str | None:
     return "" if pending(record, to_mapping(mapping)) else str(wanted.hash)
 
 
-def _kept_corrections(connection: Connection, account: bytes, key: Key, mapping: Any) -> str:
+def _kept_corrections(connection: Connection, account: bytes, wanted: Any, mapping: Any) -> str:
     """The corrections under which a document stands there: a later change is said in the same way,
-    or it would meet the same fault again."""
+    or it would meet the same fault again. A name of ours that is new may be free."""
     if mapping is None:
         return ""
+    key = Key(Entity(wanted.entity), wanted.local_type, wanted.local_id)
     names = connection.scalar(
         select(_intents.c.corrections)
         .where(is_key(_intents, account, key), _intents.c.state == State.ACKED)
         .order_by(_intents.c.id.desc())
         .limit(1)
     )
-    return names or ""
+    kept = [name for name in (names or "").split(",") if name]
+    if OTHER_NAME in kept and key.entity in TWO_WAY:
+        record = decode_wanted(key.entity, wanted.content)
+        if "name" in pending(record, to_mapping(mapping)):
+            kept.remove(OTHER_NAME)
+    return ",".join(kept)
 
 
 def _change(  # noqa: PLR0917 - one row, and what becomes of it

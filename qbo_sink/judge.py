@@ -20,7 +20,7 @@ from qbo_sink.wire import decimal, decode_body
 ACCEPTED = "accepted"
 """The drift of an entity that somebody took as the office left it."""
 KINDS = ("missing", "deleted", "differs", "changed", "duplicate", "orphan")
-_DRIFTS = ("deleted", "differs", "changed")
+DRIFTS = ("deleted", "differs", "changed")
 _VOID = "Rejected"
 
 
@@ -174,7 +174,7 @@ def _kind(one: Ours, row: Theirs | None) -> str | None:
         return None if one.cancelled else "missing"
     if row is None:
         return None if one.cancelled else "deleted"
-    return row.drift if row.drift in _DRIFTS else ""
+    return row.drift if row.drift in DRIFTS else ""
 
 
 def _difference(kind: str, one: Ours, row: Theirs | None) -> Found:

@@ -19,9 +19,10 @@ from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, u
 from qbo_sink import conversion, schema, twoway
 from qbo_sink.deciding import bring_in_step
 from qbo_sink.followed import NOTHING, STANDING, Became, followed
-from qbo_sink.model import DEFAULTS, Entity, Key, Settings, State
+from qbo_sink.model import DEFAULTS, Entity, JsonObject, Key, Settings, State
 from qbo_sink.opening import lease
 from qbo_sink.plan import Intent
+from qbo_sink.reconcile_store import note_drift
 from qbo_sink.rows import (
     CLEAR,
     FRESH,
@@ -454,6 +455,7 @@ class Ledger:
         """Take what stands there as it is: nothing is sent to change it back."""
         with writing(self._engine) as connection:
             _report(connection, account, mapping.key, mapping.drift)
+            note_drift(connection, account, mapping.key, "", None)
             connection.execute(
                 update(_mappings)
                 .where(is_key(_mappings, account, mapping.key))
@@ -470,6 +472,7 @@ class Ledger:
                 row = {name: getattr(gone, name) for name in ("realm", "entity", "external_id")}
                 connection.execute(delete(table).filter_by(**row))
                 connection.execute(insert(table).values(**row))
+            note_drift(connection, account, key, "", None)
             connection.execute(delete(_mappings).where(is_key(_mappings, account, key)))
             bring_in_step(connection, account, [key], self._now_ms())
 
@@ -529,8 +532,12 @@ class Ledger:
         became: Became = NOTHING,
         *,
         snapshot: str | None = None,
+        row: JsonObject | None = None,
     ) -> None:
-        """What became of the entity there since it was acknowledged: noted, said if it is news."""
+        """What became of the entity there since it was acknowledged: noted, said if it is news.
+
+        ``row`` is what is there now, for the list of differences.
+        """
         values: dict[str, Any] = {"drift": drift}
         if sync_token is not None:
             values["sync_token"] = sync_token
@@ -538,6 +545,8 @@ class Ledger:
             values["snapshot"] = snapshot
         with writing(self._engine) as connection:
             _report(connection, account, key, drift, became)
+            if key.entity is Entity.ESTIMATE:
+                note_drift(connection, account, key, drift, row)
             connection.execute(
                 update(_mappings).where(is_key(_mappings, account, key)).values(**values)
             )

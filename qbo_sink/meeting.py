@@ -97,7 +97,7 @@ class Meeting:
             agreed=Agreed(ours, taken).encode(),
             updated_ms=now_ms,
         )
-        answers = _told(key, merged.take)
+        answers = told(key, merged.take)
         await asyncio.to_thread(self._store.met, account, met, answers, merged.overruled, became)
 
     async def arrivals(
@@ -233,8 +233,8 @@ def names_here(views: Engine, account: bytes, entity: Entity, names: Sequence[st
         return {folded(name) for name in connection.scalars(query)}
 
 
-def _told(key: Key, take: Mapping[str, Any]) -> list[Answer]:
-    """The events that say what was taken from there."""
+def told(key: Key, take: Mapping[str, Any]) -> list[Answer]:
+    """The events by which a record of ours says ``take``, in the fields of both sides."""
     said = dict(take)
     answers = []
     if key.entity in _GATES and "active" in said:

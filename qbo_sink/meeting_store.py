@@ -44,8 +44,9 @@ class Arrival(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A conflict for a page; the values as JSON."""
+    """A conflict for a page; the values as JSON. ``settled_by`` said that it is dealt with."""
 
+    id: int
     key: Key
     field: str
     base: str
@@ -53,6 +54,8 @@ class Shown(NamedTuple):
     theirs: str
     kept: str
     at_ms: int
+    settled_ms: int
+    settled_by: str
 
 
 class MeetingStore:
@@ -193,11 +196,24 @@ class MeetingStore:
             found = connection.execute(query.order_by(_overruled.c.id.desc()).limit(limit))
             return [
                 Shown(
+                    row.id,
                     Key(Entity(row.entity), row.local_type, row.local_id),
                     *(row.field, row.base, row.ours, row.theirs, row.kept, row.at_ms),
+                    *(row.settled_ms, row.settled_by),
                 )
                 for row in found
             ]
+
+    def settle(self, account: bytes, identity: int, by: str, now_ms: int) -> bool:
+        """Somebody dealt with a conflict; False when somebody did before."""
+        mine = (_overruled.c.account == account, _overruled.c.id == identity)
+        with writing(self._engine) as connection:
+            changed = connection.execute(
+                update(_overruled)
+                .where(*mine, _overruled.c.settled_ms == 0)
+                .values(settled_ms=now_ms, settled_by=by)
+            )
+            return changed.rowcount == 1
 
 
 def _forget_oldest(connection: object, account: bytes) -> None:

@@ -30,6 +30,7 @@ from qbo_sink.meeting_store import MeetingStore
 from qbo_sink.model import Entity, Key
 from qbo_sink.opening import open_ledger, tidy
 from qbo_sink.outlook import look
+from qbo_sink.overruling import Overruling
 from qbo_sink.pace import Sleep
 from qbo_sink.plan import Step
 from qbo_sink.queue import Queue, guidance
@@ -51,6 +52,7 @@ from replica.sink import (
     ListPage,
     Offer,
     Outlook,
+    Overruled,
     QueueAsk,
     QueuePage,
     QueueRow,
@@ -95,6 +97,7 @@ class QuickBooksSink:
         self._queue: Queue | None = None
         self._differences: Differences | None = None
         self._invoicing: Invoicing | None = None
+        self._overruling: Overruling | None = None
         if config is not None:
             effective(config, {})  # a wrong schedule or zone is said before anything starts
         self._company: Company | None = None
@@ -156,6 +159,7 @@ class QuickBooksSink:
         self._queue = Queue(self._parts, self._runner)
         self._differences = Differences(self._parts, self._runner)
         self._invoicing = Invoicing(self._parts, self._runner)
+        self._overruling = Overruling(self._parts)
         self._company = Company(self._parts, self._runner)
         await self._wind()
 
@@ -251,11 +255,12 @@ class QuickBooksSink:
         elif self._company is not None and kind in ("company", "setting"):
             await self._company.act(account, thing, action, deed)
             await self._wind()
+        elif self._overruling is not None and kind == "overruled":
+            await self._overruling.act(account, _number(number), action, deed)
         elif self._invoicing is not None and kind in ("order", "quote"):
             await self._invoicing.act(account, kind, number, action, deed)
         elif differences is not None and kind == "difference":
-            identity = int(number) if number.isdecimal() and len(number) < 19 else None
-            await differences.act(account, identity, action, deed)
+            await differences.act(account, _number(number), action, deed)
         else:
             await queue.act(account, thing, action, deed)
 
@@ -279,6 +284,10 @@ class QuickBooksSink:
     async def corrections(self, account: AccountId) -> list[Correction]:
         """The newest automatic corrections (QB-24)."""
         return [] if self._queue is None else await self._queue.corrections(account)
+
+    async def overruled(self, account: AccountId) -> list[Overruled]:
+        """The newest values that gave way between both sides."""
+        return [] if self._overruling is None else await self._overruling.rows(account)
 
     def guidance(self) -> list[Guidance]:
         """Every fault with cause and fix (QB-28)."""
@@ -392,6 +401,11 @@ class QuickBooksSink:
                     self._hinted.discard(account)
                     await self.run(AccountId(account), "schedule")
             await self._sleep(_IDLE_MS / 1000)
+
+
+def _number(text: str) -> int | None:
+    """The row that a name ends in; None for what is none."""
+    return int(text) if text.isdecimal() and len(text) < 19 else None
 
 
 def _submit(context: SinkContext) -> Submit:

@@ -17,6 +17,7 @@ from qbo_sink.changes import Changes, iso, parse_ms, read_changes
 from qbo_sink.connections import Connections
 from qbo_sink.conversion import GONE
 from qbo_sink.followed import NOTHING, Became
+from qbo_sink.judge import DRIFTS
 from qbo_sink.ledger import Ledger
 from qbo_sink.lists import LISTS
 from qbo_sink.liststore import ListStore
@@ -208,10 +209,10 @@ class Pull:
             # A token that moved while the fields we own did not (another field, a link) is taken
             # up, so that our next update starts from it.
             token = str(row["SyncToken"]) if "SyncToken" in row and state in _OURS else None
-            if state != link.drift or token is not None:
+            if state != link.drift or token is not None or state in DRIFTS:
                 became = self._became(row, before, state)
                 await asyncio.to_thread(
-                    self._ledger.drifted, account, link.key, state, token, became
+                    self._ledger.drifted, account, link.key, state, token, became, row=row
                 )
             changed += state != link.drift
         return changed

@@ -306,7 +306,7 @@ class Push:
             await self._bodies.refresh(there, row, await self._became(row))
             await asyncio.to_thread(self._ledger.resend, sent)
             return
-        await asyncio.to_thread(self._ledger.drifted, self._account, sent.key, "changed")
+        await asyncio.to_thread(self._ledger.drifted, self._account, sent.key, "changed", row=row)
         changed = "invoice_changed" if is_invoice else "changed_there"
         await self._refuse(sent, faults.preflight(changed, refused.detail), attempt)
 

@@ -11,12 +11,25 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, FromClause, RowMapping, Select, and_, delete, func, insert, select
+from sqlalchemy import (
+    Connection,
+    Engine,
+    FromClause,
+    RowMapping,
+    Select,
+    and_,
+    delete,
+    func,
+    insert,
+    select,
+)
 
-from qbo_sink import schema
-from qbo_sink.judge import Found, Month, Ours, Theirs, Verdict
-from qbo_sink.model import Entity, Key, Sale, decode_wanted
-from qbo_sink.rows import is_open, parts, reading, same_key, upsert, writing
+from qbo_sink import compare, schema
+from qbo_sink.answers import net_total, to_minor
+from qbo_sink.judge import DRIFTS, Found, Month, Ours, Theirs, Verdict
+from qbo_sink.model import Entity, JsonObject, Key, Sale, decode_wanted
+from qbo_sink.rows import is_open, load, parts, reading, same_key, upsert, writing
+from qbo_sink.wire import decode_body
 from replica.limits import QBO_COMPARISON_AGE_MS
 
 FETCHING, DONE = "fetching", "done"
@@ -294,6 +307,51 @@ class ReconcileStore:
             .select_from(self._joined())
             .where(_findings.c.account == account)
         )
+
+
+def note_drift(
+    connection: Connection, account: bytes, key: Key, drift: str, row: JsonObject | None
+) -> None:
+    """What became of a document's estimate is a difference as a comparison would find it, at once;
+    one that stands as it was left is none any more. ``row`` is what is there now, if anything."""
+    found = _drifted(connection, account, key, drift, row)
+    place = {"account": account, "local_type": key.local_type, "local_id": key.local_id}
+    values = {} if found is None else _values(found)
+    known = select(_findings.c.id).filter_by(**(place | values))
+    if values and connection.execute(known).first():
+        return  # its row keeps its name, somebody may be looking at it
+    noted = _findings.c.kind.in_([*DRIFTS, "missing"])
+    connection.execute(delete(_findings).filter_by(**place).where(noted))
+    if values:
+        connection.execute(insert(_findings).values(account=account, **values))
+
+
+def _drifted(
+    connection: Connection, account: bytes, key: Key, drift: str, row: JsonObject | None
+) -> Found | None:
+    link = load(connection, _mappings, account, [key]).get(key)
+    wanted = load(connection, _wanted, account, [key]).get(key)
+    if drift not in DRIFTS or link is None or wanted is None or wanted.cancelled:
+        return None
+    sale = decode_wanted(Entity.ESTIMATE, wanted.content) if wanted.content else None
+    if not isinstance(sale, Sale):
+        return None
+    ours = _document(sale, link.external_id, waits=False)
+    gone = drift == "deleted" or row is None
+    before = decode_body(link.snapshot.encode()) if link.snapshot else {}
+    return Found(
+        kind=drift,
+        local_type=ours.local_type,
+        local_id=ours.local_id,
+        external_id=link.external_id,
+        sync_token="" if gone or row is None else str(row.get("SyncToken") or "0"),
+        number=ours.number,
+        date=ours.date,
+        currency=ours.currency,
+        ours_minor=ours.total_minor,
+        theirs_minor=None if gone or row is None else to_minor(net_total(row), ours.currency),
+        fields=",".join(compare.holds(row, before)) if row and drift == "changed" else "",
+    )
 
 
 def _document(sale: Sale, external_id: str, *, waits: bool) -> Ours:

@@ -252,6 +252,27 @@ class Setup:
 
 
 @dataclass(frozen=True)
+class Overruled:
+    """A field that was changed on both sides to different values: what counts, what was given up.
+
+    ``ours`` and ``theirs`` are plain values. ``other`` are the events (kind, payload) by which
+    somebody here says the value that was given up; empty where the field has moved on since.
+    """
+
+    id: str
+    at_ms: int
+    local_type: str
+    local_id: str
+    field: str
+    ours: Any
+    theirs: Any
+    kept: str  # "ours" or "theirs"
+    settled: str = ""  # by whom; empty until somebody dealt with it
+    other: Sequence[tuple[str, bytes]] = ()
+    offers: Sequence[Offer] = ()
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Committed documents against their counterparts there (architecture.md §9)."""
 
@@ -435,6 +456,10 @@ class Sink(Protocol):
 
     async def corrections(self, account: AccountId) -> Sequence[Correction]:
         """The newest automatic corrections, newest first."""
+        ...
+
+    async def overruled(self, account: AccountId) -> Sequence[Overruled]:
+        """The newest values that gave way between both sides, newest first."""
         ...
 
     def guidance(self) -> Sequence[Guidance]:

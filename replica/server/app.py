@@ -23,6 +23,7 @@ from replica.server.reconcile import ReconcileRoutes
 from replica.server.runtime import Runtime
 from replica.server.web.accounting import AccountingPages
 from replica.server.web.company_pages import CompanyPages
+from replica.server.web.conflict_pages import ConflictPages
 from replica.server.web.frame import Frame
 from replica.server.web.import_pages import ImportPages
 from replica.server.web.label_pages import LabelPages
@@ -67,6 +68,7 @@ def build_app(runtime: Runtime) -> ASGIApp:
             *ReconcilePages(runtime, frame).routes(),
             *RecordPages(runtime, frame).routes(),
             *LabelPages(runtime, frame).routes(),
+            *ConflictPages(runtime, frame).routes(),
             *AccountingPages(runtime, frame).routes(),
         ],
         middleware=[Middleware(RequestBodyLimitMiddleware, max_body_size=HTTP_BODY_BYTES_MAX)],

@@ -22,6 +22,7 @@ from replica.sink import (
     ListPage,
     Offer,
     Outlook,
+    Overruled,
     QueueAsk,
     QueuePage,
     QueueRow,
@@ -139,6 +140,13 @@ class Sinks:
         for sink in self._started:
             call = sink.offers(account, local_type, local_id)
             return await self._guarded(sink, "offers", call, failed=(), account=account)
+        return ()
+
+    async def overruled(self, account: AccountId) -> Sequence[Overruled]:
+        """The newest values that gave way between here and there."""
+        for sink in self._started:
+            call = sink.overruled(account)
+            return await self._guarded(sink, "overruled", call, failed=(), account=account)
         return ()
 
     @property

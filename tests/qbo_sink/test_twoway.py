@@ -302,3 +302,27 @@ def test_a_class_renamed_on_both_sides_takes_the_newer_name(world: World) -> Non
     assert fields(world, "class", "qb:1")["name"] == "Shops"
     (lost,) = MeetingStore(world.ledger.write).overruled(ACCOUNT, 10)
     assert (lost.theirs, lost.kept) == ('"Stores"', "ours")
+
+
+def test_our_own_correction_of_a_name_does_not_come_back(world: World) -> None:
+    """A customer that stands there as "… (2)" keeps its own name here, whatever is edited on either
+    side afterwards, and nothing is listed as overruled (P46, CON-01)."""
+    world.put(customer("c-9", "Harbour Deli"), order("o-9", "c-9"))
+    run(world, times=4)
+    external = link(world, "customer", "c-9")
+    assert row(world, "Customer", external)["DisplayName"] == "Harbour Deli (2)"
+    later(world)
+    edit(world, "Customer", external, PrimaryPhone={"FreeFormNumber": "1"})
+    run(world, times=2)
+    world.put(CustomerChanged("c-9", CustomerFields(email="deli@side.example")))
+    run(world, times=2)
+    here, there = fields(world, "customer", "c-9"), row(world, "Customer", external)
+    assert (here["name"], here["company"], here["phone"]) == ("Harbour Deli", None, "1")
+    assert there["DisplayName"] == "Harbour Deli (2)"
+    assert there["PrimaryEmailAddr"]["Address"] == "deli@side.example"
+    assert MeetingStore(world.ledger.write).overruled(ACCOUNT, 10) == []
+    later(world)
+    world.put(CustomerChanged("c-9", CustomerFields(name="Quay Deli")))
+    run(world, times=2)
+    assert row(world, "Customer", external)["DisplayName"] == "Quay Deli"
+    assert fields(world, "customer", "c-9")["name"] == "Quay Deli"

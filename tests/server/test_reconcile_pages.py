@@ -94,6 +94,46 @@ def test_totals_per_month_and_every_kind_of_difference(
         assert list(only) == ["A-0002"]
 
 
+def pull(world: World, company: Company) -> None:
+    """What the schedule does: send and fetch, compare nothing."""
+    desk = world.runtime.sinks.desk
+    world.on_loop(lambda: desk.run(company.account, "schedule"))
+    world.caught_up(company)
+
+
+def test_what_the_office_changed_is_there_without_a_comparison(
+    world: World, company: Company, books: Books
+) -> None:
+    """A run of the schedule alone brings a row for each estimate that was changed or deleted there,
+    counted in the menu, with the same remedies; one that stands again is none (issue 4 §4)."""
+    edit = {"entity": "Estimate", "id": external(world, company, "o-3")}
+    books.do("edit", {**edit, "changes": {"TxnDate": "2026-11-02"}})
+    books.do("delete", {"entity": "Estimate", "id": external(world, company, "o-2")})
+    pull(world, company)
+    with world.browser(company) as pages:
+        page = pages.text("/reconcile")
+        found = rows_of(page)
+        assert {name: kind for name, (_, kind) in found.items()} == {
+            "A-0001": "missing",
+            "A-0003": "changed",
+            "A-0002": "deleted",
+        }
+        assert "It was changed in QuickBooks: date." in html.unescape(page)
+        count = 'Reconcile <span class="count alert">3<'
+        assert count in page
+        pull(world, company)
+        assert rows_of(pages.text("/reconcile")) == found, "a row keeps its name"
+        pages.post(f"/reconcile/{found['A-0003'][0]}/ignore", text="as agreed")
+        assert count not in pages.text("/reconcile")
+        books.do("edit", {**edit, "changes": {"TxnDate": "2026-11-03"}})
+        pull(world, company)
+        assert count in pages.text("/reconcile"), "a later change is a new difference"
+        books.do("edit", {**edit, "changes": {"TxnDate": "2026-11-21"}})
+        assert pages.post(f"/reconcile/{found['A-0002'][0]}/resend").status_code == 303
+        pull(world, company)
+        assert list(rows_of(pages.text("/reconcile"))) == ["A-0001"]
+
+
 def test_each_remedy_is_a_button(world: World, company: Company, books: Books) -> None:
     """Send again, accept theirs, send ours and link leave nothing to differ; one document each."""
     books.do("delete", {"entity": "Estimate", "id": external(world, company, "o-2")})

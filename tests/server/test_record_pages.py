@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import html
 import re
+from typing import Any
 
 import pytest
 
+from qbo_sink.wire import equals, select
+from replica.events.payloads import CustomerChanged, CustomerFields
 from replica.server.stores import new_user
 from replica.store.access import Role
 from tests.server.books import Books, booked, external, order, stock, sync
@@ -86,3 +89,36 @@ def test_a_name_that_is_inactive_or_merged_there_says_so(
             assert "The record was made inactive in QuickBooks." in page
             assert "make it active there, or choose another here" in page
         assert "Inactive in QuickBooks" in pages.text("/customers")
+
+
+def test_a_value_that_gave_way_is_taken_back_on_demand(
+    world: World, company: Company, books: Books
+) -> None:
+    """The page shows both values, whose they are and which counts; the other one counts after one
+    press, on both sides, by the hand of whoever pressed (CON-10, issue 4)."""
+    cafe = external(world, company, "c-1", "customer")
+    phone = {"PrimaryPhone": {"FreeFormNumber": "555-2"}}
+    books.do("edit", {"entity": "Customer", "id": cafe, "changes": {"Active": True, **phone}})
+    world.write(company, CustomerChanged("c-1", CustomerFields(phone="555-1")))
+    settle(world, company)
+    with world.browser(company) as pages:
+        page = html.unescape(pages.text("/conflicts"))
+        (identity,) = re.findall(r'<tr data-row="(overruled:\d+)">', page)
+        for text in ("Customer Corner Cafe", "555-1", "555-2", "Ours, it is newer"):
+            assert text in page
+        assert "the office</div>" in page
+        assert pages.post(f"/conflicts/{identity}/unheard-of").status_code == 409
+        assert pages.post(f"/conflicts/{identity}/other").status_code == 303
+        assert f"Dealt with by {company.login}" in pages.text("/conflicts")
+        assert 'value="555-2"' in pages.text("/customers/c-1")
+        assert pages.post(f"/conflicts/{identity}/other").status_code == 409
+        settle(world, company)
+        assert 'value="555-2"' in pages.text("/customers/c-1")
+    sink: Any = world.runtime.sinks.desk
+
+    async def there() -> Any:
+        session = await sink.open_session(company.account)
+        (row,) = await session.query(select("Customer", equals("Id", cafe)), "Customer")
+        return row["PrimaryPhone"]["FreeFormNumber"]
+
+    assert world.on_loop(there) == "555-2"

@@ -1,12 +1,11 @@
 """The main app's own pages: signing in, the lists of orders, devices, customers and products,
-conflicts, Sync Now.
+Sync Now.
 
 Each reads projections, asks the frame to render, and writes through the door.
 """
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -14,11 +13,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 
-from replica.crdt.documents import DocKey
 from replica.errors import Forbidden, Overloaded, ReplicaError
 from replica.limits import LIST_ROWS_MAX
 from replica.projections import queries
-from replica.server import aside
 from replica.server.answers import (
     NotFound,
     client_address,
@@ -36,8 +33,6 @@ from replica.server.web.frame import Files, address, links
 from replica.server.web.group import Form, PageGroup, frame_numbers, live_mark, read_form
 from replica.server.web.marks import ORDER_MARKS
 from replica.server.web.plan_views import plan_page
-from replica.server.web.why_views import why_page
-from replica.server.why import why
 
 
 class Pages(PageGroup):
@@ -54,8 +49,6 @@ class Pages(PageGroup):
             self._show("/devices", self.devices),
             self._show("/customers", self.customers),
             self._show("/products", self.products),
-            self._show("/conflicts", self.conflicts),
-            self._show("/why/{type}/{id}", self.why),
             self._show("/sync", self.sync),
             self._show("/live", self.live),
             self._change("/sync-now", self.sync_now, Right.EDIT),
@@ -217,40 +210,6 @@ class Pages(PageGroup):
             query=text,
         )
 
-    async def conflicts(self, request: Request, who: Principal) -> Response:
-        after = request.query_params.get("after")
-        page = await self._read(
-            queries.conflicts_page,
-            who.account,
-            after=decode_key(after, str, str, int),
-            limit=LIST_ROWS_MAX,
-        )
-        names = await self._device_names(who.account)
-        records = {
-            kind: await self._read(
-                queries.names,
-                who.account,
-                kind,
-                [row["id"] for row in page.rows if row["type"] == kind],
-            )
-            for kind in ("customer", "product")
-        }
-        kept = await asyncio.to_thread(aside.kept, self._runtime.stores, who.account, LIST_ROWS_MAX)
-        nodes = {identity[16:]: name for identity, name in names.items()}
-        return await self._page(
-            request,
-            who,
-            "conflicts.html",
-            rows=[views.conflict_row(row, nodes, records) for row in page.rows],
-            kept=[views.kept_row(row, names) for row in kept],
-            page=links("/conflicts", {}, after, encode_key(page.after)),
-        )
-
-    async def why(self, request: Request, who: Principal) -> Response:
-        asked, field = request.path_params, request.query_params.get("field", "")
-        found = await why(self._runtime, who.account, DocKey(asked["type"], asked["id"]), field)
-        return await self._page(request, who, "why.html", why=why_page(found, field))
-
     async def sync(self, request: Request, who: Principal) -> Response:
         run = self._runtime.sync_now.current(who.account)
         past = await self._read(queries.sync_runs_page, who.account, limit=10)
@@ -298,6 +257,7 @@ class Pages(PageGroup):
     async def revoke(self, request: Request, who: Principal, _: Form) -> Response:
         await self._runtime.devices.revoke(who.account, request.path_params["id"])
         return RedirectResponse("/devices?done=revoked", status_code=303)
+
 
 def _login_secret(request: Request) -> str:
     """What a login form's token is derived from before there is a session: nothing secret, so the

@@ -73,6 +73,22 @@ def _row(field: str, said: Mapping[str, Any], currency: str) -> dict[str, Any]:
     }
 
 
+def said_by(found: Mapping[str, Any], field: str, value: Any, before_ms: int) -> str:
+    """Who on our side said ``value`` of a field, or said it last until then; "" for nobody."""
+    sayings = [
+        said
+        for one in found["fields"]
+        if one["field"] == field
+        for said in (*one["winners"], *one["losers"])
+        if said["origin"] != "sink" and said["merged_ms"] <= before_ms
+    ]
+    exact = [said for said in sayings if said["value"] == value]
+    last = max(exact or sayings, key=lambda said: int(said["merged_ms"]), default=None)
+    if last is None:
+        return ""
+    return f"{last['by'] or 'writer ' + last['node'][:8]}, {_ORIGINS[last['origin']]}"
+
+
 def value_words(field: str, value: Any, currency: str) -> str:
     """A value in its unit; an empty one as a dash."""
     if value is None or value == "":
