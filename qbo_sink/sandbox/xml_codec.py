@@ -47,6 +47,7 @@ _ROOTS = {
 }
 
 
+_UNSAYABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
 
 
@@ -103,7 +104,7 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     text = format(value, "f") if isinstance(value, Decimal) else str(value)
-    return "".join(c for c in text if c >= " " or c in "\t\n\r")
+    return _UNSAYABLE.sub("", text)
 
 
 # Reading ----------------------------------------------------------------------------------------
