@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos import kills
 
-CYCLES = 25
+CYCLES = 50
 
 
 @pytest.mark.process

@@ -17,7 +17,7 @@ from tests.simulation.plain import PlainJournal
 from tests.simulation.report import hunt, part, untested
 from tests.simulation.run import run, run_seed, shrink
 
-SEEDS, SHARDS = 2_000, 4
+SEEDS, SHARDS = 5_000, 10
 # Found within a few seeds each: what stands for all of them when there is little time.
 QUICK = (
     "acknowledge before commit",
