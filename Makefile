@@ -32,7 +32,7 @@ browser: setup  ## Install Chromium for the browser tests where that is possible
 test: setup browser typescript check  ## Lint, types, import contracts, tests
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
-bench: setup  ## Measure against the floor in the same run (SHORT=1 for fewer rounds)
+bench: setup  ## Measure against floor and peers in the same run (SHORT=1 for fewer rounds)
 	@$(BIN)/python -m benchmarks $(if $(SHORT),--short,)
 
 simulate: setup  ## Break it on purpose: SEEDS=1000, SEED=7 for one, LEDGER=file to resume, MUTANTS=1, AWAITS=1

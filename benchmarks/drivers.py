@@ -44,10 +44,20 @@ class Session(Protocol):
 
     async def close(self) -> None: ...
 
+    async def leave(self) -> None:
+        """Lose the connection; what was prepared is still to be sent."""
+        ...
+
+    async def rejoin(self, address: str) -> None:
+        """Come back as the same writer, and read everything from the beginning."""
+        ...
+
 
 class Driver(Protocol):
     """One kind of server. Made with ``together``: whether every writer is sent what the others
     wrote, as the devices of one account are, or nothing, as devices of an account each."""
+
+    pid: int  # of the server that is on
 
     def serve(self, directory: Path) -> AbstractContextManager[str]:
         """Run a server with its data in the empty ``directory``; gives its address."""
@@ -62,19 +72,24 @@ class Driver(Protocol):
         has to go, and say what that took; raises when it arrives wrong."""
         ...
 
+    async def newcomer(self, address: str, events: int) -> float:
+        """Take everything there is, as somebody who was never here; seconds until the last byte is
+        here and read. Raises when it is not all of ``events``."""
+        ...
+
     def stored(self, directory: Path) -> int:
         """How many events are on disk, counted after the server has stopped."""
         ...
 
 
 @contextmanager
-def server_process(module: str, *arguments: str) -> Iterator[str]:
-    """Run ``python -m module`` until the block ends; gives the first line it prints."""
+def server_process(module: str, *arguments: str) -> Iterator[tuple[str, int]]:
+    """Run ``python -m module`` until the block ends; gives the first line it prints and its id."""
     command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield process.stdout.readline()
+            yield process.stdout.readline(), process.pid
         finally:
             process.terminate()
 

@@ -23,11 +23,17 @@ from typing import NamedTuple
 
 import uvloop
 
+from benchmarks import peers
 from benchmarks.drivers import Driver, Session
 from benchmarks.floor.driver import FloorDriver
 from benchmarks.product import ProductDriver
 
-DRIVERS: Mapping[str, Callable[[bool], Driver]] = {"floor": FloorDriver, "product": ProductDriver}
+PEERS, MISSING = peers.found()
+DRIVERS: Mapping[str, Callable[[bool], Driver]] = {
+    "floor": FloorDriver,
+    "product": ProductDriver,
+    **PEERS,
+}
 
 
 class Workload(NamedTuple):

@@ -30,14 +30,18 @@ from benchmarks.orders import order_events
 from replica.crdt.digest import SectionTotals
 from replica.crdt.documents import DocKey, Document
 from replica.crdt.fold import fold
+from replica.device import Device
+from replica.device.asking import OK, connected
 from replica.device.chain import Author, Head, Made
 from replica.device.enrolment import enrol, sync_url
 from replica.device.journal import Identity
 from replica.errors import PeerGone
 from replica.events.clock import Stamp
 from replica.events.record import Origin, Record
+from replica.limits import MANIFEST_BYTES_MAX
 from replica.server.auth import ACCOUNT_HEADER
 from replica.sync import messages as m
+from replica.sync.chunks import decode_manifest, open_chunk
 
 EPOCH = 1
 SOFTWARE = "benchmark"
@@ -55,6 +59,7 @@ class ProductDriver:
         self._url = ""
         self._token = ""
         self._sessions: list[ProductSession] = []
+        self.pid = 0
 
     @contextmanager
     def serve(self, directory: Path) -> Iterator[str]:
@@ -70,7 +75,7 @@ class ProductDriver:
         ):
             try:
                 told = _wait_told(directory / "operator.json", process)
-                self._url, self._token = told["url"], told["token"]
+                self._url, self._token, self.pid = told["url"], told["token"], process.pid
                 yield self._url
             finally:
                 ended = process.poll()
@@ -87,9 +92,8 @@ class ProductDriver:
             await self._ask("/accounts", owner)
         code = (await self._ask("/devices/codes", {"name": f"till {writer}"}, account))["code"]
         identity = await asyncio.to_thread(enrol, address, code, "", software=SOFTWARE)
-        socket = await open_socket(sync_url(address), m.SUBPROTOCOL)
-        session = ProductSession(socket, identity, random.Random(writer), self._sessions)
-        await session.meet()
+        session = ProductSession(identity, random.Random(writer), self._sessions)
+        await session.rejoin(address)
         self._sessions.append(session)
         return session
 
@@ -122,6 +126,20 @@ class ProductDriver:
         told = await self._ask("/sections", account=account)
         return end - int(told["position"])
 
+    async def newcomer(self, address: str, events: int) -> float:
+        """Documents in bulk, fetched and opened: each is proved by its hash."""
+        return await asyncio.to_thread(_fetch, await self._newcomer(address), events)
+
+    async def device(self, address: str, directory: Path, events: int) -> float:
+        """The same by a device: seconds until everything is on its disk and proved equal to the
+        server."""
+        identity = await self._newcomer(address)
+        return await asyncio.to_thread(_sync, identity, directory / "device.db", events)
+
+    async def _newcomer(self, address: str) -> Identity:
+        code = (await self._ask("/devices/codes", {"name": "newcomer"}))["code"]
+        return await asyncio.to_thread(enrol, address, code, "newcomer", software=SOFTWARE)
+
     def stored(self, directory: Path) -> int:
         with closing(sqlite.connect(directory / "log.db")) as database:
             statement = "SELECT coalesce(sum(count), 0) FROM segments WHERE origin = ?"
@@ -150,14 +168,11 @@ class ProductDriver:
 class ProductSession:
     """A device without a journal: it keeps nothing of what it is sent, but confirms it."""
 
+    _socket: ClientConnection
+
     def __init__(
-        self,
-        socket: ClientConnection,
-        who: Identity,
-        chance: random.Random,
-        everybody: Sequence[ProductSession],
+        self, who: Identity, chance: random.Random, everybody: Sequence[ProductSession]
     ) -> None:
-        self._socket = socket
         self._who = who
         self._chance = chance
         self._everybody = everybody
@@ -226,12 +241,41 @@ class ProductSession:
     async def close(self) -> None:
         await self._socket.close()
 
+    async def leave(self) -> None:
+        await self.close()
+
+    async def rejoin(self, address: str) -> None:
+        self._socket = await open_socket(sync_url(address), m.SUBPROTOCOL)
+        self._through = 0
+        await self.meet()
+
     async def _reply(self, probe_sent_ms: int) -> None:
         now_ms = _now_ms()
         await self._say(m.ProbeReply(probe_sent_ms, now_ms, now_ms))
 
     async def _say(self, frame: m.Frame) -> None:
         await self._socket.send(m.encode_frame(frame))
+
+
+def _fetch(identity: Identity, events: int) -> float:
+    start, taken = time.perf_counter(), 0
+    with connected(identity) as server:
+        answer = server.ask("snapshot?cursor=0", MANIFEST_BYTES_MAX)
+        assert answer.status == OK, "so many events are in bulk"
+        for chunk in decode_manifest(answer.data).chunks():
+            taken += len(open_chunk(chunk, server.ask(f"chunks/{chunk.sha256}", chunk.bytes).data))
+    assert taken >= events, (taken, events)
+    return time.perf_counter() - start
+
+
+def _sync(identity: Identity, path: Path, events: int) -> float:
+    with Device.open(path) as device:
+        device._holding.enrol(identity)  # noqa: SLF001 - enrolling is not what is measured
+        start = time.perf_counter()
+        assert device.sync(timeout_s=FOLLOW_TIMEOUT_S).equal
+        seconds = time.perf_counter() - start
+        assert sum(one.count for one in device.digest()) >= events
+    return seconds
 
 
 _EVENTS = 20

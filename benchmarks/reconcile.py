@@ -146,7 +146,7 @@ def copy_there(sink: QuickBooksSink, sandbox: Sandbox, orders: Sequence[OrderCom
                 stored = sandbox.books.put(
                     company, BY_PATH["estimate"], _copy(template, sale, mark)
                 )
-                links.append((linked(company.realm, key, stored, contents[key]), None))
+                links.append((linked(company.realm, key, stored, contents[key]), ()))
         assert parts.ledger.adopt(ACCOUNT, links) == len(keys)
 
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from time import perf_counter
 
 import msgspec
 from pysqlite3 import dbapi2 as sqlite
@@ -24,14 +25,30 @@ class FloorDriver:
 
     def __init__(self, together: bool) -> None:
         self._path = "fanout" if together else ""
+        self.pid = 0
 
     @contextmanager
     def serve(self, directory: Path) -> Iterator[str]:
-        with server_process("benchmarks.floor.server", str(directory / "floor.db")) as first_line:
+        with server_process("benchmarks.floor.server", str(directory / "floor.db")) as (
+            first_line,
+            self.pid,
+        ):
             yield f"ws://127.0.0.1:{int(first_line)}/{self._path}"
 
     async def connect(self, address: str, writer: int) -> Session:
         return FloorSession(await open_socket(address), random.Random(writer))
+
+    async def newcomer(self, address: str, events: int) -> float:
+        """Every row, in frames."""
+        start, seen = perf_counter(), 0
+        socket = await open_socket(f"{address.rsplit('/', 1)[0]}/all")
+        while seen < events:
+            told = _decode(await socket.recv(decode=False))
+            assert isinstance(told, list), "nothing was sent that could be answered"
+            seen += len(told)
+        seconds = perf_counter() - start
+        await socket.close()
+        return seconds
 
     async def follow(self) -> Mapping[str, float]:
         return {}
@@ -68,3 +85,9 @@ class FloorSession:
 
     async def close(self) -> None:
         await self._socket.close()
+
+    async def leave(self) -> None:
+        await self.close()
+
+    async def rejoin(self, address: str) -> None:
+        self._socket = await open_socket(address)

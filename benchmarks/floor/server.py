@@ -9,8 +9,9 @@ price of its logic; what both are slower by is the machine.
 
 Prints the port it listens on. A frame from a client is a msgpack array of events, each bytes; the
 answer to each frame, after its commit, is a frame with the number of events as a msgpack integer.
-Clients of ``/fanout`` are also sent, after each commit, what it wrote: arrays of about
-``EVENTS_BYTES_TARGET`` bytes, encoded once and the same bytes for all of them, authors included.
+``/all`` gives every event, in frames of ``ROWS``. Clients of ``/fanout`` are also sent, after each
+commit, what it wrote: arrays of about ``EVENTS_BYTES_TARGET`` bytes, encoded once and the same
+bytes for all of them, authors included.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from queue import SimpleQueue
 from threading import Thread
 
@@ -31,6 +33,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from replica.limits import COMMIT_REQUESTS_MAX, EVENTS_BYTES_TARGET, FRAME_BYTES_MAX
 
+ROWS = 600
 _Out = asyncio.Queue[bytes]
 _Batch = tuple[list[bytes], _Out]
 _encode = msgspec.msgpack.Encoder().encode
@@ -107,7 +110,17 @@ def make_app(path: str) -> Starlette:
             writers[0].readers.discard(out)
             answering.cancel()
 
-    return Starlette(routes=[WebSocketRoute(where, take) for where in ("/", "/fanout")])
+    async def give(websocket: WebSocket) -> None:
+        await websocket.accept()
+        with closing(sqlite.connect(path, check_same_thread=False)) as database:
+            rows = database.execute("SELECT event FROM events ORDER BY position")
+            while page := await asyncio.to_thread(rows.fetchmany, ROWS):
+                await websocket.send_bytes(_encode([event for (event,) in page]))
+        with suppress(WebSocketDisconnect):
+            await websocket.receive_bytes()
+
+    routes = [WebSocketRoute(where, take) for where in ("/", "/fanout")]
+    return Starlette(routes=[*routes, WebSocketRoute("/all", give)])
 
 
 def main() -> None:
