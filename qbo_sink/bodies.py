@@ -15,6 +15,7 @@ from qbo_sink.faults import Refused
 from qbo_sink.feed import charge_item
 from qbo_sink.followed import NOTHING, Became
 from qbo_sink.ledger import Ledger
+from qbo_sink.matches import APART, Match, MatchStore
 from qbo_sink.meeting_store import MeetingStore
 from qbo_sink.model import (
     CHARGE,
@@ -57,6 +58,7 @@ class Bodies:
         self._names: dict[str, dict[str, str]] = {}
         self._labels: dict[tuple[Entity, str], Key] = {}
         self._survivors: dict[tuple[str, str], str] = {}
+        self._matches: dict[Key, Match] = {}
         self._looked_up = False
 
     async def needs(self, intents: Sequence[Intent]) -> tuple[dict[int, list[Key]], set[Key]]:
@@ -89,7 +91,25 @@ class Bodies:
                 if isinstance(label, Label) and label.active:
                     self._labels[entity, folded(label.name)] = key
         self._survivors = await asyncio.to_thread(store.survivors, self._session.realm)
+        self._matches = await asyncio.to_thread(MatchStore(self._ledger.engine).of, account)
         self._looked_up = True
+
+    async def ask(self, named: list[Match]) -> None:
+        """These share a name with a record there and nothing else: somebody has to say."""
+        if named:
+            store = MatchStore(self._ledger.engine)
+            await asyncio.to_thread(store.note, self._session.account, named)
+            self._matches = {one.key: one for one in named} | self._matches
+
+    def is_asked(self, key: Key) -> bool:
+        """Whether somebody is or was asked about the name of this record."""
+        return key in self._matches
+
+    def is_apart(self, key: Key, external_id: str) -> bool:
+        """Whether somebody said that this record is not that one there."""
+        match = self._matches.get(key)
+        said = match is not None and match.decision == APART
+        return said and match is not None and match.external_id == external_id
 
     def forget_names(self) -> None:
         """Names there may have moved: look them up again."""
@@ -122,6 +142,9 @@ class Bodies:
         wanted = decode_wanted(intent.key.entity, intent.content)
         if isinstance(wanted, Errand):
             return await self._errand(intent.key, wanted)
+        match = self._matches.get(intent.key)
+        if match is not None and not match.decision:
+            return faults.preflight("same_name", f"{match.name}: {match.shown}")
         if intent.op is Op.UPDATE and intent.key.entity in twoway.TWO_WAY:
             return await self._changed(intent.key, wanted)
         if intent.op is not Op.CREATE and isinstance(wanted, Sale):

@@ -225,6 +225,11 @@ PREFLIGHT: dict[str, Entry] = {
     "no_name": Entry(
         H, "The record has no name, and QuickBooks requires one.", "Enter a name, then Sync Now."
     ),
+    "same_name": Entry(
+        H,
+        "QuickBooks has a record of this name, and nothing but the name says that it is this one.",
+        "Say whether it is the same one, or keep the two apart.",
+    ),
     "already_linked": Entry(
         H,
         "The record of this name in QuickBooks belongs to another record here.",

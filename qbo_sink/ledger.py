@@ -386,6 +386,16 @@ class Ledger:
             )
             return changed.rowcount
 
+    def wake_faulted(self, account: bytes, key: Key) -> None:
+        """What this row waited for was decided: it is tried with the next run."""
+        waiting = _intents.c.state.in_([str(State.FAULTED), str(State.PARKED)])
+        with writing(self._engine) as connection:
+            connection.execute(
+                update(_intents)
+                .where(is_key(_intents, account, key), waiting)
+                .values(state=State.QUEUED, due_ms=0)
+            )
+
     def corrected(
         self,
         account: bytes,

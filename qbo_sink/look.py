@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from qbo_sink import compare, marker
 from qbo_sink.bodies import Bodies
 from qbo_sink.client import entity_of
+from qbo_sink.matches import Match, shown
 from qbo_sink.model import (
+    CHARGE,
     ERRANDS,
     SALES,
     Entity,
@@ -28,6 +30,7 @@ from qbo_sink.party import (
     evidence,
     matches_item,
     same_name,
+    same_sku,
     tidy_name,
 )
 from qbo_sink.plan import Intent
@@ -75,7 +78,7 @@ class Looker:
                 return await self._customer(intent, clash=clash)
             if intent.key.entity in LABELS:
                 return await self._label(intent)
-            return await self._item(intent)
+            return await self._item(intent, clash=clash)
         except Unanswered as error:
             return LookFailed(str(error))
 
@@ -89,8 +92,12 @@ class Looker:
             return None
         return LookFailed("the record could not be read")
 
-    async def match_items(self, intents: list[Intent]) -> list[tuple[Intent, JsonObject]]:
-        """Items there for products that are about to be made: by SKU, then by name."""
+    async def match_items(
+        self, intents: list[Intent]
+    ) -> tuple[list[tuple[Intent, JsonObject]], list[Match]]:
+        """Items there for products that are about to be made: those of the same SKU, which they
+        are, and those that share a name alone, which somebody has to say. The item of a charge is
+        known by its name."""
         products = {
             intent.id: product
             for intent in intents
@@ -106,18 +113,24 @@ class Looker:
                     async for page in self._session.pages("Item", condition):
                         found += page
         except Unanswered:
-            return []  # creating meets the same name with 6240 and looks again
+            return [], []  # creating meets the same name with 6240, and the next run looks again
         matched: list[tuple[Intent, JsonObject]] = []
+        named: list[Match] = []
         used: set[str] = set()
         for intent in intents:
             wanted = products.get(intent.id)
             for row in found if wanted is not None else ():
                 usable = row.get("Type") != "Category" and row["Id"] not in used
-                if wanted is not None and usable and matches_item(wanted, row):
+                if wanted is None or not usable or not matches_item(wanted, row):
+                    continue
+                if intent.key.local_type == CHARGE or same_sku(wanted, row):
                     matched.append((intent, row))
                     used.add(row["Id"])
-                    break
-        return matched
+                else:
+                    there = (str(row["Id"]), str(row["Name"]), shown(Entity.ITEM, row))
+                    named.append(Match(intent.key, *there))
+                break
+        return matched, named
 
     async def _errand(self, intent: Intent) -> JsonObject | None:
         """The document that something is done to, when it shows that it was."""
@@ -166,16 +179,21 @@ class Looker:
                 return found == ("customer", intent.key.local_id)
             known = isinstance(party, Party) and evidence(party, row)
             named = same_name(name, str(row.get("DisplayName") or ""))
-            return clash and named and known and bool(row.get("Active", True))
+            apart = self._bodies.is_apart(intent.key, str(row["Id"]))
+            return clash and named and known and not apart and bool(row.get("Active", True))
 
         return await self._first(Entity.CUSTOMER, ours, equals("DisplayName", name), BOTH_STATES)
 
-    async def _item(self, intent: Intent) -> JsonObject | None:
+    async def _item(self, intent: Intent, *, clash: bool) -> JsonObject | None:
+        """The item that we made; one that the first call met is ours by its SKU alone."""
+        met = clash and intent.sends <= 1 and intent.key.local_type != CHARGE
         product = decode_wanted(intent.key.entity, intent.content)
         name = str(decode_body(intent.body)["Name"])
 
         def ours(row: JsonObject) -> bool:
-            return isinstance(product, Product) and matches_item(product, row)
+            if not isinstance(product, Product) or (met and not same_sku(product, row)):
+                return False
+            return matches_item(product, row)
 
         return await self._first(Entity.ITEM, ours, equals("Name", name))
 

@@ -134,6 +134,12 @@ def to_label_body(label: Label, child: str, parent: str) -> JsonObject:
     return {**body, "Active": label.active}
 
 
+def same_sku(product: Product, row: JsonObject) -> bool:
+    """Whether an item there has this product's SKU."""
+    sku = product.sku.strip()
+    return bool(sku) and same_name(sku, str(row.get("Sku") or ""))
+
+
 def matches_item(product: Product, row: JsonObject) -> bool:
     """Whether an item there is this product: equal SKU, else equal name where no SKUs differ."""
     sku, theirs = product.sku.strip(), str(row.get("Sku") or "").strip()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from qbo_sink.differences import Differences
 from qbo_sink.invoicing import Invoicing
 from qbo_sink.ledger import Ledger
 from qbo_sink.liststore import ListStore
+from qbo_sink.matching import Matching
 from qbo_sink.meeting import Meeting
 from qbo_sink.meeting_store import MeetingStore
 from qbo_sink.model import Entity, Key
@@ -98,6 +100,7 @@ class QuickBooksSink:
         self._differences: Differences | None = None
         self._invoicing: Invoicing | None = None
         self._overruling: Overruling | None = None
+        self._matching: Matching | None = None
         if config is not None:
             effective(config, {})  # a wrong schedule or zone is said before anything starts
         self._company: Company | None = None
@@ -160,6 +163,7 @@ class QuickBooksSink:
         self._differences = Differences(self._parts, self._runner)
         self._invoicing = Invoicing(self._parts, self._runner)
         self._overruling = Overruling(self._parts)
+        self._matching = Matching(self._parts, self._runner)
         self._company = Company(self._parts, self._runner)
         await self._wind()
 
@@ -255,6 +259,8 @@ class QuickBooksSink:
         elif self._company is not None and kind in ("company", "setting"):
             await self._company.act(account, thing, action, deed)
             await self._wind()
+        elif self._matching is not None and kind == "match":
+            await self._matching.act(account, number, action, deed)
         elif self._overruling is not None and kind == "overruled":
             await self._overruling.act(account, _number(number), action, deed)
         elif self._invoicing is not None and kind in ("order", "quote"):
@@ -307,7 +313,10 @@ class QuickBooksSink:
         """The connection, its deadlines, what it costs, and what may be chosen (QB-14)."""
         if self._company is None:
             return Setup(await self.status(account))
-        return await self._company.setup(account)
+        found = await self._company.setup(account)
+        if self._matching is None:
+            return found
+        return replace(found, namesakes=await self._matching.rows(account))
 
     async def connect(self, account: AccountId, callback: str) -> str:
         """Where to send the browser of somebody who may connect ``account``."""

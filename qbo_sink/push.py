@@ -331,14 +331,20 @@ class Push:
             await asyncio.to_thread(self._ledger.looked, intent, now_ms, now_ms, found=False)
 
     async def _match_items(self, intents: list[Intent]) -> None:
-        """Products that stand there already are linked, not made again: by SKU, then by name."""
+        """Products that stand there already are linked, not made again; a name alone is asked
+        about."""
         fresh = [
             intent
             for intent in intents
-            if intent.key.entity is Entity.ITEM and intent.op is Op.CREATE and intent.sends == 0
+            if intent.key.entity is Entity.ITEM
+            and intent.op is Op.CREATE
+            and intent.sends == 0
+            and not self._bodies.is_asked(intent.key)
         ]
-        for intent, row in await self._look.match_items(fresh):
+        matched, named = await self._look.match_items(fresh)
+        for intent, row in matched:
             await self._acknowledge(intent, row, None)
+        await self._bodies.ask(named)
 
     # Writing down --------------------------------------------------------------------------------
 

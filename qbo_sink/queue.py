@@ -18,6 +18,7 @@ from qbo_sink.catalogue import CATALOGUE, PREFLIGHT
 from qbo_sink.choices import effective
 from qbo_sink.connections import Link
 from qbo_sink.ledger import Ledger
+from qbo_sink.matching import Matching
 from qbo_sink.model import (
     CONVERTED,
     UNKNOWN_OUTCOME,
@@ -261,6 +262,11 @@ class Queue:
             "bottom": lambda intent: asyncio.to_thread(self.store.move_to_bottom, account, intent),
             "only": lambda intent: self._only(account, intent),
         }
+        if found.code == "same_name" and action in ("same", "apart"):
+            await Matching(self._parts, self._runner).act(
+                account, ":".join(found.key), action, deed
+            )
+            return
         if action not in actions:
             raise Refusal("That cannot be done with a row.")
         if not await actions[action](found):

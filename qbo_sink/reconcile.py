@@ -134,11 +134,16 @@ def _name(found: Found) -> str:
     return found.local_id if found.kind not in ("duplicate", "orphan") else found.external_id
 
 
-async def adopt_marked(session: Session, ledger: Ledger, marker_keys: Sequence[bytes]) -> int:
+async def adopt_marked(
+    session: Session,
+    ledger: Ledger,
+    marker_keys: Sequence[bytes],
+    look: Callable[[list[JsonObject]], None] = lambda _: None,
+) -> int:
     """Link what carries our marker and has no mapping, and say so; how many those were.
 
     Raises ``Unanswered``. Of two documents with one marker the older is linked; the other shows as
-    a duplicate in the comparison.
+    a duplicate in the comparison. ``look`` sees every page of customers.
     """
     found: dict[Key, JsonObject] = {}
     for entity, column, name in (
@@ -147,6 +152,8 @@ async def adopt_marked(session: Session, ledger: Ledger, marker_keys: Sequence[b
         (Entity.INVOICE, "PrivateNote", "Invoice"),
     ):
         async for page in session.pages(name):
+            if entity is Entity.CUSTOMER:
+                look(page)
             for row in page:
                 marked = marker.find(marker_keys, row.get(column))
                 if marked is not None:

@@ -25,7 +25,7 @@ from qbo_sink.model import (
 from qbo_sink.reconcile import linked
 from qbo_sink.rows import Mapping
 from qbo_sink.session import Session, Unanswered
-from qbo_sink.wire import Answer, as_json, equals, select
+from qbo_sink.wire import BOTH_STATES, Answer, as_json, equals, select
 
 _GONE = 610
 
@@ -124,3 +124,17 @@ async def link(session: Session, key: Key, ledger: Ledger, said: str) -> str:
     answer = done(key, rows[0], wanted.content.currency)
     owner = await asyncio.to_thread(ledger.relink, session.account, mapping, answer)
     return f"that estimate belongs to {owner}" if owner else ""
+
+
+async def link_record(session: Session, key: Key, ledger: Ledger, external_id: str) -> str:
+    """This customer or product is that record there. Costs one metered read."""
+    contents = await asyncio.to_thread(ledger.wanted, session.account, [key])
+    rows = await session.query(
+        select(key.entity, equals("Id", external_id), BOTH_STATES), key.entity
+    )
+    if not rows or key not in contents:
+        return "it is not there any more"
+    mapping = linked(session.realm, key, rows[0], contents[key])
+    answer = done(key, rows[0], "")
+    owner = await asyncio.to_thread(ledger.relink, session.account, mapping, answer)
+    return f"that record belongs to {owner}" if owner else ""

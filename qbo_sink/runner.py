@@ -24,8 +24,9 @@ from qbo_sink.connections import CONNECTED, DISCONNECTED, Connections, Link
 from qbo_sink.feed import read_page
 from qbo_sink.ledger import Ledger
 from qbo_sink.liststore import ListStore
+from qbo_sink.matches import Match, MatchStore, ours_by_name, pairs
 from qbo_sink.meeting import Meeting
-from qbo_sink.model import Key, Settings
+from qbo_sink.model import Entity, Key, Settings
 from qbo_sink.pace import Pace, Sleep
 from qbo_sink.pull import Pull
 from qbo_sink.push import Push, Tally
@@ -232,11 +233,25 @@ class Runner:
         return await self._left(account, tally)
 
     async def _adopt(self, session: Session, marker_keys: list[bytes]) -> None:
-        """Once per connection: what is ours there already is linked before anything is sent."""
-        parts = self._parts
+        """Once per connection, before anything is sent: what is ours there already is linked, and
+        what shares a name with a record of ours is listed for somebody to say."""
+        parts, account = self._parts, session.account
         if session.link.scanned_ms:
             return
-        await adopt_marked(session, parts.ledger, marker_keys)
+        found: list[Match] = []
+        mine = (parts.views, parts.ledger, account)
+        ours = await asyncio.to_thread(ours_by_name, *mine, Entity.CUSTOMER)
+        await adopt_marked(
+            session,
+            parts.ledger,
+            marker_keys,
+            lambda page: found.extend(pairs(Entity.CUSTOMER, page, ours)),
+        )
+        products = await asyncio.to_thread(ours_by_name, *mine, Entity.ITEM)
+        if products:
+            async for page in session.pages(Entity.ITEM):
+                found += pairs(Entity.ITEM, page, products)
+        await asyncio.to_thread(MatchStore(parts.ledger.engine).note, account, found)
         await asyncio.to_thread(
             parts.connections.update, session.account, scanned_ms=parts.now_ms()
         )

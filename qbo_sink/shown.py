@@ -38,6 +38,8 @@ INCLUDE = Offer("include", "Put back", "primary")
 ONLY = Offer("only", "Sync only this")
 BOTTOM = Offer("bottom", "Move to bottom")
 UNDO = Offer("undo", "Undo")
+SAME = Offer("same", "It is the same", "primary")
+APART = Offer("apart", "Keep apart")
 
 
 def row_id(intent: Intent) -> str:
@@ -168,6 +170,8 @@ def offers(intent: Intent, dependants: Sequence[str]) -> tuple[Offer, ...]:
         shown = ", ".join(dependants[:5]) + (" and more" if len(dependants) > 5 else "")
         warns = f"Without it these wait: {shown}."
     remove = Offer("exclude", "Remove", "danger", warns=warns)
+    if intent.code == "same_name" and intent.state in _FAILING:
+        return (SAME, APART, remove)
     if intent.state in _FAILING:
         return (RETRY, ONLY, remove)
     return (ONLY, BOTTOM, remove)

@@ -361,6 +361,7 @@ QBO_CHANGES_WINDOW_MS = 30 * 86_400_000
 QBO_CHANGES_CALLS_MAX = 20  # for one entity of which more changed than one answer holds
 QBO_LIST_PAGES_PER_RUN = 20  # of one list that is read through; the next run goes on
 QBO_POLL_AGE_MS = 3_600_000  # between readings of lists whose changes QuickBooks does not tell
+QBO_MATCHES_MAX = 2_000  # names on both sides that wait for somebody's word, per look
 QBO_OVERRULED_MAX = 1_000  # values given up in a conflict that are kept to be seen, per account
 QBO_REFUSED_AGE_MS = 86_400_000  # before a list that was refused is asked for again
 QBO_LINES_MAX = 10_000

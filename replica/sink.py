@@ -241,6 +241,22 @@ class SinkStatus:
 
 
 @dataclass(frozen=True)
+class Namesake:
+    """A record of ours and one there of the same name; nothing else says that they are one.
+
+    ``there`` tells the one there from others; ``decided`` is what somebody said, with who.
+    """
+
+    id: str
+    local_type: str
+    local_id: str
+    name: str
+    there: str
+    decided: str = ""
+    offers: Sequence[Offer] = ()
+
+
+@dataclass(frozen=True)
 class Setup:
     """An account's connection: what is known of it, what may be chosen, what may be done."""
 
@@ -249,6 +265,7 @@ class Setup:
     settings: Sequence[Setting] = ()
     connect: str = ""  # the label of the way to connect, empty where there is none
     offers: Sequence[Offer] = ()
+    namesakes: Sequence[Namesake] = ()
 
 
 @dataclass(frozen=True)

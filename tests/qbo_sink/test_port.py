@@ -157,6 +157,7 @@ def test_a_row_can_go_last_and_one_row_can_go_alone(world: World) -> None:
 
 def test_a_failed_row_shows_everything_support_asks_for(world: World) -> None:
     """Cause, fix, the raw words and Intuit's transaction id are kept (QB-18, QB-26)."""
+    asyncio.run(world.run())
     world.put(customer("c-1", "Harbour Deli"), product("p-1"), order("o-1"))
 
     async def act(sink: QuickBooksSink) -> Any:

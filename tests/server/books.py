@@ -33,7 +33,7 @@ from tests.server.world import Company, World
 
 KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 CLASH = "Harbour Deli"
-"""A vendor of the sandbox's company has this name: a customer of it is refused."""
+"""A customer of the sandbox's company has this name: a customer of it is refused."""
 
 
 class Books:

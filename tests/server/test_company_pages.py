@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import html
 import re
+from collections import Counter
+from typing import Any
 
 import httpx2
 import pytest
 
 from qbo_sink.sandbox import InProcessTransport
+from qbo_sink.wire import select
+from replica.events.payloads import CustomerCreated, CustomerFields
 from replica.server.stores import new_user
 from replica.store.access import Role
 from tests.server.books import Books, booked, order, stock, sync
+from tests.server.test_queue_pages import row
 from tests.server.world import PASSWORD, Company, Pages, World
 
 books, world = booked("module")
@@ -121,6 +126,51 @@ def test_a_new_default_counts_for_new_documents(
 
     found = world.on_loop(statuses)
     assert (found["A-0002"], found["A-0009"]) == ("Accepted", "Pending")
+
+
+def test_names_on_both_sides_are_told_apart_before_anything_is_made(
+    world: World, company: Company
+) -> None:
+    """A customer whose name stands there already waits at the first connection, with the one there
+    beside it; said to be the same it is linked, kept apart it is made under its own name; a name
+    alone links nothing (issue 4)."""
+    stock(world, company)
+    world.write(
+        company,
+        CustomerCreated(customer="c-3", fields=CustomerFields(name="Station Cafe")),
+        order("o-8", "A-0008", "c-3"),
+    )
+    sync(world, company)
+    with world.browser(company) as pages:
+        page = html.unescape(pages.text("/company"))
+        names = dict(
+            re.findall(r'<tr data-row="(match:[^"]+)"><td data-label="Here">([^<]+)<', page)
+        )
+        assert names == {
+            "match:Customer:customer:c-2": "Harbour Deli",
+            "match:Customer:customer:c-3": "Station Cafe",
+        }
+        assert "nothing but the name says that it is this one" in pages.text("/queue")
+        assert pages.post("/company/match:Customer:customer:c-2/same").status_code == 303
+        assert pages.post("/company/match:Customer:customer:c-2/same").status_code == 409
+        waiting = row(pages, "Station Cafe")
+        assert pages.post(f"/queue/{waiting}/apart").status_code == 303
+        assert f"kept apart by {company.login}" in pages.text("/company")
+        for _ in range(4):
+            sync(world, company)
+        world.caught_up(company)
+        assert "Nothing to send" in pages.text("/queue")
+    sink: Any = world.runtime.sinks.desk
+
+    async def there() -> list[str]:
+        session = await sink.open_session(company.account)
+        rows = await session.query(select("Customer"), "Customer")
+        return [row["DisplayName"] for row in rows]
+
+    found = Counter(world.on_loop(there))
+    assert found["Harbour Deli"] == 1
+    assert "Harbour Deli (2)" not in found
+    assert (found["Station Cafe"], found["Station Cafe (2)"]) == (1, 1)
 
 
 def test_only_who_may_manage_connects(world: World, company: Company) -> None:

@@ -19,7 +19,9 @@ books, world = booked("module")
 
 @pytest.fixture
 def company(world: World) -> Company:
+    """Connected before there is anything, so that no names are left for somebody to tell apart."""
     made = world.company()
+    sync(world, made)
     stock(world, made)
     return made
 

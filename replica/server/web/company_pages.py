@@ -7,6 +7,7 @@ needs no login: it brings a state that was minted here for the account of the se
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -50,6 +51,10 @@ class CompanyPages(PageGroup):
             connect=found.connect if may_manage else "",
             offers=offers if may_manage else [],
             asking=next((one for one in offers if one["name"] == asking), None),
+            namesakes=[
+                {"row": one, "offers": [queue_views.offer(each) for each in one.offers]}
+                for one in found.namesakes
+            ],
             may_manage=may_manage,
             problem=problem,
             consent=consent,
@@ -93,7 +98,8 @@ class CompanyPages(PageGroup):
             await self._runtime.sinks.desk.act(who.account, identity, action, Deed(by=who.name))
         except Refusal as refusal:
             return await self.company(request, who, _sentence(refusal))
-        return RedirectResponse("/company?done=disconnected", status_code=303)
+        done = "disconnected" if action == "disconnect" else quote(action, safe="")
+        return RedirectResponse(f"/company?done={done}", status_code=303)
 
 
 def _fact(one: Fact) -> dict[str, Any]:
