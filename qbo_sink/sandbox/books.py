@@ -311,11 +311,13 @@ class Books:
         *,
         deleted: bool = False,
         bump: bool = True,
+        quiet: bool = False,
     ) -> Json:
         """Store ``body``, completed: Id and SyncToken "0" if new, SyncToken + 1 if not.
 
-        Without ``bump`` the token stays, as when the server itself moves a balance. Inside
-        :meth:`atomic`. Returns what is stored, MetaData and all.
+        Without ``bump`` the token stays; ``quiet`` keeps the time of the last change as well, as
+        when the server itself moves a balance. Inside :meth:`atomic`. Returns what is stored,
+        MetaData and all.
         """
         now = self.clock.now_ms()
         old = self.find(company.realm, entity.name, body["Id"]) if body.get("Id") else None
@@ -329,6 +331,7 @@ class Books:
             created, token = stamp(now, company.zone), 0
         else:
             id_, token = old.id, old.token + bump
+            now = old.updated_ms if quiet else now
             created = old.body["MetaData"]["CreateTime"]
         full = body | {
             "domain": "QBO",

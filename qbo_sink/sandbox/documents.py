@@ -101,9 +101,27 @@ def line_form(draft: Draft) -> None:
         item = draft.get("Item", detail["ItemRef"]) or {}
         if item.get("Type") == "Category":
             raise refused(6000, "A category cannot be used on a line", "ItemRef")
+        _in_stock_by_then(draft, item)
         line.setdefault("Amount", ZERO)
     if draft.prefers("TaxPrefs", "UsingSalesTax") and len(lines) > TAXABLE_LINES_MAX:
         raise refused(2180, f"A taxable form has at most {TAXABLE_LINES_MAX} lines", "Line")
+
+
+def _in_stock_by_then(draft: Draft, item: Json) -> None:
+    """What posts an inventory item is not dated before the item's own start."""
+    day = draft.body.get("TxnDate") or today(draft.books.clock.now_ms(), draft.company.zone)
+    starts = item.get("InvStartDate", "") if item.get("Type") == "Inventory" else ""
+    if day < starts and draft.entity.name not in NON_POSTING:
+        detail = f"Transaction date {day} is prior to the start date {starts} of {item['Name']}"
+        raise refused(6270, detail, "TxnDate")
+
+
+def custom_fields(draft: Draft) -> None:
+    """Sales forms have three custom fields, known by number."""
+    for index, custom in enumerate(draft.body.get("CustomField", [])):
+        if draft.entity.name in SALES and custom.get("DefinitionId") not in ("1", "2", "3"):
+            where = f"CustomField[{index}].DefinitionId"
+            raise refused(3000, f"{where}: 1, 2 or 3 is expected", "CustomField")
 
 
 def document_number(draft: Draft) -> None:

@@ -42,6 +42,6 @@ class Draft:
         found = self.books.live(self.company.realm, entity, reference.get("value", ""))
         return found.body if found else None
 
-    def put(self, entity: str, body: Json, *, bump: bool = True) -> None:
+    def put(self, entity: str, body: Json, *, bump: bool = True, quiet: bool = False) -> None:
         """Store another object that this write changes along with its own."""
-        self.books.put(self.company, ENTITIES[entity], body, bump=bump)
+        self.books.put(self.company, ENTITIES[entity], body, bump=bump, quiet=quiet)

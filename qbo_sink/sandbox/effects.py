@@ -5,15 +5,22 @@ from __future__ import annotations
 from decimal import Decimal
 
 from qbo_sink.sandbox.draft import Draft
-from qbo_sink.sandbox.entities import SETTLED
+from qbo_sink.sandbox.entities import ENTITIES, OPEN, SETTLED
 from qbo_sink.sandbox.values import ZERO, Json, cents
 
 
 def after_write(draft: Draft, stored: Json | None) -> list[tuple[str, str]]:
     """Bring linked objects in step with ``stored`` (None: deleted or voided).
 
-    Returns (entity, id) of what changed besides, for the change notices.
+    Returns (entity, id) of what changed besides, for the change notices; balances of names move
+    without one.
     """
+    _move_balances(draft, draft.entity.name, draft.old.body if draft.old else None, stored)
+    released = _release(draft) if stored is None else []
+    return released + _linked(draft, stored)
+
+
+def _linked(draft: Draft, stored: Json | None) -> list[tuple[str, str]]:
     if draft.entity.name == "Invoice":
         return _estimates(draft, stored)
     if draft.entity.name in SETTLED:
@@ -24,6 +31,57 @@ def after_write(draft: Draft, stored: Json | None) -> list[tuple[str, str]]:
     if draft.entity.child and draft.old is not None and stored is not None:
         return _children(draft, stored)
     return []
+
+
+def _release(draft: Draft) -> list[tuple[str, str]]:
+    """What had paid a document that is gone is open again."""
+    old = draft.old.body if draft.old else {}
+    changed = []
+    for kind in SETTLED:
+        for id_ in sorted(_links(old, kind) if draft.entity.name in SETTLED[kind] else ()):
+            payer = draft.get(kind, {"value": id_})
+            if payer is None:
+                continue
+            before, lines = dict(payer), payer.get("Line", [])
+            kept = [line for line in lines if not _pays(line, draft.entity.name, old["Id"])]
+            freed = sum((line["Amount"] for line in lines if line not in kept), ZERO)
+            payer["Line"] = kept
+            if "UnappliedAmt" in payer:
+                payer["UnappliedAmt"] = cents(payer["UnappliedAmt"] + freed)
+            draft.put(kind, payer)
+            _move_balances(draft, kind, before, payer)
+            changed.append((kind, id_))
+    return changed
+
+
+def _pays(line: Json, kind: str, id_: str) -> bool:
+    links = line.get("LinkedTxn", [])
+    return any(link.get("TxnType") == kind and link.get("TxnId") == id_ for link in links)
+
+
+def _move_balances(draft: Draft, kind: str, before: Json | None, after: Json | None) -> None:
+    """What is open on a document counts in the balance of whom it is with."""
+    if kind not in OPEN:
+        return
+    prop, sign = OPEN[kind]
+    party = ENTITIES[kind].party
+    for body, direction in ((before, -1), (after, 1)):
+        amount = body.get(prop, ZERO) if body else ZERO
+        if body is not None and amount and party in body:
+            _owe(draft, party.removesuffix("Ref"), body[party], sign * direction * amount)
+
+
+def _owe(draft: Draft, entity: str, reference: Json, amount: Decimal) -> None:
+    name = draft.get(entity, reference)
+    if name is None:
+        return
+    name["Balance"] = cents(name.get("Balance", ZERO) + amount)
+    draft.put(entity, name, bump=False, quiet=True)
+    above: Json | None = name
+    while above is not None and "BalanceWithJobs" in above:
+        above["BalanceWithJobs"] = cents(above["BalanceWithJobs"] + amount)
+        draft.put(entity, above, bump=False, quiet=True)
+        above = draft.get(entity, above.get("ParentRef"))
 
 
 def _children(draft: Draft, parent: Json) -> list[tuple[str, str]]:
@@ -91,6 +149,7 @@ def _settled(draft: Draft, stored: Json | None) -> list[tuple[str, str]]:
             continue
         prop = SETTLED[name][kind]
         moved = after.get((kind, id_), ZERO) - before.get((kind, id_), ZERO)
+        before_it = dict(linked)
         linked[prop] = cents(linked[prop] - moved)
         if prop == "RemainingCredit":
             linked["Balance"] = linked[prop]
@@ -99,5 +158,6 @@ def _settled(draft: Draft, stored: Json | None) -> list[tuple[str, str]]:
             links.append({"TxnId": own, "TxnType": name})
         linked["LinkedTxn"] = links
         draft.put(kind, linked)
+        _move_balances(draft, kind, before_it, linked)
         changed.append((kind, id_))
     return changed

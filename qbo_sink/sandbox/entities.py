@@ -152,7 +152,12 @@ ENTITIES: dict[str, Entity] = {
             "VendorRef",
             _PAPER,
         ),
-        _transaction("VendorCredit", f"{_DOCUMENT} VendorRef", "VendorRef Line", "VendorRef"),
+        _transaction(
+            "VendorCredit",
+            f"{_DOCUMENT} VendorRef Balance:number",
+            "VendorRef Line",
+            "VendorRef",
+        ),
         _transaction(
             "BillPayment",
             f"{_DOCUMENT} VendorRef PayType",
@@ -272,6 +277,15 @@ SETTLED: dict[str, dict[str, str]] = {
     "BillPayment": {"Bill": "Balance", "VendorCredit": "Balance"},
 }
 """What the lines of a payment can link to, and which amount of it they use up."""
+
+OPEN: dict[str, tuple[str, int]] = {
+    "Invoice": ("Balance", 1),
+    "CreditMemo": ("RemainingCredit", -1),
+    "Payment": ("UnappliedAmt", -1),
+    "Bill": ("Balance", 1),
+    "VendorCredit": ("Balance", -1),
+}
+"""What is still open on a document and whether it is owed (+1) or in credit: what balances add."""
 
 CREDITS = frozenset({"CreditMemo", "VendorCredit"})
 """Linked on a payment, these add to what it can pay."""

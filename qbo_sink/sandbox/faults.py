@@ -69,6 +69,7 @@ MESSAGES: dict[int, str] = {
     6210: "Account Period Closed, Cannot Update Through Services API",
     6240: "Duplicate Name Exists Error",
     6250: "Customer is inactive",
+    6270: "Inventory start date is after the transaction",
     6420: "Email address is required",
     6450: "Void failed",
     700: "Invalid Parent",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from email.message import Message
 from email.parser import BytesParser
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 FILES_MAX = 10
 _METADATA, _CONTENT = "file_metadata_", "file_content_"
+_MEDIA_TYPE = re.compile(r"[a-zA-Z0-9.+-]+/[a-zA-Z0-9.+-]+\Z")
 
 
 class Upload(NamedTuple):
@@ -85,7 +87,9 @@ def _keep(call: Call, each: Upload) -> Json:
     written = call.sandbox.writer(company).save(entity, body, write_json(body))
     token = secrets.token_urlsafe(32)
     id_ = written.reply["Id"]
-    kind = written.reply.get("ContentType") or "application/octet-stream"
+    kind = written.reply.get("ContentType", "")
+    if not _MEDIA_TYPE.match(kind):
+        kind = "application/octet-stream"  # it becomes a header when the file is fetched
     books.keep_file(company.realm, id_, token, kind, each.content)
     stored = written.reply | {
         "Size": len(each.content),

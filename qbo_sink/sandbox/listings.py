@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from qbo_sink.sandbox.entities import NON_POSTING
+from qbo_sink.sandbox.entities import NON_POSTING, OPEN
 from qbo_sink.sandbox.faults import refused
 from qbo_sink.sandbox.ledger import Posting, Transaction
 from qbo_sink.sandbox.report_shape import Ask, Cell, Column, Period, data, section
@@ -321,18 +321,10 @@ def account_list(ask: Ask) -> Table:
 
 # What is open -----------------------------------------------------------------------------------
 
-_OPEN_OF = {
-    "Invoice": ("Balance", 1),
-    "CreditMemo": ("RemainingCredit", -1),
-    "Payment": ("UnappliedAmt", -1),
-    "Bill": ("Balance", 1),
-    "VendorCredit": ("Balance", -1),
-}
-
 
 def open_balance(each: Transaction) -> Decimal:
     """What is still owed on a document; negative for a credit that is not used up."""
-    name, sign = _OPEN_OF.get(each.kind, ("", 1))
+    name, sign = OPEN.get(each.kind, ("", 1))
     return Decimal(sign * each.body.get(name, ZERO)) if name else ZERO
 
 

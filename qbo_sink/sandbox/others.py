@@ -44,6 +44,10 @@ def merge(sandbox: Sandbox, company: Company, entity: str, id_: str, into: str) 
             for each in _repoint(sandbox, company, ENTITIES[name], loser, survivor)
         ]
         sandbox.books.put(company, kind, loser.body | {"Active": False}, deleted=True)
+        kept = sandbox.books.live(company.realm, entity, into)
+        if kept is not None and "Balance" in kept.body:
+            kept.body["Balance"] += loser.body["Balance"]
+            sandbox.books.put(company, kind, kept.body, bump=False, quiet=True)
         changes = [Change(entity, into, "Merge"), *moved]
         sandbox.announce(company, changes, {"deletedId": id_})
     return {"survivor": into, "moved": len(moved)}

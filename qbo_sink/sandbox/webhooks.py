@@ -19,7 +19,19 @@ from qbo_sink.sandbox.writes import Change
 # Seconds until the next attempt, by how many failed; the last repeats (section 1.10).
 LADDER_S = (10, 20, 30, 300, 1_200, 7_200, 14_400, 21_600)
 ATTEMPTS_MAX = 16
-_SILENT = frozenset({"TaxCode", "TaxRate", "CompanyInfo"})
+_SILENT = frozenset(
+    {
+        "Attachable",
+        "CompanyCurrency",
+        "CompanyInfo",
+        "CreditCardPayment",
+        "CustomerType",
+        "ExchangeRate",
+        "RecurringTransaction",
+        "TaxCode",
+        "TaxRate",
+    }
+)
 _PAST = {
     "Create": "created",
     "Update": "updated",

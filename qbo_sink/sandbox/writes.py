@@ -35,6 +35,7 @@ TRANSACTION_RULES: tuple[Rule, ...] = (
     documents.switched_off,
     documents.party_matches,
     documents.line_form,
+    documents.custom_fields,
     documents.dates,
     documents.sales_defaults,
     documents.sales_totals,

@@ -83,6 +83,15 @@ def test_parts_in_base64_with_bare_line_feeds(desk: Desk) -> None:
     assert desk.control("count", method="GET")["Attachable"] == 1
 
 
+def test_a_type_that_is_none_never_becomes_a_header(desk: Desk) -> None:
+    """Whatever a client calls its file, fetching it works and sets no header of its own."""
+    about = _about(FileName="a.txt", ContentType="text/html\r\nSet-Cookie: a=b ☃")
+    made = _upload(desk, _multipart((META, about), (FILE, b"x"))).json["AttachableResponse"][0]
+    fetched = desk.ask("GET", made["Attachable"]["TempDownloadUri"])
+    assert fetched.headers["content-type"] == "application/octet-stream"
+    assert "set-cookie" not in fetched.headers
+
+
 def test_notes_need_no_file(desk: Desk) -> None:
     """A note on an existing object; neither note nor file, or no such object, is refused."""
     made = desk.save("Attachable", {"Note": "call back", **TO_VENDOR})

@@ -128,6 +128,13 @@ def test_statements_balance_and_agree(documents: list[tuple[str, Json]]) -> None
         cash = _report(desk, "CashFlow", **YEAR)
         assert _group(cash, "EndingCash") == _group(sheet, "BankAccounts")
         by_month = _report(desk, "ProfitAndLoss", summarize_column_by="Month", **YEAR)
+        for entity in ("Customer", "Vendor"):
+            owed = _data(_report(desk, f"{entity}Balance", end_date="2026-12-31"))
+            every = desk.rows(" ".join(("select * from", entity)), entity)
+            named = {row["DisplayName"]: row["Balance"] for row in every if row["Balance"]}
+            assert named == {
+                name: Decimal(row[0]) for name, row in owed.items() if row[0] != "0.00"
+            }
         *months, total = _group(by_month, "NetIncome")
         assert len(months) == 12
         assert sum(map(Decimal, months)) == Decimal(total) == Decimal(earned[0])

@@ -7,7 +7,7 @@ import pytest
 from qbo_sink.sandbox.entities import ENTITIES
 from qbo_sink.sandbox.values import Json, read_json
 from qbo_sink.sandbox.xml_codec import read_xml, write_xml
-from tests.qbo_sink.sandbox.desk import Desk, order
+from tests.qbo_sink.sandbox.desk import Desk, line, order
 
 # Not saved whole by any client: made by the tax service or in the product, or refused as such.
 _READ_ONLY = {name for name, each in ENTITIES.items() if "update" not in each.verbs}
@@ -150,3 +150,40 @@ def test_entitlements_and_pseudo_tax_codes(desk: Desk) -> None:
     assert desk.read("TaxCode", "TAX")["Taxable"] is True
     desk.headers["Authorization"] = "Bearer x"
     assert "invalid_token" in desk.get("customer/1").headers["www-authenticate"]
+
+
+def test_balances_of_names_follow_their_documents(desk: Desk) -> None:
+    """Owed by a job and by its customer; a deleted invoice sets what had paid it free; the time
+    of a name's last change stays, so change data is silent about it."""
+    start = desk.read("Customer", "2")
+    job = desk.save("Customer", {"DisplayName": "Job", "Job": True, "ParentRef": {"value": "2"}})
+    desk.now_ms += 5_000
+    owed = desk.save("Invoice", order(customer=job["Id"]))
+    link = {"Amount": 10, "LinkedTxn": [{"TxnId": owed["Id"], "TxnType": "Invoice"}]}
+    party = {"CustomerRef": {"value": job["Id"]}}
+    paid = desk.save("Payment", party | {"TotalAmt": 10, "Line": [link]})
+    assert _balances(desk, job["Id"]) == ("4.50", "4.50")
+    assert _balances(desk, "2") == ("-20.00", "-15.50")
+    now = desk.read("Customer", "2")
+    assert [now[name] for name in ("SyncToken", "MetaData")] == [
+        start[name] for name in ("SyncToken", "MetaData")
+    ]
+    token = desk.read("Invoice", owed["Id"])["SyncToken"]
+    desk.save("Invoice", {"Id": owed["Id"], "SyncToken": token}, operation="delete")
+    freed = desk.read("Payment", paid["Id"])
+    assert (freed["UnappliedAmt"], freed["Line"]) == (10, [])
+    assert _balances(desk, job["Id"]) == ("-10.00", "-10.00")
+
+
+def _balances(desk: Desk, id_: str) -> tuple[str, str]:
+    found = desk.read("Customer", id_)
+    return str(found["Balance"]), str(found["BalanceWithJobs"])
+
+
+def test_stock_dates_and_custom_fields(desk: Desk) -> None:
+    """6270 before an inventory item began, for what posts; 3000 for a field that is not there."""
+    early = {"TxnDate": "2019-12-31"}
+    stocked = line(ItemRef={"value": "6"})
+    assert desk.post("invoice", order(stocked, **early)).codes == [6270]
+    assert desk.post("estimate", order(stocked, **early)).status == 200
+    assert desk.post("estimate", order(CustomField=[{"DefinitionId": "9"}])).codes == [3000]
