@@ -145,6 +145,7 @@ UPLOAD_FORM_BYTES_MAX = 8_192  # of a form around its file
 ACCOUNT_SYNC_POLL_S = 0.2  # between a device's looks at the run that it pressed
 ACCOUNT_SYNC_ANSWER_BYTES_MAX = 1_048_576
 SYNC_PLAN_ROWS_MAX = 500  # rows of a plan that are named one by one; the rest are counted
+SYNC_PLAN_WAIT_S = 2.0  # for devices that are asked what they hold
 SYNC_PLANS_KEPT_MAX = 4  # plans of one account that a press may still name
 SYNC_DEVICE_WAIT_S = 20.0
 SYNC_PROJECTION_WAIT_S = 30.0

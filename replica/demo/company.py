@@ -15,9 +15,11 @@ from replica.events.payloads import (
     ProductCreated,
     ProductFields,
     StockCounted,
+    StockMoved,
 )
 
 CURRENCY = "USD"
+DELIVERIES = 2_000  # with the catalogue more than a newcomer takes one by one
 
 
 class Customer(msgspec.Struct, frozen=True):
@@ -82,3 +84,10 @@ def catalogue(company: Company) -> Iterator[Payload]:
         )
     for product in company.products:
         yield StockCounted(product=product.id, qty_e3=product.stock_e3)
+
+
+def deliveries(company: Company) -> Iterator[Payload]:
+    """What the office enters in its first year: one event after the other about the same stock."""
+    for number in range(DELIVERIES):
+        product = company.products[number % len(company.products)]
+        yield StockMoved(product=product.id, qty_e3=1_000 * (1 + number % 9), reason="delivery")

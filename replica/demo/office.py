@@ -17,7 +17,7 @@ from replica.demo.processes import POLL_S, StoryFailed
 from replica.events.kinds import encode_payload
 from replica.events.payloads import Payload
 
-EVENTS_A_CALL = 100
+EVENTS_A_CALL = 250
 TIMEOUT_S = 120.0
 
 
@@ -41,9 +41,17 @@ class Office:
         """A one-time code with which a device enrols."""
         return str(self._call("POST", "/api/v1/devices/codes", {"name": name})["code"])
 
-    def sync_now(self) -> dict[str, Any]:
-        """Press the button and wait for the end of the run."""
-        return self._call("POST", "/api/v1/sync-now?wait=1")
+    def plan(self) -> dict[str, Any]:
+        """What a Sync Now would do."""
+        return self._call("POST", "/api/v1/sync-now/plan")
+
+    def sync_now(self, plan: str) -> dict[str, Any]:
+        """Press the button by a plan and wait for the end of the run."""
+        return self._call("POST", f"/api/v1/sync-now?wait=1&plan={plan}")
+
+    def carry(self, data: bytes, *, preview: bool = False) -> dict[str, Any]:
+        """Import a file that a device exported, or only look at it."""
+        return self._call("POST", f"/api/v1/carry{'?preview=1' if preview else ''}", data)
 
     def position(self) -> int:
         """How far the server's read models have followed its log."""
@@ -91,7 +99,8 @@ def call(
     assert address.hostname is not None
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=TIMEOUT_S)
     try:
-        data = None if body is None else json.dumps(body).encode()
+        plain = body is None or isinstance(body, bytes)
+        data = body if plain else json.dumps(body).encode()
         sent = {"accept": "application/json", "content-type": "application/json"}
         connection.request(method, path, data, {**sent, **(headers or {})})
         response = connection.getresponse()

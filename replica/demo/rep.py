@@ -14,6 +14,7 @@ from typing import Any
 from replica.demo.company import CURRENCY, northwind
 from replica.demo.plan import Sale, contested, day, doomed
 from replica.device import Device, Draft, Mode, Status
+from replica.device.status import Progress
 from replica.errors import ReplicaError
 
 WAIT_S = 60.0
@@ -30,10 +31,34 @@ class Phone:
 
     def enrol(self, url: str, code: str, name: str) -> dict[str, Any]:
         """Become a device of the account, take everything in, stay connected."""
+        progress: list[tuple[Progress, ...]] = []
+
+        def arrived(status: Status) -> bool:
+            if status.fetching and status.fetching not in progress:
+                progress.append(status.fetching)
+            return status.mode is Mode.ONLINE and not status.fetching
+
         identity = self._device.enrol(url, code, name)
-        result = self._device.sync(WAIT_S)
         self._device.start()
-        return {"device": identity.device.hex(), "received": result.received}
+        self._device.wait_until(arrived, WAIT_S)
+        result = self._device.sync(WAIT_S)
+        return {
+            "device": identity.device.hex(),
+            "position": result.position,
+            "equal": result.equal,
+            "progress": progress,
+            "sections": {row.section: row.count for row in result.digest},
+        }
+
+    def export(self, path: str) -> dict[str, Any]:
+        """Write what is unsent to a file."""
+        exported = self._device.export(path)
+        return {"events": exported.events, "bytes": exported.bytes}
+
+    def take_receipt(self, path: str) -> dict[str, Any]:
+        """Take in what the office answered to that file."""
+        taken = self._device.take_receipt(path)
+        return {"synced": taken.synced, "pending": self._device.status().pending}
 
     def wait(self, mode: str) -> dict[str, Any]:
         """Wait until the device itself has noticed that it is in ``mode``."""
@@ -70,8 +95,10 @@ class Phone:
         return {content["number"]: content["total_minor"] for content in contents}
 
     def settled(self) -> dict[str, Any]:
-        """Wait until nothing is unsent and say where this device stands."""
-        status = self._device.wait_until(lambda seen: seen.pending == 0, WAIT_S)
+        """Wait until this device is back and nothing is unsent, and say where it stands."""
+        status = self._device.wait_until(
+            lambda seen: seen.pending == 0 and seen.mode is Mode.ONLINE, WAIT_S
+        )
         return {"cursor": status.cursor, "mode": status.mode.value}
 
     def prove(self) -> dict[str, Any]:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from replica.demo.company import catalogue, northwind
+from replica.demo.by_hand import carry
+from replica.demo.company import catalogue, deliveries, northwind
 from replica.demo.network import Network
 from replica.demo.office import Books, Office
 from replica.demo.plan import NEW_CUSTOMER_NAME, REPS, contested, doomed
+from replica.demo.pressing import press
 from replica.demo.processes import POLL_S, Process, Rep, free_port
 from replica.demo.report import Outcome
 from replica.events.payloads import CustomerDeleted
@@ -57,27 +59,26 @@ class Story:
         self._open_company()
         self._enrol()
         written, totals, created = self._work_without_network()
+        far, rep = list(self._reps.items())[-1]
+        carry(far, rep, self.office, self._folder, self._say)
         self._return_with_a_crash()
-        run = self.office.sync_now()
-        self._say(
-            f"Sync Now: {run['sent']} sent to QuickBooks, devices and server "
-            f"{'hold the same data' if run['equal'] else 'DIFFER'}"
-        )
-        for rep in self._reps.values():
-            rep.ask("numbered")
+        press(self.office, self._say)
+        self._ask_all("numbered")
         return self._look(written, totals, created)
 
     def _open_company(self) -> None:
         books = str(self._folder / "quickbooks.db")
         arguments = ["replica", "qbo", "sandbox", "--books", books, "--port", str(self._books_port)]
         self._sandbox = Process("sandbox", arguments, log=self._log("sandbox"), environ={})
-        self._sandbox.wait_http(self._books_port, "/sandbox/state")
         self._start_server()
-        entries = list(catalogue(self._company))
+        self._sandbox.wait_http(self._books_port, "/sandbox/state")
+        entries = [*catalogue(self._company), *deliveries(self._company)]
         self.office.write(entries)
+        self.office.sections(len(entries))
         self._say(
             f"{self._company.name}: {len(self._company.customers)} customers, "
-            f"{len(self._company.products)} products, a stock-take: {len(entries)} events"
+            f"{len(self._company.products)} products, a stock-take and a year of deliveries: "
+            f"{len(entries):,} events"
         )
 
     def _start_server(self) -> None:
@@ -94,17 +95,27 @@ class Story:
             journal = self._folder / f"rep-{index + 1}.replica"
             log = self._log(f"rep-{index + 1}")
             rep = self._reps[name] = Rep(f"rep {index + 1}", journal=journal, log=log, environ={})
-            received = rep.ask("enrol", url=url, code=self.office.open_code(name), name=name)
+            rep.tell("enrol", url=url, code=self.office.open_code(name), name=name)
+        first = next(iter(self._reps.values()))
+        for name, rep in self._reps.items():
+            taken = rep.answer()
             self._say(
-                f"{name} enrolled with a one-time code and took in {received['received']} events"
+                f"{name} enrolled with a one-time code; its first sync takes {taken['position']:,} "
+                f"events as documents: {_counts(taken['sections'].items())}; equal to the server's"
             )
+            for line in taken["progress"] if rep is first else ():
+                self._say(f"  {_counts((section, f'{n} of {of}') for section, n, of in line)}")
+
+    def _ask_all(self, verb: str, **arguments: Any) -> list[dict[str, Any]]:
+        """One command to all of them at once, and their answers."""
+        for rep in self._reps.values():
+            rep.tell(verb, **arguments)
+        return [rep.answer() for rep in self._reps.values()]
 
     def _work_without_network(self) -> tuple[dict[str, list[str]], dict[str, int], int]:
         assert self._network is not None
         self._network.cut()
-        for rep in self._reps.values():
-            rep.tell("wait", mode="offline")
-        noticed = [rep.answer() for rep in self._reps.values()]
+        noticed = self._ask_all("wait", mode="offline")
         self._say(f"The network is lost; {len(noticed)} devices have noticed by themselves")
         written: dict[str, list[str]] = {"orders": [], "quotes": []}
         created = 0
@@ -137,14 +148,11 @@ class Story:
         self._say("The network is back; in the middle of the rush the server is killed (kill -9)")
         self._start_server()
         self._say("The server is up again and reads on from its disk")
-        for rep in self._reps.values():
-            rep.tell("settled")
-        for rep in self._reps.values():
-            rep.answer()
+        self._ask_all("settled")
         self._say("Every device has reconnected by itself and has nothing unsent")
 
     def _look(self, written: dict[str, list[str]], totals: dict[str, int], created: int) -> Outcome:
-        proofs = [bool(rep.ask("prove")["equal"]) for rep in self._reps.values()]
+        proofs = [bool(answer["equal"]) for answer in self._ask_all("prove")]
         sights: dict[str, dict[str, Any]] = {
             name: rep.ask("see") for name, rep in self._reps.items()
         }
@@ -174,3 +182,7 @@ class Story:
                 process.stop()
         if self._network is not None:
             self._network.close()
+
+
+def _counts(parts: Iterable[tuple[str, object]]) -> str:
+    return ", ".join(f"{section} {number}" for section, number in parts)

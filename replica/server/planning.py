@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 
+from replica.errors import ReplicaError
 from replica.events.event import AccountId
-from replica.limits import SYNC_PLAN_ROWS_MAX, SYNC_PLANS_KEPT_MAX
+from replica.limits import SYNC_PLAN_ROWS_MAX, SYNC_PLAN_WAIT_S, SYNC_PLANS_KEPT_MAX
 from replica.projections import queries
 from replica.server.answers import NotFound
+from replica.server.connection import Connection
+from replica.server.connections import Connections
 from replica.server.devices import DeviceRow, Devices
 from replica.server.plans import NOT_ASKED, Deleted, Plan
 from replica.server.sinks import Sinks
@@ -27,12 +31,14 @@ class Planner:
         self,
         *,
         devices: Devices,
+        connections: Connections,
         sinks: Sinks,
         views: Database,
         head: Callable[[AccountId], int],
         now_ms: Callable[[], int],
     ) -> None:
         self._devices = devices
+        self._connections = connections
         self._sinks = sinks
         self._views = views
         self._head = head
@@ -40,8 +46,10 @@ class Planner:
         self._kept: dict[AccountId, OrderedDict[str, Plan]] = {}
 
     async def propose(self, account: AccountId, by: str) -> Plan:
-        """A plan for somebody to read, with what the other system says that changed there: that
-        asks it, which may cost a metered read."""
+        """A plan for somebody to read: connected devices are asked what they hold, and the other
+        system what changed there, which may cost a metered read."""
+        here = [one for one in self._connections.of(account) if one.met]
+        await asyncio.gather(*(_reported(one) for one in here))
         plan = await self.look(account, by, ask=True)
         kept = self._kept.setdefault(account, OrderedDict())
         kept[plan.id] = plan
@@ -92,3 +100,10 @@ class Planner:
                 connection, account, position - behind, SYNC_PLAN_ROWS_MAX
             )
         return tuple(Deleted(row["type"], row["id"], row["name"]) for row in found)
+
+
+async def _reported(connection: Connection) -> None:
+    """Ask a device what it holds; one that does not say in time is shown as it said last."""
+    with suppress(TimeoutError, ReplicaError):
+        async with asyncio.timeout(SYNC_PLAN_WAIT_S):
+            await connection.ask_digest()

@@ -102,6 +102,7 @@ class Runtime:
         )
         self.planner = Planner(
             devices=self.devices,
+            connections=self.connections,
             sinks=self.sinks,
             views=stores.views,
             head=self.head,

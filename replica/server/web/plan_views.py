@@ -81,4 +81,5 @@ def plan_page(plan: Plan) -> dict[str, Any]:
 
 
 def _held(pending: int | None) -> dict[str, str]:
-    return {"held": "not known" if pending is None else f"{pending:,}"}
+    known = "what it holds is not known"
+    return {"held": known if pending is None else f"{words.count(pending, 'event')} to send"}
