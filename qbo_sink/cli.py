@@ -1,7 +1,7 @@
 """``replica qbo …``: the sandbox, and what an operator asks of the sink.
 
-Status, queue and errors read beside a running server. Connect and reconcile write to the ledger,
-which a running server holds for itself; then its pages do the same.
+Status, queue and errors read beside a running server. Connect, convert, deliver and reconcile write
+to the ledger, which a running server holds for itself; then its pages do the same.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from qbo_sink.choices import effective
 from qbo_sink.company import NOT_CONNECTED, facts, state_of
 from qbo_sink.config import LOCAL_SANDBOX
 from qbo_sink.connections import DISCONNECTED, count_of_reads, month_of, read_link
+from qbo_sink.conversion import CONVERT, DELIVER
 from qbo_sink.ledger import Ledger
 from qbo_sink.lists import LISTS, ListSpec
 from qbo_sink.liststore import ListState, ListStore
@@ -39,19 +40,19 @@ from replica.errors import MisuseError, ReplicaError
 from replica.events.event import AccountId
 from replica.events.money import minor_digits
 from replica.limits import PAGE_ROWS_MAX
-from replica.sink import MonthTotal, SinkContext
+from replica.sink import Deed, MonthTotal, SinkContext
 from replica.store.engine import open_database, read_engine
 
 T = TypeVar("T")
 NEEDS_ATTENTION = 3
-CALLBACK = "http://127.0.0.1:8080/sinks/quickbooks/callback"
+CALLBACK = "http://127.0.0.1:{port}/sinks/quickbooks/callback"
 Account = Annotated[str, typer.Option(help="Account id in hex; needed where there are several.")]
 
 
 def verbs() -> typer.Typer:
     """The verb group ``qbo``."""
     app = typer.Typer(name="qbo", help="QuickBooks Online: the sink and its sandbox.")
-    for verb in (sandbox, connect, status, queue, errors, lists, reconcile):
+    for verb in (sandbox, connect, status, queue, errors, lists, convert, deliver, reconcile):
         app.command()(verb)
     return app
 
@@ -71,15 +72,22 @@ def sandbox(
     serve(books, settings, host="127.0.0.1", port=port)
 
 
-def connect(account: Account = "") -> None:
-    """Connect a company: at once with a local sandbox, else by the address that is printed."""
+def connect(
+    account: Account = "",
+    port: Annotated[int, typer.Option(help="Port of the server that takes the callback.")] = 8080,
+    callback: Annotated[str, typer.Option(help="Its whole address, where it is another.")] = "",
+) -> None:
+    """Connect a company: at once with a local sandbox, else by the address that is printed.
+
+    The callback has to be one that the app has registered; QBO_REDIRECT_URI counts before both.
+    """
 
     async def act(sink: QuickBooksSink) -> str:
         chosen = _chosen(account, _written_accounts(sink))
         if sink.parts.config.profile == LOCAL_SANDBOX:
             report = await sink.run(chosen, "connect")
             return "; ".join(report.errors) or "Connected."
-        return await sink.connect(chosen, CALLBACK)
+        return await sink.connect(chosen, callback or CALLBACK.format(port=port))
 
     _say(_with_sink(act))
 
@@ -189,6 +197,35 @@ def _list_rows(store: ListStore, account: bytes, spec: ListSpec, find: str) -> N
 
 def _when(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds") if ms else "never"
+
+
+def convert(
+    order: Annotated[str, typer.Argument(help="Id of the order.")], account: Account = ""
+) -> None:
+    """Queue the invoice of an order that stands in QuickBooks as an estimate."""
+    _give(account, order, CONVERT, "")
+
+
+def deliver(
+    order: Annotated[str, typer.Argument(help="Id of the order.")],
+    to: Annotated[str, typer.Option(help="E-mail address; that of the invoice without it.")] = "",
+    account: Account = "",
+) -> None:
+    """Queue the e-mail with the invoice of an order to its customer."""
+    _give(account, order, DELIVER, to)
+
+
+def _give(account: str, order: str, action: str, text: str) -> None:
+    """A command about one order; sent with the next sync."""
+
+    async def act(sink: QuickBooksSink) -> str:
+        chosen = _chosen(account, _written_accounts(sink))
+        offered = {one.name: one for one in await sink.offers(chosen, "order", order)}
+        said = text or (offered[action].value if action in offered else "")
+        await sink.act(chosen, f"order:{order}", action, Deed("the operator", said))
+        return "Queued; it goes with the next sync."
+
+    _say(_with_sink(act))
 
 
 def reconcile(

@@ -41,6 +41,7 @@ from replica.limits import QBO_LINES_MAX, QBO_TAXABLE_LINES_MAX
 MEMO_CHARS = 1_000
 CUSTOM_FIELD_CHARS = 31
 _CENT = Decimal("0.01")
+US_TAXABLE, _US_EXEMPT = "TAX", "NON"
 _SHIPPING_ITEM = "SHIPPING_ITEM_ID"
 _REP_FIELDS = ("sales rep", "rep", "representative")
 _PO_FIELDS = ("p.o. number", "po number", "purchase order")
@@ -170,6 +171,37 @@ def meant_total(sale: Sale) -> Decimal:
     return _money(sale.content.total_minor, sale.content.currency)
 
 
+def tax_nets(
+    sale: Sale,
+    customer: Party,
+    products: Mapping[str, Product],
+    *,
+    preferences: Preferences,
+    settings: Settings,
+) -> dict[str, Decimal]:
+    """What the lines of each tax code add up to, as the body will say it; no code where the company
+    sets none. Charges are not taxable; the form's own discount and shipping are left out."""
+    content = sale.content
+    found: dict[str, Decimal] = {}
+
+    def add(amount_minor: int, *, taxable: bool) -> None:
+        code = _tax_code(taxable and not customer.tax_exempt, preferences, settings)
+        if code and amount_minor:
+            amount = _money(amount_minor, content.currency)
+            found[code] = found.get(code, Decimal(0)) + amount
+
+    for line in content.lines:
+        product = products.get(line.product)
+        amount = line_total_minor(line.qty_e3, line.price_e4, content.currency)
+        add(amount, taxable=product is not None and product.taxable)
+    add(content.fees_minor, taxable=False)
+    if not preferences.allow_shipping:
+        add(content.shipping_minor, taxable=False)
+    if not preferences.allow_discount:
+        add(-content.discount_minor, taxable=False)
+    return found
+
+
 def _needs_tax_map(preferences: Preferences) -> bool:
     return preferences.sales_tax and not preferences.is_us
 
@@ -296,7 +328,7 @@ def _tax_code(taxable: bool, preferences: Preferences, settings: Settings) -> st
     if not preferences.sales_tax:
         return ""
     if preferences.is_us:
-        return "TAX" if taxable else "NON"
+        return US_TAXABLE if taxable else _US_EXEMPT
     return settings.tax_code if taxable else settings.exempt_code
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from qbo_sink.model import JsonObject
 from qbo_sink.party import folded, shorten
+from qbo_sink.taxes import Rate, words_of
 from qbo_sink.wire import decimal
 from replica.limits import SAFE_INTEGER_MAX
 
@@ -91,15 +92,18 @@ def is_deleted(row: JsonObject) -> bool:
 
 
 def with_rates(codes: Iterable[JsonObject], rates: Iterable[JsonObject]) -> list[JsonObject]:
-    """Tax codes with the sum of their sales rates in percent; "" for a code without rates."""
-    percents = {str(rate.get("Id")): decimal(rate.get("RateValue")) for rate in rates}
+    """Tax codes with their sales rates and the sum of those in percent; "" without any."""
+    known_rates = {
+        str(rate.get("Id")): Rate(str(rate.get("Name") or "tax"), decimal(rate.get("RateValue")))
+        for rate in rates
+    }
     found = []
     for code in codes:
         details = (code.get("SalesTaxRateList") or {}).get("TaxRateDetail") or []
         ids = [str((detail.get("TaxRateRef") or {}).get("value")) for detail in details]
-        known = [percents[name] for name in ids if name in percents]
-        percent = f"{sum(known, Decimal(0)):f}" if known else ""
-        found.append({**code, "Percent": percent})
+        known = [known_rates[name] for name in ids if name in known_rates]
+        percent = f"{sum((one.percent for one in known), Decimal(0)):f}" if known else ""
+        found.append({**code, "Percent": percent, "Rates": words_of(known)})
     return found
 
 
@@ -264,6 +268,7 @@ _SPECS = (
             _column("name", "Name", _at("Name")),
             _column("description", "Description", _at("Description")),
             _column("percent", "Percent", _at("Percent")),
+            _column("rates", "Rates", _at("Rates")),
             _column("taxable", "Taxable", _at("Taxable")),
         ),
         _at("Name"),

@@ -27,6 +27,7 @@ from qbo_sink.model import (
     Key,
     Op,
     Party,
+    Product,
     Sale,
     State,
     Wanted,
@@ -37,6 +38,7 @@ from qbo_sink.plan import Intent, Step, describe, plan
 from qbo_sink.queue_store import QueueStore
 from qbo_sink.rows import Mapping
 from qbo_sink.runner import Parts, Runner
+from qbo_sink.taxes import predicted, rates_of
 from replica.limits import SINK_RUN_WAIT_S, SYNC_PLAN_ROWS_MAX
 from replica.sink import (
     Call,
@@ -116,12 +118,20 @@ class Queue:
         wanted = {step.intent.id: _wanted(step.intent) for _, step in found}
         customers = [key for value in wanted.values() if (key := _customer_key(value))]
         needed = [step.waits_for for _, step in found if step.waits_for is not None]
-        contents = self._parts.ledger.wanted(account, [*customers, *needed])
+        sold = [
+            Key(Entity.ITEM, "product", line.product)
+            for value in wanted.values()
+            if isinstance(value, Sale)
+            for line in value.content.lines
+            if line.product
+        ]
+        contents = self._parts.ledger.wanted(account, [*customers, *needed, *sold])
         mappings = self._parts.ledger.mappings(
             account, [*customers, *(step.intent.key for _, step in found)]
         )
         parties = {key: decode_wanted(key.entity, data) for key, data in contents.items()}
         waiting = _waiting(steps)
+        tax = self._tax(account, parties, link) if customers else None
 
         def name_of(identity: str) -> str:
             party = parties.get(Key(Entity.CUSTOMER, "customer", identity))
@@ -140,9 +150,33 @@ class Queue:
                     dependants=waiting.get(step.intent.key, ()),
                     changes=changes,
                     foreseen=foreseen,
+                    tax="" if tax is None else tax(value),
                 )
             )
         return rows
+
+    def _tax(
+        self, account: bytes, known: dict[Key, Wanted], link: Link | None
+    ) -> Callable[[Wanted | None], str]:
+        """What QuickBooks will add to a document, as far as the lists tell it."""
+        settings = effective(self._parts.config, self.store.settings(account)).settings
+        codes = self._parts.lists.contents(account, "tax-codes")
+        rates = {
+            code: rates_of(values["rates"]) for code, values in codes.items() if "rates" in values
+        }
+        products = {key.local_id: one for key, one in known.items() if isinstance(one, Product)}
+
+        def tax(value: Wanted | None) -> str:
+            if not isinstance(value, Sale) or value.cancelled:
+                return ""
+            party = known.get(Key(Entity.CUSTOMER, "customer", value.content.customer))
+            customer = party if isinstance(party, Party) else None
+            preferences = None if link is None else link.preferences
+            return predicted(
+                value, customer, products, rates, preferences=preferences, settings=settings
+            )
+
+        return tax
 
     def _ahead(
         self,

@@ -65,6 +65,7 @@ def to_row(
     dependants: Sequence[str] = (),
     changes: Sequence[str] = (),
     foreseen: Sequence[str] = (),
+    tax: str = "",
 ) -> QueueRow:
     """One row. ``dependants`` are the rows that wait for it, in words."""
     intent = step.intent
@@ -95,6 +96,7 @@ def to_row(
         trouble=trouble(intent),
         changes=changes,
         foreseen=() if failing else foreseen,
+        tax=tax,
         offers=offers(intent, dependants),
     )
 

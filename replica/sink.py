@@ -71,6 +71,7 @@ class QueueRow:
     trouble: str = ""  # "temporary" passes by itself, "data" needs somebody (QB-22)
     changes: Sequence[str] = ()  # what a change changes, in words
     foreseen: Sequence[str] = ()  # faults that can be seen before anything is sent
+    tax: str = ""  # what the other system will add, per rate, or that it cannot be known
     offers: Sequence[Offer] = ()
 
 

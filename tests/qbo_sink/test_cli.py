@@ -76,6 +76,31 @@ def test_reconcile_says_its_cost_and_why_it_cannot(data: Path) -> None:
     assert "Traceback" not in shown.output
 
 
+def test_an_order_is_converted_by_its_verb(data: Path) -> None:
+    """The invoice waits in the queue after one verb, and is refused a second time (QB-05)."""
+    assert "Queued" in call("convert", "o-1").output
+    assert "Invoice" in call("queue").output
+    again = call("convert", "o-1")
+    assert (again.exit_code, "waits in the queue already" in again.output) == (1, True)
+    unsent = call("deliver", "o-1", "--to", "ana@side.example")
+    assert (unsent.exit_code, "no invoice of it" in unsent.output) == (1, True)
+
+
+def test_the_callback_is_where_the_server_listens(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The consent page comes back to the port, or the address, that was named."""
+    monkeypatch.setenv("QBO_API_BASE", "")
+    monkeypatch.setenv("QBO_CLIENT_ID", "app")
+    monkeypatch.setenv("QBO_CLIENT_SECRET", "secret")
+    for option, value, expected in (
+        ("--port", "9443", "127.0.0.1%3A9443%2Fsinks%2Fquickbooks%2Fcallback"),
+        ("--callback", "https://office.example/sinks/quickbooks/callback", "office.example"),
+    ):
+        shown = call("connect", option, value)
+        assert expected in shown.output.replace("\n", ""), shown.output
+
+
 def test_a_machine_without_a_ledger_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

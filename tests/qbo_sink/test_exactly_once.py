@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace as replaced
 
+from qbo_sink.conversion import CONVERT, DELIVER
 from qbo_sink.ledger import Ledger
 from qbo_sink.look import Looker
 from qbo_sink.model import Entity, Key, Sale, content_hash, decode_wanted, encode_wanted
@@ -24,12 +25,13 @@ from qbo_sink.sandbox import Switches
 from qbo_sink.sandbox.injection import FaultRule
 from tests.qbo_sink import exactly_once
 from tests.qbo_sink.dying import check_once, live_and_die, open_world, put_work
-from tests.qbo_sink.world import ACCOUNT
+from tests.qbo_sink.world import ACCOUNT, customer, order, product
 
-# The second is a company that forgets every request id at once.
+FORGETFUL = Switches(throttle=False, requestid_ttl_s=0)
+"""A company that forgets every request id at once."""
 MEMORIES = [
     pytest.param(Switches(throttle=False), id="requestid-kept"),
-    pytest.param(Switches(throttle=False, requestid_ttl_s=0), id="requestid-forgotten"),
+    pytest.param(FORGETFUL, id="requestid-forgotten"),
 ]
 
 
@@ -73,7 +75,33 @@ def test_a_crash_at_any_boundary_makes_no_second_document(
     assert any(name.startswith("after POST") and "estimate" in name for name in visited)
 
 
-FORGETFUL = Switches(throttle=False, requestid_ttl_s=0)
+def test_a_crash_at_any_boundary_makes_no_second_invoice_or_mail(tmp_path: Path) -> None:
+    """Dying at each boundary of a conversion and of a delivery leaves one invoice of each order,
+    tied to its closed estimate, mailed once (I-24, QB-05)."""
+    world = open_world(tmp_path, FORGETFUL)
+    visited: set[str] = set()
+    with exactly_once.counting_mail() as mailed:
+        try:
+            world.put(customer("c-1"), product("p-1"))
+            world.put(*(order(f"o-{number}") for number in range(1, 60)))
+            asyncio.run(world.run())
+            for die_at in range(1, 60):
+                exactly_once.command(world, f"o-{die_at}", CONVERT, "")
+                exactly_once.command(world, f"o-{die_at - 1}", DELIVER, "a@side.example")
+                boundaries = live_and_die(world, die_at)
+                if not boundaries.died_at:
+                    break
+                visited.add(boundaries.died_at)
+                asyncio.run(world.run())
+            history = exactly_once.History(0)
+            exactly_once.check(world, history, mailed)
+        finally:
+            world.close()
+    assert history.problems == []
+    assert len(mailed) == die_at - 1 < 58
+    assert any(name.startswith("after POST") and name.endswith("/invoice") for name in visited)
+    assert any(name.startswith("after POST") and name.endswith("/send") for name in visited)
+
 
 # What can happen to one call, or to the process, in one life of the sink.
 drops = st.builds(

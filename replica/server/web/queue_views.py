@@ -71,6 +71,7 @@ def queue_row(row: QueueRow) -> dict[str, Any]:
         "trouble": TROUBLES.get(row.trouble, ""),
         "changes": list(row.changes),
         "foreseen": list(row.foreseen),
+        "tax": row.tax,
         "amount": amount,
         "since_ms": row.since_ms,
         "next_ms": row.next_ms,
