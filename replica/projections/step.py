@@ -19,6 +19,7 @@ from sqlalchemy import Connection, select
 from replica.crdt.digest import SectionTotal, SectionTotals, document_hash
 from replica.crdt.documents import DocKey, Document
 from replica.crdt.fold import touched
+from replica.crdt.scope import facet
 from replica.errors import CorruptionError
 from replica.events.record import Record, Segment, records
 from replica.limits import PROJECTION_ERROR_CHARS_MAX
@@ -153,9 +154,11 @@ class Step:
         )
         rows = []
         for key, place in self._changed.items():
-            state = self._documents[key].encode()
+            document = self._documents[key]
+            state = document.encode()
             totals.replace(key, self._states.get(key), state)
-            rows.append((self._account, *key, state, document_hash(key, state), place.position))
+            known_by = (document_hash(key, state), place.position, *facet(document))
+            rows.append((self._account, *key, state, *known_by))
         upsert(self._connection, t.documents, rows)
         sections = [(self._account, *total) for total in totals.sections()]
         upsert(self._connection, t.section_totals, sections)

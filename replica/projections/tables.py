@@ -28,7 +28,7 @@ from sqlalchemy import (
     select,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -65,6 +65,9 @@ documents = Table(
     Column("state", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False),  # 32 bytes, what the digest adds up
     Column("position", BigInteger, nullable=False),  # of the newest record that touched it
+    # Its facet (replica.crdt.scope), by which a scope tells its members.
+    _text("about"),
+    Column("authors", LargeBinary, nullable=False),
 )
 checkpoints = _table(
     "checkpoints",

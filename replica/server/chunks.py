@@ -36,6 +36,7 @@ from replica.limits import (
 from replica.projections import layers
 from replica.server.answers import NotFound, device_of, told
 from replica.server.logs import Logger
+from replica.server.scoped import bounded
 from replica.server.sets import snapshot
 from replica.store.access import Device
 from replica.store.engine import Database
@@ -192,6 +193,8 @@ class ChunkRoutes:
         """The manifest from the device's cursor on, or 204: the log serves this device better."""
         device = await device_of(request, self._check_token)
         where = _whereabouts(request)
+        if bounded(device):  # layers hold the whole account (§14)
+            return Response(status_code=204)
         if not await asyncio.to_thread(self._chunks.same_history, device.account, where):
             return Response(status_code=204)
         manifest = await self._manifest(device.account, where.cursor)
@@ -206,7 +209,7 @@ class ChunkRoutes:
         if len(name) != 2 * HASH_BYTES or not set(name) <= set("0123456789abcdef"):
             raise Malformed("a chunk's name is 64 hexadecimal digits")
         path = self._chunks.file(device.account, name)
-        if not await asyncio.to_thread(path.exists):
+        if bounded(device) or not await asyncio.to_thread(path.exists):
             raise NotFound("there is no such chunk any more", hint="ask for the snapshot again")
         return FileResponse(
             path,

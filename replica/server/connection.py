@@ -44,8 +44,10 @@ class Services(Protocol):
     async def read(self, account: AccountId, after: int, limit_bytes: int) -> list[Segment]: ...
 
     async def digest(
-        self, account: AccountId, position: int
-    ) -> tuple[int, tuple[SectionDigest, ...]]: ...
+        self, connection: Connection, position: int
+    ) -> tuple[int, tuple[SectionDigest, ...]]:
+        """Of what the device is to hold, at ``position`` if that can be."""
+        ...
 
     def enter(self, connection: Connection) -> None:
         """From now on the connection is told of commits. Ends an older one of the same device."""
@@ -99,6 +101,7 @@ class Connection:
         self._digest_waiters: deque[asyncio.Future[Digest]] = deque()
         self.opened_ms = clock_ms()
         self.entered = False
+        self.scoped = False  # it gets documents of its scope and not the log (wire-protocol.md §14)
         self.offset_ms: int | None = None
         self.reported: Digest | None = None
         self.tally = Tally()
@@ -352,5 +355,5 @@ class Connection:
         self._perform(self._peer.loaded(segments, self._clock_ms()))
 
     async def _take_digest(self, position: int) -> None:
-        answered, sections = await self._services.digest(self.account, position)
+        answered, sections = await self._services.digest(self, position)
         self._perform(self._peer.digested(answered, sections, 0, self._clock_ms()))

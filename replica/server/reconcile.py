@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from replica.errors import Malformed, StoreUnavailable, TooLarge
+from replica.errors import Forbidden, Malformed, StoreUnavailable, TooLarge
 from replica.events.event import HASH_BYTES, AccountId
 from replica.limits import (
     RECONCILE_DOCUMENTS_BYTES_TARGET,
@@ -34,7 +34,9 @@ from replica.server.answers import (
 )
 from replica.server.auth import NotSignedIn, Right
 from replica.server.runtime import Runtime
+from replica.server.scoped import bounded
 from replica.server.sets import Answer, DocumentSet, LogSet, Sets
+from replica.store.access import Device
 
 POSITION_HEADER = "replica-position"
 FOLD_HEADER = "replica-fold"
@@ -64,36 +66,44 @@ class ReconcileRoutes:
         ]
 
     async def events(self, request: Request) -> Response:
-        """The answer to a message about the events of the log."""
+        """The answer to a message about the events of the log. Raises ``Forbidden`` for a device
+        that holds a part of them."""
         account = await self._asker(request)
         return _answered(await self._answer(account, self._events, await request.body()))
 
     async def documents(self, request: Request) -> Response:
         """The answer to a message about documents that include ``position`` of the query."""
-        account = await self._device(request)
+        device = await self._device(request)
         asked = request.query_params.get("position")
         position = bounded_limit(asked, 0, SAFE_INTEGER_MAX, least=0)
-        if not await self._runtime.projecting.wait(account, position, RECONCILE_WAIT_S):
+        if not await self._runtime.projecting.wait(device.account, position, RECONCILE_WAIT_S):
             raise StoreUnavailable("the documents are not at that position yet")
-        return _answered(await self._answer(account, self._documents, await request.body()))
+        message = await request.body()
+        if bounded(device):
+            scoped = self._runtime.scopes.sets
+            return _answered(await asyncio.to_thread(scoped.answer, device, message))
+        return _answered(await self._answer(device.account, self._documents, message))
 
     async def states(self, request: Request) -> Response:
         """The documents with the hashes in the body; fewer when they have changed meanwhile, or
         when the answer would be too long."""
-        account = await self._device(request)
+        device = await self._device(request)
         body = await request.body()
         wanted = [body[at : at + HASH_BYTES] for at in range(0, len(body), HASH_BYTES)]
         if not wanted or len(wanted[-1]) != HASH_BYTES:
             raise Malformed("body: hashes of 32 bytes, one after the other")
         if len(wanted) > RECONCILE_DOCUMENTS_MAX:
             raise TooLarge("documents", limit=RECONCILE_DOCUMENTS_MAX, actual=len(wanted))
-        found = await asyncio.to_thread(self._read, account, wanted)
+        found = await asyncio.to_thread(self._read, device, wanted)
         return Response(found, media_type="application/octet-stream")
 
-    def _read(self, account: AccountId, wanted: list[bytes]) -> bytes:
-        with self._runtime.stores.views.reading() as connection:
-            limit_bytes = RECONCILE_DOCUMENTS_BYTES_TARGET
-            found = hashes.states(connection, account, wanted, limit_bytes)
+    def _read(self, device: Device, wanted: list[bytes]) -> bytes:
+        limit_bytes = RECONCILE_DOCUMENTS_BYTES_TARGET
+        if bounded(device):
+            found = self._runtime.scopes.sets.states(device, wanted, limit_bytes)
+        else:
+            with self._runtime.stores.views.reading() as connection:
+                found = hashes.states(connection, device.account, wanted, limit_bytes)
         return _encode([(key.type, key.id, state) for key, state in found])
 
     async def _answer(
@@ -109,12 +119,15 @@ class ReconcileRoutes:
         try:
             principal = await principal_of(request, self._runtime.auth, origins, Right.MANAGE)
         except NotSignedIn:
-            return await self._device(request)
+            device = await self._device(request)
+            if bounded(device):
+                raise Forbidden("a device with a scope compares documents, not the log") from None
+            return device.account
         check_header_token(request, principal)
         return principal.account
 
-    async def _device(self, request: Request) -> AccountId:
-        return (await device_of(request, self._runtime.stores.control.check_token)).account
+    async def _device(self, request: Request) -> Device:
+        return await device_of(request, self._runtime.stores.control.check_token)
 
 
 def _answered(answer: Answer) -> Response:

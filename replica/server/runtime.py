@@ -29,6 +29,8 @@ from replica.server.logs import Logger, get_logger
 from replica.server.metrics import Metrics
 from replica.server.planning import Planner
 from replica.server.projecting import Projecting
+from replica.server.scoped import granted
+from replica.server.scopes import Scopes
 from replica.server.sinks import Sinks
 from replica.server.stores import Stores
 from replica.server.sync_endpoint import SyncEndpoint
@@ -100,6 +102,10 @@ class Runtime:
         self.devices = Devices(
             stores.control, self.door, self.connections, head=self.head, now_ms=now_ms
         )
+        self.scopes = Scopes(
+            stores.control, self.door, self.connections, stores.views, now_ms=now_ms
+        )
+        self.sync_endpoint = self._sync_endpoint()
         self.planner = Planner(
             devices=self.devices,
             connections=self.connections,
@@ -115,7 +121,6 @@ class Runtime:
             secure_cookies=config.secure_cookies,
             operator_token=self.operator_token,
         )
-        self.sync_endpoint = self._sync_endpoint()
         kept = config.data / CHUNKS_DIRECTORY
         self.chunks = Chunks(kept, stores.views, stores.log, self.logger)
 
@@ -165,6 +170,7 @@ class Runtime:
             devices=self.devices,
             planner=self.planner,
             projecting=self.projecting,
+            digest=self.sync_endpoint.digest,
             sinks=self.sinks,
             door=self.door,
             live=self.live,
@@ -182,6 +188,7 @@ class Runtime:
             control=self.stores.control,
             projecting=self.projecting,
             connections=self.connections,
+            scopes=self.scopes,
             origins=self.config.browser_origins,
             shared=not self.stores.database.exclusive,
             now_ms=self.now_ms,
@@ -227,15 +234,19 @@ class Runtime:
             self._fail(error)
 
     async def _learn_revocations(self) -> None:
-        """Another server process may have revoked a device that is connected here (I-18)."""
+        """Another server process may have revoked a device that is connected here (I-18), or
+        granted it another scope."""
         since_ms = self.now_ms()
         while True:
             await asyncio.sleep(1.0)
             now_ms = self.now_ms()
             try:
                 found = await asyncio.to_thread(self.stores.control.revoked_since, since_ms)
+                scoped = await asyncio.to_thread(self.stores.control.scoped_since, since_ms)
             except WorldError:
                 continue
             for account, device in found:
                 self.connections.revoke(account, device)
+            for one in scoped:
+                self.scopes.told(one.account, granted(one))
             since_ms = now_ms - 5_000  # clocks of two machines are never quite equal

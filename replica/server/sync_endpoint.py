@@ -27,7 +27,8 @@ from replica.server.door import Author, Door
 from replica.server.guard import origin_allowed
 from replica.server.logs import Logger
 from replica.server.metrics import Metrics
-from replica.server.projecting import Projecting
+from replica.server.projecting import DIGEST_WAIT_S, Projecting
+from replica.server.scopes import Scopes
 from replica.store.access import Device, Touch
 from replica.store.control import Control
 from replica.sync.effects import Append, Standing
@@ -54,6 +55,7 @@ class SyncEndpoint:
         control: Control,
         projecting: Projecting,
         connections: Connections,
+        scopes: Scopes,
         origins: frozenset[str],
         shared: bool,
         now_ms: Callable[[], int],
@@ -65,6 +67,7 @@ class SyncEndpoint:
         self._control = control
         self._projecting = projecting
         self._connections = connections
+        self._scopes = scopes
         self._shared = shared  # other processes write to the same store
         self._origins = origins
         self._now_ms = now_ms
@@ -124,6 +127,7 @@ class SyncEndpoint:
         if self._shared:
             self._door.look_again(connection.account)
         standing = await asyncio.to_thread(self._read_standing, connection.hello)
+        connection.scoped = standing.scope > 0
         self._authors[connection] = Author(
             connection.account,
             connection.device,
@@ -143,12 +147,19 @@ class SyncEndpoint:
         return await asyncio.to_thread(self._log.read, account, Position(after), limit_bytes)
 
     async def digest(
-        self, account: AccountId, position: int
+        self, connection: Connection, position: int
     ) -> tuple[int, tuple[SectionDigest, ...]]:
-        return await self._projecting.digest_at(account, position)
+        """Counts and digests of what a device is to hold, and the position they are of:
+        ``position`` if the read models can be brought exactly there."""
+        account = connection.account
+        if not connection.scoped:
+            return await self._projecting.digest_at(account, position)
+        await self._projecting.wait(account, position, DIGEST_WAIT_S)
+        return await asyncio.to_thread(self._scopes.digest, account, connection.device)
 
     def _read_standing(self, hello: Hello) -> Standing:
         account = AccountId(hello.account)
+        scope = self._scopes.of(account, DeviceId(hello.device))
         device_heads = self._log.device_heads(account, DeviceId(hello.device))
         head = self._log.head(account)  # after the heads: see Standing
         cursor = Position(min(hello.cursor, head.position))
@@ -157,6 +168,7 @@ class SyncEndpoint:
             chain_at_cursor=self._log.chain_at(account, cursor),
             device_heads=device_heads,
             session=secrets.token_bytes(SESSION_BYTES),
+            scope=scope,
         )
 
     def _note(self, connection: Connection) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from replica.errors import ReplicaError
 from replica.events.event import AccountId
@@ -22,6 +22,7 @@ from replica.limits import (
     SYNC_PROOF_ROUNDS_MAX,
     SYNC_PROOF_WAIT_S,
 )
+from replica.server.connection import Connection
 from replica.server.connections import Connections
 from replica.server.devices import DeviceRow, Devices, parse_device
 from replica.server.door import WEB, Door
@@ -35,13 +36,14 @@ from replica.server.runs import DeviceProof, Run, differing, disagreements, fini
 from replica.server.sinks import Sinks
 from replica.server.web.words import count
 from replica.store.runs import OpenRun, OpenRuns
-from replica.sync.messages import Digest
+from replica.sync.messages import Digest, SectionDigest
 
 
 class SyncNow:
     """The runs of all accounts; the newest of each is kept for its page.
 
-    ``head`` reads the position of an account's log, blocking.
+    ``head`` reads the position of an account's log, blocking; ``digest`` gives what a connected
+    device is to hold.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class SyncNow:
         devices: Devices,
         planner: Planner,
         projecting: Projecting,
+        digest: Callable[[Connection, int], Awaitable[tuple[int, Sequence[SectionDigest]]]],
         sinks: Sinks,
         door: Door,
         live: Live,
@@ -64,6 +67,7 @@ class SyncNow:
         self._devices = devices
         self._planner = planner
         self._projecting = projecting
+        self._digest = digest
         self._sinks = sinks
         self._door = door
         self._live = live
@@ -256,7 +260,7 @@ class SyncNow:
                 still_here = self._connections.find(run.account, connection.device) is connection
                 return DeviceProof(row, "silent" if still_here else "offline")
             pending = last.pending
-            position, ours = await self._projecting.digest_at(run.account, last.position)
+            position, ours = await self._digest(connection, last.position)
             if position == last.position and not pending:
                 unlike = differing(ours, last.sections)
                 return DeviceProof(row, "differs" if unlike else "equal", 0, unlike)

@@ -76,6 +76,7 @@ class Device(NamedTuple):
     last_seen_ms: int | None
     offset_ms: int
     software: str
+    scope: bytes | None = None  # what it holds, as the server granted it; None for everything
 
 
 class Touch(NamedTuple):

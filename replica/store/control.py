@@ -323,6 +323,28 @@ class Control:
                 (AccountId(row.account), DeviceId(row.device)) for row in connection.execute(query)
             ]
 
+    def set_scope(
+        self, account: AccountId, device: DeviceId, before: bytes | None, scope: bytes, now_ms: int
+    ) -> bool:
+        """Grant ``scope``, opaque here, in the place of ``before``; False when the device is
+        unknown, revoked, or has another one by now. The caller sees to its connections."""
+        mine = (devices.c.account == account) & (devices.c.device == device)
+        as_before = devices.c.scope.is_(None) if before is None else devices.c.scope == before
+        with self._database.writing() as connection:
+            done = connection.execute(
+                update(devices)
+                .where(mine, devices.c.revoked_ms.is_(None), as_before)
+                .values(scope=scope, scoped_ms=now_ms)
+            )
+            return done.rowcount == 1
+
+    def scoped_since(self, since_ms: int) -> list[Device]:
+        """Devices whose scope was granted at or after ``since_ms``: how other server processes
+        learn of it."""
+        query = select(*_DEVICE_COLUMNS).where(devices.c.scoped_ms >= since_ms)
+        with self._database.reading() as connection:
+            return [Device(*row) for row in connection.execute(query)]
+
     def touch(self, touches: Sequence[Touch]) -> None:
         """Note when devices were last seen and how their clocks stand; collect and call now and
         then, one transaction for all, since each costs a flush of the disk."""

@@ -130,6 +130,8 @@ devices = Table(
     Column("last_seen_ms", BigInteger, nullable=True),
     Column("offset_ms", BigInteger, nullable=False),
     Column("software", Text, nullable=False),
+    Column("scope", LargeBinary, nullable=True),
+    Column("scoped_ms", BigInteger, nullable=True),
 )
 
 enrolment_codes = Table(

@@ -29,15 +29,25 @@ from replica.sync.messages import Events, encode_frame
 
 class Downstream:
     """The way of the log to one device. ``own`` is the (device, epoch) it writes as; its segments
-    are left out above ``own_after``, which is not 0 after a reset (§6)."""
+    are left out above ``own_after``, which is not 0 after a reset (§6). A ``scoped`` device gets
+    what it said itself in earlier lives, and else only its cursor (§14)."""
 
-    def __init__(self, *, after: int, head: int, own: tuple[bytes, int], own_after: int) -> None:
+    def __init__(
+        self,
+        *,
+        after: int,
+        head: int,
+        own: tuple[bytes, int],
+        own_after: int,
+        scoped: bool = False,
+    ) -> None:
         self.passed = after
         self.head = max(head, after)
         self.confirmed = after
         self.reading = False
         self._own = own
         self._own_after = own_after
+        self._kept = self._own_lives if scoped else self._others
         self._unconfirmed: deque[tuple[int, int]] = deque()  # (through, bytes)
         self._unconfirmed_bytes = 0
         self._sent_through = after
@@ -65,12 +75,18 @@ class Downstream:
         self.head = max(self.head, offer.last)
         if self.reading or offer.first != self.passed + 1 or not self._room(len(offer.frame)):
             return None
-        kept = self._others(offer.segments)
+        kept = self._kept(offer.segments)
         if kept and hold:
             return None
         if len(kept) == len(offer.segments):
             return self._pass(offer.last, offer.frame)
         return self._serve(offer.segments, kept)
+
+    def skip(self, through: int, chain: bytes) -> None:
+        """The log up to ``through`` holds nothing for this device: owe it the cursor."""
+        if through > self.passed:
+            self.passed = through
+            self._owed = Events(through, chain, ())
 
     def page(self, segments: Sequence[Segment]) -> bytes | None:
         """The frame to send for a page that was read; None when it held own segments only."""
@@ -79,7 +95,7 @@ class Downstream:
             return None
         assert segments[0].first == self.passed + 1, "a page begins where it was asked to"
         self.head = max(self.head, segments[-1].last)
-        return self._serve(segments, self._others(segments))
+        return self._serve(segments, self._kept(segments))
 
     def next_read(self) -> Read | None:
         """The page to read now: there is one, none is under way, and a frame would fit."""
@@ -111,6 +127,9 @@ class Downstream:
             for segment in segments
             if (segment.device, segment.epoch) != self._own or segment.first <= self._own_after
         )
+
+    def _own_lives(self, segments: Sequence[Segment]) -> tuple[Segment, ...]:
+        return tuple(one for one in self._others(segments) if one.device == self._own[0])
 
     def _serve(self, segments: Sequence[Segment], kept: tuple[Segment, ...]) -> bytes | None:
         last = segments[-1]

@@ -104,13 +104,15 @@ class Standing(NamedTuple):
     ``device_heads`` is ``Log.device_heads(account, device)`` and is read first, ``head`` is
     ``Log.head(account)``, ``chain_at_cursor`` is ``Log.chain_at(account, hello.cursor)``;
     ``session`` are 8 fresh random bytes. In that order, an event of the device that is committed
-    meanwhile is offered again and found, never left out.
+    meanwhile is offered again and found, never left out. ``scope`` is the version of the scope that
+    bounds the device, 0 for none: its documents come over HTTP then and not from the log (§14).
     """
 
     head: LogHead
     chain_at_cursor: bytes | None
     device_heads: Sequence[DeviceHead]
     session: bytes
+    scope: int = 0
 
 
 class Offer(NamedTuple):

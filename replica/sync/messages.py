@@ -110,6 +110,7 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=2):
     next_epoch: Count  # the epoch to continue with if the device finds its chain forked
     probe_sent_ms: Millis
     limits: dict[str, int]
+    scope: Count = 0  # version of the scope that bounds this device (§14); 0: it gets the log
 
 
 class ProbeReply(msgspec.Struct, frozen=True, array_like=True, tag=3):

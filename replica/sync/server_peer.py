@@ -189,7 +189,11 @@ class ServerPeer(Peer):
             head=head.position,
             own=(hello.device, hello.epoch),
             own_after=0 if resumes else head.position,
+            scoped=standing.scope > 0,
         )
+        lives = {one.epoch for one in standing.device_heads}
+        if standing.scope and resumes and lives <= {hello.epoch}:
+            self._down.skip(head.position, head.chain)
         chain = head_in(standing.device_heads, hello.epoch)
         self._enter(State.PROBING)
         self._timers[Timer.PROBE_REPLY] = now_ms + PROBE_TIMEOUT_MS
@@ -207,6 +211,7 @@ class ServerPeer(Peer):
                 next_epoch=next_epoch(standing.device_heads, hello.epoch),
                 probe_sent_ms=now_ms,
                 limits=LIMITS,
+                scope=standing.scope,
             )
         )
 

@@ -140,6 +140,7 @@ const FRAMES = {
     next_epoch: count,
     probe_sent_ms: ms,
     limits,
+    scope: or(count, 0),
   },
   PROBE_REPLY: { probe_sent_ms: ms, received_ms: ms, sent_ms: ms },
   PROBE: { probe_sent_ms: ms, offset_ms: ms },

@@ -113,6 +113,7 @@ export class ScriptedServer {
       device_hash: last ? sha256(last) : NO_HASH,
       next_epoch: hello.epoch + 1,
       probe_sent_ms: 1,
+      scope: 0,
       limits: { pushes_in_flight: 2, push_events: 3, push_bytes: 10_000 },
     });
     const missing = this.log.slice(resume_after);

@@ -1,0 +1,227 @@
+"""The documents in scope of a device, as a set that is followed like the sets of whole accounts.
+
+Nothing is remembered of what a device holds: the set is what it *should* hold, worked out from the
+read models, and may be dropped at any time. Every method blocks: run it off the event loop.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
+
+from sqlalchemy import Connection
+
+from replica.crdt.digest import DIGEST_BYTES, DIGEST_MODULUS, document_hash
+from replica.crdt.documents import DocKey
+from replica.crdt.scope import Place, Scope
+from replica.events.event import AccountId, DeviceId, Position
+from replica.events.kinds import REGISTRY
+from replica.events.payloads import DeviceScoped
+from replica.limits import SCOPE_PAGE_BYTES_TARGET, SCOPED_DOCUMENTS_KEPT_MAX
+from replica.projections import layers, scoping
+from replica.projections.scoping import Row
+from replica.server import sets
+from replica.server.sets import Answer
+from replica.store.access import Device
+from replica.store.engine import Database
+from replica.sync.messages import SectionDigest
+from replica.sync.reconcile import ItemSet, Responder
+from replica.sync.reconcile.sets import DOCUMENT_TIME, document_items
+from replica.sync.scope import FORMAT, Page, Stated
+
+SCOPED = "device.scoped"
+_RANKS = {"customer": 0, "product": 0, "order": 1, "quote": 1, "return": 1, "payment": 2}
+_LEAF = 3
+"""Documents that others belong to are placed before those: a note may be about a payment."""
+
+
+def granted(device: Device) -> DeviceScoped:
+    """What the server granted to ``device``; version 0 for one that never had a scope."""
+    if device.scope is None:
+        return DeviceScoped(device.device.hex(), 0)
+    scope: DeviceScoped = REGISTRY.read(SCOPED, device.scope)
+    return scope
+
+
+def bounded(device: Device) -> bool:
+    """Whether ``device`` holds a part of its account."""
+    return device.scope is not None and not Scope(granted(device)).everything
+
+
+class Members:
+    """The documents of one scope, kept in step with the rows they are told of."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self.rows: dict[DocKey, Row] = {}
+        self.items = ItemSet()
+        self._elsewhere: dict[
+            DocKey, Place
+        ] = {}  # documents that are not in scope, short of leaves
+        self._parents: set[str] = set()
+        self._sums: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
+
+    def take(self, rows: Iterable[Row]) -> bool:
+        """Follow what changed. False when a document moved that others belong to: then the set is
+        to be made anew from all rows."""
+        fresh: list[bytes] = []
+        for row in sorted(rows, key=lambda row: _RANKS.get(row.key.type, _LEAF)):
+            place = self._scope.place(row.key, row.facet, self._place)
+            named = f"{row.key.type}:{row.key.id}"
+            if named in self._parents and self._place(row.key) is not place:
+                return False
+            self._forget(row.key)
+            if place is Place.IN:
+                self.rows[row.key] = row
+                self._count(row, 1)
+                fresh.append(row.hash)
+            elif row.key.type in _RANKS:
+                self._elsewhere[row.key] = place
+            if row.facet.about:
+                self._parents.add(row.facet.about)
+        self.items.update(document_items(fresh))
+        return True
+
+    def sections(self) -> tuple[SectionDigest, ...]:
+        """Counts and digests of the documents in scope (wire-protocol.md §7)."""
+        return tuple(
+            SectionDigest(name, count, self._sums[name].to_bytes(DIGEST_BYTES, "big"))
+            for name, count in sorted(self._counts.items())
+            if count
+        )
+
+    def _place(self, key: DocKey) -> Place | None:
+        return Place.IN if key in self.rows else self._elsewhere.get(key)
+
+    def _forget(self, key: DocKey) -> None:
+        self._elsewhere.pop(key, None)
+        before = self.rows.pop(key, None)
+        if before is not None:
+            self.items.discard(DOCUMENT_TIME, before.hash)
+            self._count(before, -1)
+
+    def _count(self, row: Row, sign: int) -> None:
+        kind = row.key.type
+        moved = self._sums.get(kind, 0) + sign * int.from_bytes(row.hash, "big")
+        self._sums[kind] = moved % DIGEST_MODULUS
+        self._counts[kind] = self._counts.get(kind, 0) + sign
+
+
+class Followed:
+    """The members of one device's scope as of a position of the read models."""
+
+    def __init__(self, device: Device) -> None:
+        self.turn = Lock()
+        self.granted = granted(device)
+        self.scope = Scope(self.granted)
+        self.members = Members(self.scope)
+        self.at: layers.Standing | None = None
+
+    def follow(self, connection: Connection, account: AccountId) -> None:
+        """Bring the set to where the rows are; one transaction."""
+        now = layers.standing(connection, account)
+        at, after = self.at, 0
+        if at is not None and now is not None and at.fingerprint == now.fingerprint:
+            # Rows that were made anew may differ at the same position.
+            after = at.position if at.position < now.position or at == now else 0
+        if not (after and self.members.take(scoping.changed_after(connection, account, after))):
+            self.members = Members(self.scope)
+            whole = self.members.take(scoping.changed_after(connection, account, 0))
+            assert whole, "parents come before what belongs to them"
+        self.at = now
+
+    @property
+    def position(self) -> int:
+        return self.at.position if self.at else 0
+
+    @property
+    def fingerprint(self) -> bytes:
+        return self.at.fingerprint if self.at else b""
+
+
+class ScopedSets:
+    """The sets of the devices that asked last, bounded by the documents they hold together."""
+
+    def __init__(self, views: Database) -> None:
+        self._views = views
+        self._kept: OrderedDict[tuple[AccountId, DeviceId], Followed] = OrderedDict()
+        self._turn = Lock()
+
+    def digest(self, device: Device) -> tuple[int, tuple[SectionDigest, ...]]:
+        """Counts and digests in scope, and the position they hold for."""
+        with self._following(device) as (followed, _):
+            return followed.position, followed.members.sections()
+
+    def answer(self, device: Device, message: bytes) -> Answer:
+        """Answer a reconciliation message about the documents in scope. Raises as
+        ``Responder.reconcile``."""
+        with self._following(device) as (followed, _):
+            reply = Responder(followed.members.items).reconcile(message).reply
+            place = sets.Place(Position(followed.position), followed.fingerprint)
+        assert reply is not None, "who answers always has an answer"
+        return Answer(place, reply)
+
+    def page(self, device: Device, after: int) -> tuple[Page, bytes]:
+        """Documents in scope that changed after ``after``, and the rules they are folded by."""
+        with self._following(device) as (followed, connection):
+            chosen: list[Row] = []
+            size, more = 0, False
+            for row in scoping.changed_after(connection, device.account, after):
+                if row.key not in followed.members.rows:
+                    continue
+                if chosen and size + row.size > SCOPE_PAGE_BYTES_TARGET:
+                    more = True
+                    break
+                size += row.size
+                chosen.append(row)
+            states = scoping.states(connection, device.account, [row.key for row in chosen])
+            page = Page(
+                FORMAT,
+                followed.granted.version,
+                followed.scope.everything,
+                followed.position,
+                chosen[-1].position if more else followed.position,
+                tuple(Stated(*row.key, states[row.key]) for row in chosen),
+                () if more else followed.members.sections(),
+            )
+            return page, followed.fingerprint
+
+    def states(
+        self, device: Device, hashes: Sequence[bytes], limit_bytes: int
+    ) -> list[tuple[DocKey, bytes]]:
+        """Documents in scope that have one of ``hashes`` now: at least one if there is any, then
+        as many as fit into ``limit_bytes`` of states."""
+        wanted = set(hashes)
+        with self._following(device) as (followed, connection):
+            found: list[DocKey] = []
+            for key, row in followed.members.rows.items():
+                if row.hash in wanted:
+                    if found and row.size > limit_bytes:
+                        break
+                    limit_bytes -= row.size
+                    found.append(key)
+            states = scoping.states(connection, device.account, found)
+        return [item for item in states.items() if document_hash(*item) in wanted]
+
+    @contextmanager
+    def _following(self, device: Device) -> Iterator[tuple[Followed, Connection]]:
+        followed = self._of(device)
+        with followed.turn, sets.snapshot(self._views) as connection:
+            followed.follow(connection, device.account)
+            yield followed, connection
+
+    def _of(self, device: Device) -> Followed:
+        key = device.account, device.device
+        with self._turn:
+            kept = self._kept.get(key)
+            if kept is None or kept.granted != granted(device):
+                kept = self._kept[key] = Followed(device)
+            self._kept.move_to_end(key)
+            documents = sum(len(one.members.rows) for one in self._kept.values())
+            while len(self._kept) > 1 and documents > SCOPED_DOCUMENTS_KEPT_MAX:
+                _, dropped = self._kept.popitem(last=False)
+                documents -= len(dropped.members.rows)
+            return kept

@@ -1,0 +1,71 @@
+"""What a device with a scope fetches instead of the log: pages of documents (wire-protocol.md §14).
+
+A page holds the documents in scope that changed after a position, oldest change first, up to
+``through``. The last page, whose ``through`` is ``position``, also says what the scope amounts to
+there.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from replica.errors import Malformed
+from replica.limits import CHUNK_RAW_BYTES_MAX, SAFE_INTEGER_MAX
+from replica.sync.messages import SectionDigest
+
+FORMAT = 1
+_COMPRESSION_LEVEL = 6
+Count = Annotated[int, Meta(ge=0, le=SAFE_INTEGER_MAX)]
+
+
+class Stated(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One document as the server has it."""
+
+    type: str
+    id: str
+    state: bytes
+
+
+class Page(msgspec.Struct, frozen=True, array_like=True):
+    """``everything``: the scope has no bounds, so the log can serve this device again."""
+
+    format: int
+    version: Count  # of the scope that this holds for
+    everything: bool
+    position: Count
+    through: Count
+    documents: tuple[Stated, ...]
+    sections: tuple[SectionDigest, ...] = ()  # of all documents in scope, with the last page
+
+    @property
+    def last(self) -> bool:
+        """Whether nothing follows, as far as the server knew."""
+        return self.through == self.position
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Page).decode
+
+
+def encode_page(page: Page) -> bytes:
+    """Deflated in the zlib format."""
+    return zlib.compress(_encode(page), _COMPRESSION_LEVEL)
+
+
+def decode_page(data: bytes) -> Page:
+    """Raises ``Malformed`` for anything else. Memory stays within ``CHUNK_RAW_BYTES_MAX``."""
+    inflate = zlib.decompressobj()
+    try:
+        raw = inflate.decompress(data, CHUNK_RAW_BYTES_MAX)
+        if not inflate.eof or inflate.unused_data:
+            raise Malformed("the page does not end where its bytes do")
+        page = _decode(raw)
+    except (zlib.error, msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise Malformed(f"not a page: {error}") from error
+    if page.format != FORMAT or page.through > page.position:
+        raise Malformed("not a page of a format that is known here")
+    return page
