@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from replica.device import CustomerCreated, CustomerFields, Device, ProductCreated, ProductFields
-from tests.browser.conftest import sign_in
+from tests.browser.conftest import CONTRAST, sign_in
 from tests.server.world import PASSWORD, Company, World
 
 pytestmark = pytest.mark.browser
@@ -172,28 +172,3 @@ def _phone_of(device: Device) -> str:
 
 
 # Contrast of every visible text against what stands behind it, by the formula of WCAG 2.
-CONTRAST = """() => {
-  const part = (v) => (v /= 255, v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-  const light = ([r, g, b]) => 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b);
-  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-  const rgb = (colour, under) => {
-    canvas.fillStyle = `rgb(${under.join(',')})`; canvas.fillRect(0, 0, 1, 1);
-    canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
-  };
-  const behind = (node) => {
-    const stack = [];
-    for (let at = node; at; at = at.parentElement) stack.push(getComputedStyle(at).backgroundColor);
-    return stack.reverse().reduce((under, colour) => rgb(colour, under), [255, 255, 255]);
-  };
-  const faint = [];
-  for (const node of document.querySelectorAll('body *')) {
-    const texts = [...node.childNodes].filter((c) => c.nodeType === 3 && c.data.trim());
-    if (!texts.length || !node.checkVisibility() || node.closest('.visually-hidden, svg')) continue;
-    const ground = behind(node), ink = rgb(getComputedStyle(node).color, ground);
-    const [a, b] = [light(ground), light(ink)].sort((x, y) => y - x);
-    const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < 4.5) faint.push([texts[0].data.trim(), Math.round(ratio * 100) / 100]);
-  }
-  return faint;
-}"""

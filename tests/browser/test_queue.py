@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import sign_in
-from tests.browser.test_main_app import CONTRAST
-from tests.server.books import Books, stock, sync
+from tests.browser.conftest import LOOKS, check_readable, sign_in
+from tests.server.books import booked, stock, sync
 from tests.server.world import Company, World
 
 pytestmark = pytest.mark.browser
 PATHS = ("/queue", "/errors", "/errors/codes", "/errors/practice")
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A server with the QuickBooks sink over a sandbox."""
-    books = Books(tmp_path_factory.mktemp("books"))
-    made = World(tmp_path_factory.mktemp("data"), plugins=[books.plugin])
-    yield made
-    made.stop()
-    books.close()
+books, world = booked("module")
 
 
 @pytest.fixture
@@ -64,23 +54,9 @@ def test_the_menu_is_reached_by_keyboard(page: Page, company: Company) -> None:
         assert text in reached
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)])
+@LOOKS
 def test_the_pages_can_be_read_and_fit(
     chromium: Browser, world: World, company: Company, scheme: str, width: int
 ) -> None:
-    """4.5 to 1 or better in light and dark, and no sideways scrolling on a phone (WCAG 2.2 AA)."""
-    context = chromium.new_context(
-        base_url=world.url,
-        color_scheme=scheme,  # type: ignore[arg-type]
-        viewport={"width": width, "height": 800},
-    )
-    page = context.new_page()
-    sign_in(page, company)
-    faint = []
-    for path in PATHS:
-        page.goto(path)
-        faint += [(path, *row) for row in page.evaluate(CONTRAST)]
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
-        assert page.screenshot(full_page=True)[:4] == b"\x89PNG"
-    assert faint == []
-    context.close()
+    """In light and dark, and on a phone (WCAG 2.2 AA)."""
+    check_readable(chromium, world, company, scheme, width, PATHS)
