@@ -31,7 +31,7 @@ from qbo_sink.sandbox.faults import (
     refused,
     upper_envelope,
 )
-from qbo_sink.sandbox.media import rendered, wants_xml
+from qbo_sink.sandbox.media import body_of, rendered, wants_xml
 from qbo_sink.sandbox.operations import perform
 from qbo_sink.sandbox.query import parse
 from qbo_sink.sandbox.replay import Replay, Reply, checked_id, fingerprint
@@ -82,7 +82,7 @@ async def company(request: Request) -> Response:
     params = {name.lower(): value for name, value in request.query_params.items()}
     xml = wants_xml(request.headers, params, sandbox.switches.default_media)
     try:
-        reply, media = _answer(sandbox, request, params, await _body(request))
+        reply, media = _answer(sandbox, request, params, await body_of(request, UPLOAD_BYTES_MAX))
     except Refused as fault:
         reply, xml = _fault(sandbox, request, fault, tid, xml=xml)
         media = ""
@@ -92,16 +92,6 @@ async def company(request: Request) -> Response:
         return Response(reply.body, reply.status, headers | {"Content-Type": media})
     body, media = rendered(reply.body, xml=xml)
     return Response(body, reply.status, headers | {"Content-Type": media})
-
-
-async def _body(request: Request) -> bytes:
-    """The body, or as much of it as shows that it is too large."""
-    data = bytearray()
-    async for part in request.stream():
-        data += part
-        if len(data) > UPLOAD_BYTES_MAX:
-            break
-    return bytes(data)
 
 
 def _answer(

@@ -1,14 +1,26 @@
-"""In which form an answer goes back: JSON or XML, by what the request says."""
+"""Bodies: how much of one is read, and in which form an answer goes back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+
+from starlette.requests import Request
 
 from qbo_sink.sandbox.values import read_json
 from qbo_sink.sandbox.xml_codec import XML_TYPE, XML_TYPES, write_xml
 
 JSON_TYPE = "application/json;charset=UTF-8"
 _RANGES_MAX = 20
+
+
+async def body_of(request: Request, bytes_max: int) -> bytes:
+    """The body; of one that is larger than ``bytes_max`` no more than shows that it is."""
+    data = bytearray()
+    async for part in request.stream():
+        data += part
+        if len(data) > bytes_max:
+            break
+    return bytes(data)
 
 
 def wants_xml(headers: Mapping[str, str], params: Mapping[str, str], default: str) -> bool:

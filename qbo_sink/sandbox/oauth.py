@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 from html import escape
 from typing import Any
@@ -17,6 +16,7 @@ from starlette.routing import Route
 from qbo_sink.sandbox import identity
 from qbo_sink.sandbox.faults import Refused, new_tid
 from qbo_sink.sandbox.grants import HARD_LIFE_S, Grant, InvalidGrant
+from qbo_sink.sandbox.media import body_of
 from qbo_sink.sandbox.service import Sandbox
 from qbo_sink.sandbox.values import Json
 
@@ -26,6 +26,8 @@ REVOKE = "/v2/oauth2/tokens/revoke"
 USERINFO = "/v1/openid_connect/userinfo"
 JWKS = "/op/v1/jwks"
 HARD_LIFE_HEADER = "x-include-refresh-token-hard-expires-in"
+FORM_BYTES_MAX = 65_536
+FIELDS_MAX = 50
 _CODE_PARAMETERS = ("client_id", "scope", "redirect_uri", "state")
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Connect</title>
@@ -80,7 +82,7 @@ async def authorize(request: Request) -> Response:
                 realms=options,
             )
         )
-    form = _form(await request.body()) if request.method == "POST" else {}
+    form = _form(await body_of(request, FORM_BYTES_MAX)) if request.method == "POST" else {}
     if form.get("decision") == "deny":
         return _redirect(given, {"error": "access_denied"})
     realm = form.get("realm", sandbox.settings.realm)
@@ -116,7 +118,7 @@ def _redirect(given: dict[str, str], answer: dict[str, str]) -> Response:
 async def token(request: Request) -> Response:
     """Grants ``authorization_code`` and ``refresh_token``."""
     sandbox = _sandbox(request)
-    form = _form(await request.body())
+    form = _form(await body_of(request, FORM_BYTES_MAX))
     if not _is_client(sandbox, request, form):
         return _error("invalid_client", "Client authentication failed", 401)
     kind = form.get("grant_type", "")
@@ -142,7 +144,7 @@ async def token(request: Request) -> Response:
 async def revoke(request: Request) -> Response:
     """Ends a connection; the token comes as JSON or as a form."""
     sandbox = _sandbox(request)
-    body = await request.body()
+    body = await body_of(request, FORM_BYTES_MAX)
     form: dict[str, Any] = {}
     if body.lstrip()[:1] == b"{":
         try:
@@ -186,8 +188,11 @@ def _profile(grant: Grant) -> Json:
 
 
 def _form(body: bytes) -> dict[str, str]:
-    pairs = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=50)
-    return {name: values[0] for name, values in pairs.items()}
+    """The fields of a form; nothing where there are more than any client sends."""
+    text = body.decode("utf-8", "replace")
+    if text.count("&") >= FIELDS_MAX:
+        return {}
+    return {name: values[0] for name, values in parse_qs(text, keep_blank_values=True).items()}
 
 
 def _is_client(sandbox: Sandbox, request: Request, form: dict[str, Any]) -> bool:
@@ -196,7 +201,7 @@ def _is_client(sandbox: Sandbox, request: Request, form: dict[str, Any]) -> bool
     if scheme.lower() == "basic":
         try:
             client, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # not base64, not text, or not even ASCII
             return False
     else:
         client, secret = str(form.get("client_id", "")), str(form.get("client_secret", ""))

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlencode
 from xml.etree import ElementTree
 
 import httpx2
@@ -267,6 +268,38 @@ async def _send(requests: list[tuple[str, str, bool, dict[str, Any]]]) -> None:
             ElementTree.fromstring(listed.content)  # noqa: S314 (the sandbox's own answer)
         for report in (*_REPORTED, *_LISTED):
             assert (await client.get(f"{base}/reports/{report}")).status_code == 200, report
+
+
+_BASIC = "Basic c2FuZGJveC1jbGllbnQ6c2FuZGJveC1zZWNyZXQ="
+_FORMS = st.one_of(
+    st.binary(max_size=40),
+    st.dictionaries(
+        st.sampled_from(["grant_type", "code", "refresh_token", "redirect_uri", "token", "realm"]),
+        st.one_of(st.text(max_size=6), st.sampled_from(["refresh_token", "authorization_code"])),
+    ).map(lambda form: urlencode(form, errors="replace").encode()),
+    st.dictionaries(st.sampled_from(["token", "client_id"]), _ODD).map(write_json),
+    st.just(b"&".join(b"a=%d" % number for number in range(99))),
+)
+_GRANTS = st.tuples(
+    st.sampled_from(["/oauth2/v1/tokens/bearer", "/v2/oauth2/tokens/revoke", "/connect/oauth2"]),
+    st.one_of(st.just(_BASIC), st.binary(max_size=12).map(lambda raw: b"Basic " + raw)),
+    _FORMS,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(_GRANTS, min_size=5, max_size=20))
+def test_no_grant_ends_in_a_crash(requests: list[Any]) -> None:
+    """Tokens, revocation and consent refuse what they cannot read, with their own errors."""
+    asyncio.run(_grant(requests))
+
+
+async def _grant(requests: list[Any]) -> None:
+    async with _connected() as (client, _):
+        for path, basic, form in requests:
+            headers = [(b"Authorization", basic), (b"X-Ignored", b"1")]
+            answer = await client.post(path, headers=headers, content=form)
+            assert answer.status_code in (200, 302, 400, 401), (path, basic, form)
 
 
 def test_lines_nested_without_end_are_refused() -> None:
