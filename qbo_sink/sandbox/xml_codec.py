@@ -132,7 +132,8 @@ def _parsed(data: bytes) -> _Node:
     def start(name: str, attributes: dict[str, str]) -> None:
         if len(path) > DEPTH_MAX or len(attributes) > ATTRIBUTES_MAX:
             raise NotXml("the document is nested too deeply")
-        local = {key.rpartition(" ")[2]: value for key, value in attributes.items()}
+        # What has a namespace of its own (xsi:nil, xsi:schemaLocation) is not about the object.
+        local = {key: value for key, value in attributes.items() if " " not in key}
         node = _Node(name.rpartition(" ")[2], local)
         path[-1].children.append(node)
         path.append(node)

@@ -150,9 +150,11 @@ def test_clients_that_send_and_deactivate(desk: Desk) -> None:
 
 
 def test_xml_clients_with_prefixed_names(desk: Desk) -> None:
-    """Elements in a prefixed namespace, blanks between them, an update with ``sparse`` set."""
+    """Prefixed elements, blanks between them, nil dates, an update with ``sparse`` set."""
     body = b"""<?xml version="1.0" encoding="UTF-8"?>
-    <ns0:Customer xmlns:ns0="http://schema.intuit.com/finance/v3" domain="QBO" sparse="true">
+    <ns0:Customer xmlns:ns0="http://schema.intuit.com/finance/v3" domain="QBO" sparse="true"
+        xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:schemaLocation="a b">
+      <ns0:OpenBalanceDate xsi:nil="true"/>
       <ns0:Id>1</ns0:Id><ns0:SyncToken>0</ns0:SyncToken>
       <ns0:PrimaryEmailAddr><ns0:Address>new@example.com</ns0:Address></ns0:PrimaryEmailAddr>
     </ns0:Customer>"""
