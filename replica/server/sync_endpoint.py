@@ -92,6 +92,7 @@ class SyncEndpoint:
             await _refuse(send, 503, "too many connections; try again soon")
         else:
             await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
+            scope["headers"].clear()  # nobody reads them again, and a connection lasts for days
             await self._serve(receive, send)
 
     async def _serve(self, receive: Receive, send: Send) -> None:

@@ -21,7 +21,6 @@ Any exception out of a peer is a bug on this side and must not be told as the ot
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -94,7 +93,9 @@ class Peer:
         self._effects: list[Effect] = []
         self._timers: dict[Timer, int] = {}
         self._now_ms: int | None = None  # at the last input
-        self._asks: deque[Frame] = deque()  # the first one is sent, a DIGEST will answer it
+        # The first one is sent, a DIGEST will answer it. A list: there are few, and an empty deque
+        # takes 600 bytes, which thousands of idle peers would have for nothing.
+        self._asks: list[Frame] = []
         self._digest_owed = False  # to them
 
     # What an edge may read -----------------------------------------------------------------------
@@ -240,7 +241,7 @@ class Peer:
         if not self._asks:
             raise ProtocolViolation("DIGEST was not asked for")
         self._emit(DigestReceived(digest))
-        self._asks.popleft()
+        del self._asks[0]
         if self._asks:
             self._send(self._asks[0])
 
