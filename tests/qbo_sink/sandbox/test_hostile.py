@@ -91,7 +91,7 @@ _REQUIRED: dict[str, Any] = {
 }
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(_REQUEST, min_size=5, max_size=25))
 def test_no_body_ends_in_a_crash(requests: list[tuple[str, str, bool, dict[str, Any]]]) -> None:
     """Whatever is sent, the answer is 200 or a Fault with a known code (issue 4, point 1).
@@ -221,7 +221,7 @@ _ANYTHING = st.tuples(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(_ANYTHING, min_size=10, max_size=40))
 def test_no_request_ends_in_a_crash(requests: list[Any]) -> None:
     """Any verb, route, parameter, type and body is answered with 200 or a typed fault."""
@@ -287,8 +287,8 @@ _GRANTS = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(_GRANTS, min_size=5, max_size=20))
+@settings(max_examples=15, deadline=None)
+@given(st.lists(_GRANTS, min_size=10, max_size=40))
 def test_no_grant_ends_in_a_crash(requests: list[Any]) -> None:
     """Tokens, revocation and consent refuse what they cannot read, with their own errors."""
     asyncio.run(_grant(requests))
