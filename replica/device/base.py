@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from replica.crdt.digest import SectionTotal, SectionTotals
+from replica.crdt.digest import DIGEST_BYTES, SectionTotal, SectionTotals
 from replica.crdt.documents import DocKey, Document
 from replica.crdt.fold import fold
 from replica.device.chain import Made
@@ -30,6 +30,7 @@ class Change(NamedTuple):
     totals: SectionTotals
     sales_gone: list[tuple[str, str, str]]
     sales: list[tuple[str, str, str, bytes, int]]
+    gone: tuple[DocKey, ...] = ()  # documents that leave (wire-protocol.md §14)
 
 
 class Base:
@@ -90,13 +91,29 @@ class Base:
                 _sell(change, key, sold, sale(Document.decode(key, after)))
         return change
 
+    def leave(self, keys: Iterable[DocKey]) -> Change:
+        """Take those of ``keys`` that there are out, in memory."""
+        change = Change({}, self._totals.copy(), [], [])
+        gone = []
+        for key in keys:
+            state = self._journal.document(*key)
+            if state is not None:
+                gone.append(key)
+                change.totals.remove(key, state)
+                if key.type in SALE_TYPES:
+                    _sell(change, key, sale(Document.decode(key, state)), NO_SALE)
+        return change._replace(gone=tuple(gone))
+
     def store(self, change: Change) -> None:
         """Write ``change``. Inside ``journal.commit()``; then :meth:`stored`."""
         journal = self._journal
+        journal.drop_documents(change.gone)
         journal.put_documents((key.type, key.id, data) for key, data in change.states.items())
         journal.put_sales(change.sales_gone, change.sales)
-        touched = {key.type for key in change.states}
-        journal.put_totals(row for row in change.totals.sections() if row.section in touched)
+        touched = {key.type for key in (*change.states, *change.gone)}
+        totals = {row.section: row for row in change.totals.sections()}
+        nothing = bytes(DIGEST_BYTES)
+        journal.put_totals(totals.get(name, (name, 0, nothing)) for name in touched)
 
     def stored(self, change: Change) -> None:
         """The transaction that held ``change`` is durable."""

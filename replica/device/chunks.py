@@ -65,7 +65,7 @@ class Import:
         holding = self._holding
         with holding.lock:
             journal = holding.journal
-            own = _by_document(holding.own_behind(self.manifest.position))
+            own = by_document(holding.own_behind(self.manifest.position))
             change = holding.base.adopt(info.section, documents, own)
             last = self.done + 1 == len(self._chunks)
             if last and not own and not journal.pending_count:
@@ -110,7 +110,7 @@ def wanted(holding: Holding, server_position: int) -> bool:
     with holding.lock:
         journal = holding.journal
         place = journal.place
-        if journal.pending_count:
+        if journal.pending_count or place.scope:
             return False
         if place.cursor == 0:
             return not place.log_id and journal.answered_n == 0
@@ -156,7 +156,8 @@ def drop(holding: Holding) -> None:
                 holding.journal.end_import()
 
 
-def _by_document(records: Iterable[Record]) -> dict[DocKey, list[Record]]:
+def by_document(records: Iterable[Record]) -> dict[DocKey, list[Record]]:
+    """``records`` by what they concern."""
     found: dict[DocKey, list[Record]] = {}
     for record in records:
         for key in touched(record.event):

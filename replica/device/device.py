@@ -26,6 +26,7 @@ from replica.device.holding import FIRST_EPOCH, Holding
 from replica.device.journal import Identity, Journal, OutboxRow, State
 from replica.device.status import (
     RESTING,
+    Held,
     Ladder,
     Mode,
     Rejected,
@@ -45,7 +46,7 @@ from replica.errors import (
 from replica.events.event import EventId, decode_event, event_id
 from replica.events.ids import RANDOM_BYTES, make_id
 from replica.events.payloads import Payload
-from replica.limits import SOFTWARE_CHARS_MAX, SYNC_CONNECTIONS_MAX
+from replica.limits import SCOPE_LINK_KBPS, SOFTWARE_CHARS_MAX, SYNC_CONNECTIONS_MAX
 from replica.sync.remedies import fix
 
 if TYPE_CHECKING:
@@ -241,12 +242,15 @@ class Device:
         None when this device knows nothing of it. A deleted customer or product is found with
         ``exists`` false, so that its history can be shown.
         """
-        document = self._holding.document(DocKey(type, id))
-        return None if document is None else view(document)
+        key = DocKey(type, id)
+        document = self._holding.document(key)
+        return None if document is None or self._hidden(key) else view(document)
 
     def list(self, type: str) -> Iterator[dict[str, Any]]:  # noqa: A002 - the reader's words
         """Every document of a type by id; deleted customers and products are left out."""
         for document in self._holding.documents(type):
+            if self._hidden(document.key):
+                continue
             found = view(document)
             if found.get("exists", True):
                 yield found
@@ -275,6 +279,55 @@ class Device:
             document = self._holding.document(key)
             own = self._holding.own_of(key)
         return _ladder(order, None if document is None else view(document), own)
+
+    # Scope ---------------------------------------------------------------------------------------
+
+    def scope(self) -> Held | None:
+        """What this device is to hold; None for everything, which is what it begins with."""
+        identity = self.identity
+        document = identity and self._holding.document(DocKey("device", identity.device.hex()))
+        said = view(document)["scope"] if document else None
+        if not said:
+            return None
+        chosen: dict[str, Any] = {
+            name: None if said[name] is None else tuple(said[name])
+            for name in ("customers", "prospects", "products")
+        }
+        return Held(
+            version=said["version"],
+            **chosen,
+            orders=said["orders"],
+            granted_ms=said["ms"],
+            until_ms=said["until_ms"],
+            strict=said["strict"],
+            leaving=tuple(sorted(said["leaving"])),
+        )
+
+    def set_scope(self, **wish: Any) -> int:
+        """Hold something else from now on: ``customers``, ``prospects``, ``products`` (a list of
+        ids, or "all"), ``orders`` ("team" or "own"), ``ttl_s`` (0 for no end), ``strict``. What is
+        left out stays as it is. The new version; the documents follow by themselves while syncing.
+
+        Needs the network, as the server grants it: raises ``PeerGone`` without. ``Forbidden`` when
+        the office keeps the scope, ``MisuseError`` for what no scope can say.
+        """
+        from replica.device.scope import ask  # noqa: PLC0415 - needed once in a while
+
+        return int(ask(self._holding, "scope", wish)["version"])
+
+    def scope_cost(self, *, kbps: int = SCOPE_LINK_KBPS, **wish: Any) -> dict[str, Any]:
+        """What :meth:`set_scope` would cost on a link of ``kbps``: documents, bytes, what enters
+        and leaves, seconds. Changes nothing; raises as it does."""
+        from replica.device.scope import ask  # noqa: PLC0415 - needed once in a while
+
+        return ask(self._holding, f"scope/preview?kbps={kbps}", wish)
+
+    def _hidden(self, key: DocKey) -> bool:
+        """A strict scope that has ended shows unsent own work, and nothing else (CFG-06)."""
+        if not self._holding.journal.place.stored_ms or key.type == "device":
+            return False
+        held = self.scope()
+        return held is not None and held.hides(self._now_ms()) and key not in self._holding.overlay
 
     # Syncing -------------------------------------------------------------------------------------
 
@@ -438,6 +491,7 @@ class Device:
             journal, level = self._holding.journal, self._holding.level()
             place = journal.place
             report = self._link.report if self._link else None
+            held = self.scope()
             return Status(
                 mode=self._mode,
                 text=report.text if report else "sync is not started",
@@ -451,6 +505,8 @@ class Device:
                 sections=level.sections,
                 rejected=tuple(_rejected(row) for row in journal.aside()),
                 fetching=report.progress if report else (),
+                stored_ms=place.stored_ms or None,
+                scope_text=held.words(self._now_ms()) if held else "",
                 waiting=report.waiting if report else 0,
             )
 

@@ -62,6 +62,7 @@ class Holding:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.lock = threading.RLock()
+        self.pulling = threading.Lock()  # one thread at a time takes in documents of a scope
         self.base = Base(journal)
         self.overlay = self._laid()
         self._noted = False
@@ -212,7 +213,9 @@ class Holding:
     def _renew_afresh(self, next_epoch: int, lost: Sequence[OutboxRow]) -> None:
         identity = self.journal.identity
         if identity is not None and next_epoch > self.journal.head.epoch:
-            place = self.journal.place._replace(cursor=0, chain=Place().chain, reach=0)
+            place = self.journal.place._replace(
+                cursor=0, chain=Place().chain, reach=0, scope=0, scope_at=0
+            )
             self._renew(identity, next_epoch, place, lost, afresh=True)
 
     def _renew(
@@ -425,6 +428,11 @@ class Holding:
             journal.place = place
             self._settle(change, (one.id for one, _ in heard))
 
+    def keep(self, place: Place) -> None:
+        """Make ``place`` durable by itself."""
+        with self.lock:
+            self._put(place)
+
     def adopted(self, change: Change, place: Place) -> None:
         """Documents that came in bulk are durable, and ``place`` with them."""
         self.journal.place = place
@@ -472,7 +480,7 @@ class Holding:
     def _settle(self, change: Change, events: Iterable[EventId]) -> None:
         self.base.stored(change)
         self.overlay.settle(events)
-        self.overlay.forget(change.states)
+        self.overlay.forget((*change.states, *change.gone))
 
     def start_over(self, log_id: bytes, generation: int, known_seq: int) -> None:
         """The log has another history now: drop the base and fetch it from the beginning.
@@ -501,6 +509,8 @@ class Holding:
                 chain=Place().chain,
                 reach=journal.reach(journal.lives[-1].first_n),
                 fingerprint=catalogue_fingerprint(),
+                scope=0,
+                scope_at=0,
             )
             journal.put_place(place)
         base.stored(change)
@@ -535,7 +545,7 @@ class Holding:
         with self.lock:
             journal = self.journal
             return Level(
-                journal.place.cursor,
+                journal.place.base_at,
                 journal.pending_count,
                 journal.place.reach,
                 self.base.sections(),

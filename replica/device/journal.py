@@ -93,6 +93,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             one INTEGER PRIMARY KEY CHECK (one = 1), manifest BLOB NOT NULL,
             done INTEGER NOT NULL)""",
     ),
+    (
+        "ALTER TABLE place ADD COLUMN scope INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE place ADD COLUMN scope_at INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE place ADD COLUMN stored_ms INTEGER NOT NULL DEFAULT 0",
+    ),
 )
 
 
@@ -131,6 +136,14 @@ class Place(NamedTuple):
     skew_ms: int = 0  # the device's clock minus the server's
     synced_ms: int = 0  # device clock when everything was last exchanged; 0 for never
     proved_ms: int = 0  # device clock when the digests were last compared and equal
+    scope: int = 0  # version of the scope that the base is held by; 0: it holds everything
+    scope_at: int = 0  # with a scope, the position that the base is as of (the cursor may differ)
+    stored_ms: int = 0  # device clock when everything in scope was last stored
+
+    @property
+    def base_at(self) -> int:
+        """The position that the documents are the fold of."""
+        return self.scope_at if self.scope else self.cursor
 
 
 class Life(NamedTuple):
@@ -236,7 +249,7 @@ class Journal:
         self.place = Place(
             *run(
                 "SELECT log_id, generation, cursor, chain, reach, fingerprint, skew_ms, synced_ms,"
-                " proved_ms FROM place"
+                " proved_ms, scope, scope_at, stored_ms FROM place"
             ).fetchone()
         )
         self.lives = [
@@ -423,6 +436,9 @@ class Journal:
     def put_documents(self, rows: Iterable[tuple[str, str, bytes]]) -> None:
         self._sql.executemany("INSERT OR REPLACE INTO document VALUES (?, ?, ?)", rows)
 
+    def drop_documents(self, keys: Iterable[tuple[str, str]]) -> None:
+        self._sql.executemany("DELETE FROM document WHERE type = ? AND id = ?", keys)
+
     def put_sales(
         self,
         gone: Iterable[tuple[str, str, str]],
@@ -438,7 +454,8 @@ class Journal:
     def put_place(self, place: Place) -> None:
         self._sql.execute(
             "UPDATE place SET log_id = ?, generation = ?, cursor = ?, chain = ?, reach = ?,"
-            " fingerprint = ?, skew_ms = ?, synced_ms = ?, proved_ms = ?",
+            " fingerprint = ?, skew_ms = ?, synced_ms = ?, proved_ms = ?, scope = ?,"
+            " scope_at = ?, stored_ms = ?",
             place,
         )
 

@@ -8,7 +8,7 @@ fold) is left to fetching everything again (§6.2).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -21,16 +21,20 @@ from replica.crdt.digest import (
     document_hash,
 )
 from replica.crdt.documents import DOCUMENT_TYPES, DocKey
+from replica.crdt.fold import touched
 from replica.device.asking import OK, Server, connected
 from replica.device.base import Change
+from replica.device.chunks import by_document
 from replica.device.holding import Holding
 from replica.errors import CorruptionError, Malformed, PeerError, StoreFailed
+from replica.events.event import decode_event
 from replica.events.kinds import catalogue_fingerprint
 from replica.limits import (
     CHUNK_RAW_BYTES_MAX,
     MEND_DOCUMENTS_MAX,
     MEND_TRIES_MAX,
     RECONCILE_DOCUMENTS_MAX,
+    SCOPE_MOVES_MAX,
 )
 from replica.sync.chunks import Kept
 from replica.sync.reconcile import Initiator, ItemSet
@@ -40,6 +44,7 @@ _decode_documents = msgspec.msgpack.Decoder(list[tuple[str, str, bytes]]).decode
 
 
 class _Differences(NamedTuple):
+    position: int  # that the server's documents include at least
     ours: list[DocKey]  # that the server has not, or not so
     theirs: list[bytes]  # hashes of what the server has, and this device not, or not so
 
@@ -81,35 +86,46 @@ def mend(holding: Holding) -> tuple[DocKey, ...] | None:
         identity = holding.journal.identity
     if identity is None:
         return None
-    mended: set[DocKey] = set()
     with connected(identity) as server:
-        documents = _Documents(server)
-        for _ in range(MEND_TRIES_MAX):
-            try:
-                found = _differences(holding, documents)
-                if found is None:
-                    return None
-                if not found.theirs and not found.ours:
-                    return tuple(sorted(mended))
-                taken = _take(holding, documents, found.theirs)
-            except StoreFailed:
-                raise
-            except (PeerError, CorruptionError):
-                return None  # nonsense from there, or a document here that cannot be read
-            mended |= taken
-            if len(taken) == len(found.theirs) and not taken.issuperset(found.ours):
+        return even_out(holding, server, recount=True)
+
+
+def even_out(holding: Holding, server: Server, *, recount: bool) -> tuple[DocKey, ...] | None:
+    """As :func:`mend`, over a connection that there is. With a scope, documents that only this
+    device has leave it, but for those that unsent work or work just sent is about. ``recount`` the
+    digests when nothing differs: only where nothing else moves the base."""
+    documents = _Documents(server)
+    mended: set[DocKey] = set()
+    for _ in range(MEND_TRIES_MAX):
+        try:
+            found = _differences(holding, documents, recount=recount)
+            if found is None:
                 return None
+            if not found.theirs and not found.ours:
+                return tuple(sorted(mended))
+            taken = _take(holding, documents, found)
+        except StoreFailed:
+            raise
+        except (PeerError, CorruptionError):
+            return None  # nonsense from there, or a document here that cannot be read
+        mended |= taken
+        alone = set(found.ours) - taken
+        if len(taken) == len(found.theirs) and alone:
+            if not holding.journal.place.scope:
+                return None
+            mended |= _leave(holding, alone, found.position)
     return None
 
 
-def _differences(holding: Holding, documents: _Documents) -> _Differences | None:
+def _differences(holding: Holding, documents: _Documents, *, recount: bool) -> _Differences | None:
     """None when the server does not say, or when too much differs."""
     level = holding.level()
     # What the server shows has to include all that this base does, or it would go back.
     position = max(level.cursor, level.answered_through)
     ours = _hashes(holding)
     asking = Initiator(ItemSet(document_items(ours)))
-    found = _Differences([], [])
+    found = _Differences(position, [], [])
+    most = SCOPE_MOVES_MAX if holding.journal.place.scope else MEND_DOCUMENTS_MAX
     message: bytes | None = asking.initiate()
     while message is not None:
         answer = documents.reconcile(message, position)
@@ -118,9 +134,9 @@ def _differences(holding: Holding, documents: _Documents) -> _Differences | None
         message, have, need = asking.reconcile(answer)
         found.ours.extend(ours[one] for one in have)
         found.theirs.extend(need)
-        if len(found.ours) + len(found.theirs) > MEND_DOCUMENTS_MAX:
+        if len(found.ours) + len(found.theirs) > most:
             return None
-    if not found.ours and not found.theirs:
+    if recount and not found.ours and not found.theirs:
         _recount(holding, ours)
     return found
 
@@ -156,10 +172,10 @@ def _recount(holding: Holding, hashes: Mapping[bytes, DocKey]) -> None:
         holding.base.stored(Change({}, SectionTotals(lines), [], []))
 
 
-def _take(holding: Holding, documents: _Documents, wanted: Sequence[bytes]) -> set[DocKey]:
+def _take(holding: Holding, documents: _Documents, found: _Differences) -> set[DocKey]:
     """Store the documents with these hashes; which these were. Some may have changed meanwhile."""
     taken: set[DocKey] = set()
-    left = set(wanted)
+    left = set(found.theirs)
     while left:
         given = documents.with_hashes(list(left)[:RECONCILE_DOCUMENTS_MAX])
         if not given:
@@ -173,14 +189,30 @@ def _take(holding: Holding, documents: _Documents, wanted: Sequence[bytes]) -> s
             fresh.setdefault(key.type, []).append(Kept(key.id, state))
             taken.add(key)
         for section, kept in fresh.items():
-            _store(holding, section, kept)
+            _store(holding, section, kept, found.position)
     return taken
 
 
-def _store(holding: Holding, section: str, documents: Sequence[Kept]) -> None:
+def _store(holding: Holding, section: str, fresh: Sequence[Kept], position: int) -> None:
     with holding.lock:
         journal = holding.journal
-        change = holding.base.adopt(section, documents, {})
+        own = by_document(holding.own_behind(position))
+        change = holding.base.adopt(section, fresh, own)
         with journal.commit():
             holding.base.store(change)
         holding.adopted(change, journal.place)
+
+
+def _leave(holding: Holding, keys: Iterable[DocKey], position: int) -> set[DocKey]:
+    """Drop ``keys`` in one commit; which these were. What unsent work is about stays until that is
+    in (pitfalls B10), and what the server had not folded when it was asked."""
+    with holding.lock:
+        journal = holding.journal
+        spared = set(by_document(holding.own_behind(position)))
+        for row in journal.pending():
+            spared.update(touched(decode_event(row.data)))
+        change = holding.base.leave(sorted(set(keys) - spared))
+        with journal.commit():
+            holding.base.store(change)
+        holding.adopted(change, journal.place)
+        return set(change.gone)

@@ -118,6 +118,8 @@ class Session:
         self._outgoing: asyncio.Queue[bytes | e.Close] = asyncio.Queue()
         self.goodbye: Goodbye | None = None
         self._next_epoch = 0  # as WELCOME said
+        self._scope = 0  # as WELCOME said: documents of a scope come instead of the log
+        self._tasks: asyncio.TaskGroup | None = None
         self._held: e.Apply | None = None  # the peer keeps what comes after it, a window at most
 
     async def run(self, socket: ClientConnection, bell: asyncio.Event) -> None:
@@ -126,6 +128,7 @@ class Session:
         self._perform(self._peer.opened(self._clock.now_ms()))
         try:
             async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
                 writer = tasks.create_task(self._write(socket))
                 ticker = tasks.create_task(self._tick(bell))
                 async for message in socket:
@@ -224,8 +227,10 @@ class Session:
                 said = list(answers(verdicts, decisions))
                 holding.settled(first_seq, said)
                 report.counts = report.counts.settled([one.outcome for one in said])
-            case e.Apply(segments) if segments and report.holds_back:
+            case e.Apply(segments) if (segments or self._scoped) and report.holds_back:
                 self._held = effect
+            case e.Apply() if self._scoped and self._tasks is not None:
+                self._tasks.create_task(self._pull(effect))
             case e.Apply(segments, through, chain):
                 holding.received(segments, through, chain)
                 report.counts = report.counts.applied(segments)
@@ -238,7 +243,7 @@ class Session:
                 holding.met(welcome.log_id, welcome.generation, welcome.position)
                 if holding.level().cursor < before or not holding.journal.place.synced_ms:
                     self._take_everything()
-                self._next_epoch = welcome.next_epoch
+                self._next_epoch, self._scope = welcome.next_epoch, welcome.scope
                 self._live(welcome.position)
             case e.ForkFound(next_epoch):
                 holding.fork(next_epoch)
@@ -248,6 +253,35 @@ class Session:
                 # Whoever asks for our digest compares it, and cannot mend what is here.
                 report.proof = report.proof or Proof()
         return ()
+
+    @property
+    def _scoped(self) -> bool:
+        """Whether this device holds a part of the account, or is on its way from that to all."""
+        return self._scope > 0 or self._holding.journal.place.scope > 0
+
+    async def _pull(self, apply: e.Apply) -> None:
+        """Documents in scope, up to where the cursor is to be; then the cursor itself."""
+        from replica.device.scope import pull  # noqa: PLC0415 - few devices have a scope
+
+        holding, report = self._holding, self._report
+        try:
+            came = await asyncio.to_thread(
+                pull,
+                holding,
+                apply.through,
+                self._scope,
+                now_ms=self._wall_ms,
+                stopping=lambda: report.stopping,
+            )
+            holding.received(*apply)
+        except CorruptionError:
+            raise
+        except ReplicaError as error:
+            self._perform(self._peer.failed(error))
+            return
+        report.counts = report.counts._replace(received=report.counts.received + came)
+        if self._peer.state is State.LIVE:
+            self._perform(self._peer.appended(apply.through, self._clock.now_ms()))
 
     def _live(self, server_position: int) -> None:
         with self._holding.lock:

@@ -64,6 +64,8 @@ class Status(NamedTuple):
     sections: tuple[SectionTotal, ...]
     rejected: tuple[Rejected, ...]
     fetching: tuple[Progress, ...] = ()  # documents on their way in bulk: a first sync (SYN-01)
+    stored_ms: int | None = None  # device clock when all of its scope was stored; None without one
+    scope_text: str = ""  # what the user has to know of the scope; empty when that is nothing
     waiting: int = 0  # events of others that came and wait for a sync; there may be more (SYN-11)
 
 
@@ -91,6 +93,46 @@ class Ladder(NamedTuple):
     estimate_number: str
     state: str  # "unknown", "on_device", "rejected", "on_server", "estimated", "parked"
     text: str
+
+
+class Held(NamedTuple):
+    """What this device holds (wire-protocol.md §14); a list is None for all."""
+
+    version: int
+    customers: tuple[str, ...] | None
+    prospects: tuple[str, ...] | None
+    products: tuple[str, ...] | None
+    orders: str  # "team" or "own"
+    granted_ms: int  # the office's clock
+    until_ms: int  # 0: no end
+    strict: bool  # what is held is hidden when it has ended
+    leaving: tuple[str, ...]  # customers that leave when unsent work is in
+
+    def hides(self, now_ms: int) -> bool:
+        """Whether it has ended and nothing is to be seen."""
+        return self.strict and self.expired(now_ms)
+
+    def expired(self, now_ms: int) -> bool:
+        return 0 < self.until_ms <= now_ms
+
+    def words(self, now_ms: int) -> str:
+        """One sentence or some for the user: why he sees nothing, or what is about to change
+        (CFG-04, CFG-06). Empty when there is nothing to say."""
+        said = []
+        if self.customers == () and self.prospects == () and self.products == ():
+            said.append(
+                "Nothing was chosen for this device, so there is nothing to see: choose customers,"
+                " prospects or products, or all of them, while it is online."
+            )
+        if self.expired(now_ms):
+            age = _duration((now_ms - self.granted_ms) // 1_000)
+            rest = "it is hidden until a new one is made" if self.strict else "it can still be read"
+            said.append(f"The selection is {age} old and has ended; {rest}.")
+        if self.leaving:
+            number = len(self.leaving)
+            who = "1 customer goes" if number == 1 else f"{number} customers go"
+            said.append(f"{who} to another device when the work of this one is sent.")
+        return " ".join(said)
 
 
 def skew_words(skew_ms: int) -> str:

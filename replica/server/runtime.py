@@ -102,9 +102,7 @@ class Runtime:
         self.devices = Devices(
             stores.control, self.door, self.connections, head=self.head, now_ms=now_ms
         )
-        self.scopes = Scopes(
-            stores.control, self.door, self.connections, stores.views, now_ms=now_ms
-        )
+        self.scopes = self._scopes()
         self.sync_endpoint = self._sync_endpoint()
         self.planner = Planner(
             devices=self.devices,
@@ -163,6 +161,10 @@ class Runtime:
         await self._touch()
         await self.commits.stop()
         self.logger.info("stopped")
+
+    def _scopes(self) -> Scopes:
+        stores = self.stores
+        return Scopes(stores.control, self.door, self.connections, stores.views, now_ms=self.now_ms)
 
     def _sync_now(self) -> SyncNow:
         return SyncNow(

@@ -63,6 +63,7 @@ class ScopeRoutes:
         table = (
             ("GET", "", self.shown),
             ("PUT", "", self.granted),
+            ("POST", "", self.granted),  # for clients that know no PUT
             ("POST", "/preview", self.preview),
             ("GET", "/changes", self.changes),
             ("POST", "/handover", self.handover),
