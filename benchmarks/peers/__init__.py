@@ -6,6 +6,8 @@ of a server, :func:`found` says so and whoever measures has to say so too.
 
 from __future__ import annotations
 
+import asyncio
+import random
 import shutil
 import socket
 import subprocess
@@ -62,6 +64,32 @@ def found() -> tuple[Mapping[str, Callable[[bool], Driver]], Sequence[Missing]]:
         else:
             missing.append(Missing(name, f"there is no {name}-server on this machine"))
     return drivers, missing
+
+
+class Follower:
+    """What a session of a peer hears: answers to what it wrote, and what everybody writes."""
+
+    def __init__(self, writer: int, *, reads: bool) -> None:
+        self.chance = random.Random(writer)
+        self.reads = reads
+        self.delivered = 0
+        self._news: asyncio.Queue[int] = asyncio.Queue()
+
+    async def hear(self) -> int:
+        """How many events are durable now; 0 for news of others."""
+        news = await self._news.get()
+        if news < 0:
+            self.delivered -= news
+            return 0
+        return news
+
+    def answered(self, events: int) -> None:
+        """So many events of ours are durable."""
+        self._news.put_nowait(events)
+
+    def told(self, events: int) -> None:
+        """So many events of anybody have come."""
+        self._news.put_nowait(-events)
 
 
 @contextmanager

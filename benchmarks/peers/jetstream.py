@@ -6,7 +6,6 @@ JetStream answers a message after its file was flushed; one flush a message.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from nats.js.api import PubAck, StorageType, StreamConfig
 
 from benchmarks.drivers import Session
 from benchmarks.floor.driver import EVENT_BYTES
-from benchmarks.peers import free_port, nats_server, server
+from benchmarks.peers import Follower, free_port, nats_server, server
 
 SUBJECT = "log"
 _IN_FLIGHT_MAX = 100_000
@@ -49,7 +48,7 @@ class NatsDriver:
             yield f"nats://127.0.0.1:{port}"
 
     async def connect(self, address: str, writer: int) -> Session:
-        session = NatsSession(random.Random(writer), reads=self._together)
+        session = NatsSession(writer, reads=self._together)
         await session.rejoin(address)
         return session
 
@@ -86,18 +85,15 @@ class NatsDriver:
             return asyncio.run(count(address))
 
 
-class NatsSession:
+class NatsSession(Follower):
     """One connection, as its client is used."""
 
     _client: Client
     _context: JetStreamContext
 
-    def __init__(self, chance: random.Random, *, reads: bool) -> None:
-        self._chance = chance
-        self._reads = reads
-        self._news: asyncio.Queue[int] = asyncio.Queue()
+    def __init__(self, writer: int, *, reads: bool) -> None:
+        super().__init__(writer, reads=reads)
         self._tasks: set[asyncio.Task[None]] = set()
-        self.delivered = 0
 
     async def rejoin(self, address: str) -> None:
         self._client = await nats.connect(address)
@@ -105,17 +101,17 @@ class NatsSession:
         await self._context.add_stream(
             StreamConfig(name=SUBJECT, subjects=[SUBJECT], storage=StorageType.FILE)
         )
-        if self._reads:
+        if self.reads:
             await self._context.subscribe(SUBJECT, ordered_consumer=True, cb=self._take)
 
     async def leave(self) -> None:
         await self.close()
 
     async def _take(self, _: Msg) -> None:
-        self._news.put_nowait(-1)
+        self.told(1)
 
     def prepare(self, events: int, batch: int) -> Sequence[bytes]:
-        made = [self._chance.randbytes(EVENT_BYTES) for _ in range(events)]
+        made = [self.chance.randbytes(EVENT_BYTES) for _ in range(events)]
         return [
             msgspec.msgpack.encode(made[start : start + batch]) for start in range(0, events, batch)
         ]
@@ -127,16 +123,9 @@ class NatsSession:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def hear(self) -> int:
-        news = await self._news.get()
-        if news < 0:
-            self.delivered -= news
-            return 0
-        return news
-
     async def close(self) -> None:
         await self._client.close()
 
     async def _answered(self, answers: Sequence[asyncio.Future[PubAck]]) -> None:
         await asyncio.gather(*answers)
-        self._news.put_nowait(len(answers))
+        self.answered(len(answers))

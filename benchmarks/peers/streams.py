@@ -7,7 +7,6 @@ event loop: a group commit over connections, like the product's.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ from redis.asyncio.connection import Connection
 
 from benchmarks.drivers import Session
 from benchmarks.floor.driver import EVENT_BYTES
-from benchmarks.peers import free_port, redis_server, server
+from benchmarks.peers import Follower, free_port, redis_server, server
 
 STREAM = b"log"
 PAGE = 1_000
@@ -81,31 +80,28 @@ async def _open(address: str) -> Connection:
     return connection
 
 
-class RedisSession:
+class RedisSession(Follower):
     """One connection to write on, one to follow on."""
 
     _writing: Connection
     _reading: Connection
 
     def __init__(self, writer: int, *, reads: bool) -> None:
-        self._reads = reads
-        self._chance = random.Random(writer)
-        self._news: asyncio.Queue[int] = asyncio.Queue()
+        super().__init__(writer, reads=reads)
         self._sent: asyncio.Queue[int] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
-        self.delivered = 0
 
     async def rejoin(self, address: str) -> None:
         self._writing, self._reading = await asyncio.gather(_open(address), _open(address))
         self._tasks = [asyncio.create_task(self._answers())]
-        if self._reads:
+        if self.reads:
             self._tasks.append(asyncio.create_task(self._follow()))
 
     def prepare(self, events: int, batch: int) -> Sequence[bytes]:
         frames = []
         for start in range(0, events, batch):
             commands = [
-                ("XADD", STREAM, "*", "e", self._chance.randbytes(EVENT_BYTES))
+                ("XADD", STREAM, "*", "e", self.chance.randbytes(EVENT_BYTES))
                 for _ in range(min(batch, events - start))
             ]
             frames.append(
@@ -116,13 +112,6 @@ class RedisSession:
     async def send(self, frame: bytes) -> None:
         self._sent.put_nowait(int.from_bytes(frame[:4], "big"))
         await self._writing.send_packed_command(frame[4:], check_health=False)
-
-    async def hear(self) -> int:
-        news = await self._news.get()
-        if news < 0:
-            self.delivered -= news
-            return 0
-        return news
 
     async def leave(self) -> None:
         await self.close()
@@ -139,7 +128,7 @@ class RedisSession:
             count = await self._sent.get()
             for _ in range(count):
                 await self._writing.read_response()
-            self._news.put_nowait(count)
+            self.answered(count)
 
     async def _follow(self) -> None:
         last = b"0"
@@ -149,4 +138,4 @@ class RedisSession:
             )
             ((_, entries),) = await self._reading.read_response()
             last = entries[-1][0]
-            self._news.put_nowait(-len(entries))
+            self.told(len(entries))

@@ -16,12 +16,17 @@ import msgspec
 
 from replica.server.devices import DeviceRow
 from replica.server.web.words import count
-from replica.sink import Incoming, Outlook, QueueRow, RunReport
+from replica.sink import Outlook, QueueRow, RunReport
 
 ID_CHARS = 16
 NOT_ASKED = Outlook("not asked before the run")
 _STAYS = frozenset({"needs_you", "excluded"})
 _NAMED = 5
+_ROW = (
+    *("id", "entity", "number", "customer", "amount_minor", "currency"),
+    *("becomes", "state", "reason", "changes", "foreseen"),
+)
+_INCOMING = ("name", "becomes", "changes", "gives_way", "goes_over")
 
 
 @dataclass(frozen=True)
@@ -182,27 +187,25 @@ def plan_values(plan: Plan, device: str = "") -> dict[str, Any]:
         "by": plan.by,
         "position": plan.position,
         "devices": [
-            {
-                "device": row.id,
-                "name": row.name,
-                "state": row.state,
-                "seen_ms": row.seen_ms,
-                "pending": row.pending,
-                "behind": row.behind,
-            }
+            {"device": row.id} | _picked(row, ("name", "state", "seen_ms", "pending", "behind"))
             for row in shown
         ],
         "push": {
             "count": plan.pushed,
             "staying": plan.staying,
             "states": dict(plan.counts),
-            "rows": [_row_values(row) for row in plan.rows] if full else [],
+            "rows": [_picked(row, _ROW) for row in plan.rows] if full else [],
         },
         "pull": {
             "text": plan.outlook.text,
             "at_ms": plan.outlook.at_ms,
             "count": plan.pulled,
-            "rows": [_incoming_values(one) for one in plan.outlook.rows] if full else [],
+            "rows": [
+                {"type": one.local_type, "id": one.local_id} | _picked(one, _INCOMING)
+                for one in plan.outlook.rows
+            ]
+            if full
+            else [],
         },
         "overridden": list(overridden(plan)) if full else [],
         "deleted": list(deletions(plan)) if full else [],
@@ -246,27 +249,5 @@ def _why(row: QueueRow) -> str:
     return f"{named(row)} ({reason})" if reason else named(row)
 
 
-def _row_values(row: QueueRow) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "entity": row.entity,
-        "number": row.number,
-        "customer": row.customer,
-        "amount_minor": row.amount_minor,
-        "currency": row.currency,
-        "becomes": row.becomes,
-        "state": row.state,
-        "reason": row.reason,
-        "changes": list(row.changes),
-        "foreseen": list(row.foreseen),
-    }
-
-
-def _incoming_values(one: Incoming) -> dict[str, Any]:
-    return {
-        "type": one.local_type,
-        "id": one.local_id,
-        "name": one.name,
-        "becomes": one.becomes,
-        "changes": list(one.changes),
-    }
+def _picked(one: object, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in names}
