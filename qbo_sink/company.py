@@ -177,14 +177,15 @@ def state_of(
 def tracked(preferences: Preferences | None) -> list[Tracked]:
     """Classes and departments, as the company tracks them (ACC-04). Pure."""
     known = preferences or Preferences()
-    word = known.department_word or "Location"
+    word = known.department_word
+    here = f", in this company a {word.lower()}" if word.lower() not in ("", "location") else ""
     first = "Whether the company tracks them is known after the first sync."
     off = "QuickBooks does not track them in this company; {}, and they appear with the next sync."
     switch = "switch it on there under Account and settings, Advanced, Categories"
     names = {"class": known.tracks_classes, "department": known.departments}
     texts = {
         "class": "Deleting one makes it inactive in QuickBooks.",
-        "department": f"QuickBooks calls a department a location, here “{word}”. "
+        "department": f"QuickBooks calls a department a location{here}. "
         "Deleting one makes it inactive there.",
     }
     found = []

@@ -237,7 +237,11 @@ class Ledger:
                 known = load(connection, _mappings, account, [intent.key]).get(intent.key)
                 link = None if known is None else to_mapping(known)
                 agreed = twoway.acknowledged(intent.content, link, intent.key.entity)
-                mapping = replace(mapping, agreed=agreed)
+                merged = link is not None and link.drift == "merged" and not mapping.drift
+                mapping = replace(
+                    mapping, agreed=agreed, drift="merged" if merged else mapping.drift
+                )
+                _report(connection, account, intent.key, mapping.drift)
             upsert(
                 connection,
                 _mappings,
@@ -245,7 +249,7 @@ class Ledger:
                 ["account", "entity", "local_type", "local_id"],
             )
             _say(connection, account, answer)
-            if mapping.drift and intent.key.entity is not Entity.INVOICE:
+            if mapping.drift and intent.key.entity is Entity.ESTIMATE:
                 _say(connection, account, followed(intent.key, mapping.drift, became))
             for said in conversion.acknowledged(
                 connection, account, intent, mapping, self._now_ms()

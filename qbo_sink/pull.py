@@ -27,7 +27,7 @@ from qbo_sink.model import Entity, JsonObject
 from qbo_sink.readlists import ListReader
 from qbo_sink.rows import Mapping
 from qbo_sink.session import Session
-from qbo_sink.twoway import LABELS
+from qbo_sink.twoway import standing
 from qbo_sink.wire import as_json, decode_body
 from replica.limits import QBO_CHANGES_OVERLAP_MS, QBO_CHANGES_WINDOW_MS
 
@@ -155,8 +155,7 @@ class Pull:
                     self._ledger.drifted, self._session.account, link.key, "deleted"
                 )
             else:
-                inactive = not row.get("Active", True) and entity not in LABELS
-                await self._meeting.meet(link, row, "inactive" if inactive else "")
+                await self._meeting.meet(link, row, standing(entity, row, ""))
             met += 1
         if met:
             await asyncio.to_thread(self._ledger.wake, self._session.account)

@@ -33,7 +33,7 @@ from qbo_sink.requestid import requestid
 from qbo_sink.rows import Attempt, Mapping
 from qbo_sink.saying import Submit, say_pending
 from qbo_sink.session import Session
-from qbo_sink.twoway import TWO_WAY
+from qbo_sink.twoway import TWO_WAY, standing
 from qbo_sink.wire import Fault, Lost, Reply, as_json, decode_body, encode_body
 from replica.limits import QBO_CYCLES_MAX, QBO_GENERATIONS_MAX, QBO_RUN_LINGER_MS
 
@@ -297,7 +297,8 @@ class Push:
         if sent.key.entity in TWO_WAY:
             # The row goes back before the merge decides whether anything is left to send.
             await asyncio.to_thread(self._ledger.resend, sent)
-            await self._meeting.meet(mapping, row, mapping.drift)
+            drift = standing(sent.key.entity, row, mapping.drift)
+            await self._meeting.meet(mapping, row, drift)
             return
         snapshot = decode_body(mapping.snapshot.encode()) if mapping.snapshot else {}
         state = compare.drift(row, snapshot, None)
@@ -360,6 +361,8 @@ class Push:
                 drift = "differs"
             elif intent.key.entity is Entity.ESTIMATE and compare.invoice_of(row):
                 drift, became = "invoiced", await self._became(row)
+        elif intent.key.entity in TWO_WAY:
+            drift = standing(intent.key.entity, row, "")
         mapping = Mapping(
             key=intent.key,
             realm=self._session.realm,

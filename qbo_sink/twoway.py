@@ -185,6 +185,16 @@ def bases(wanted: Wanted, link: Link) -> tuple[dict[str, Any], dict[str, Any]]:
     return base_ours, base_theirs
 
 
+def standing(entity: Entity, row: JsonObject, drift: str) -> str:
+    """The drift of a record that stands there as ``row``, where ``drift`` was known of it.
+
+    An inactive class or department says so in a field of its own.
+    """
+    if entity not in LABELS and not row.get("Active", True):
+        return "inactive"
+    return "" if drift in ("inactive", "deleted") else drift
+
+
 def pending(wanted: Wanted, link: Link) -> list[str]:
     """Our fields that were changed here since both agreed and do not stand there yet."""
     if link.drift in _GONE:

@@ -326,3 +326,17 @@ def test_our_own_correction_of_a_name_does_not_come_back(world: World) -> None:
     run(world, times=2)
     assert row(world, "Customer", external)["DisplayName"] == "Quay Deli"
     assert fields(world, "customer", "c-9")["name"] == "Quay Deli"
+
+
+def test_a_name_that_became_inactive_is_seen_through_our_own_edit(world: World) -> None:
+    """Made inactive there while we edit it, a customer says so, until it is active again (§2.5)."""
+    external = link(world, "customer", "c-1")
+    edit(world, "Customer", external, Active=False)
+    world.put(CustomerChanged("c-1", CustomerFields(phone="1")))
+    run(world, times=2)
+    assert row(world, "Customer", external)["Active"] is False
+    assert world.seen("customer", "c-1")["there"]["quickbooks"]["state"] == "inactive"
+    edit(world, "Customer", external, Active=True)
+    world.put(CustomerChanged("c-1", CustomerFields(phone="2")))
+    run(world, times=2)
+    assert world.seen("customer", "c-1")["there"] == {}

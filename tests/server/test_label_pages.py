@@ -44,7 +44,7 @@ def test_lists_that_are_tracked_are_edited_here_and_there(world: World, books: B
         assert '<a href="/classes">Classes' in menu
         assert '<a href="/departments">Departments' in menu
         page = html.unescape(pages.text("/departments"))
-        assert "QuickBooks calls a department a location, here “Store”" in page
+        assert "QuickBooks calls a department a location, in this company a store." in page
         for path in ("/classes", "/departments"):
             edit_everything(world, company, pages, path)
 

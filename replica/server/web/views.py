@@ -148,11 +148,11 @@ def ladder(
 
 def _last_rung(row: Row, waiting: QueueRow | None) -> dict[str, Any]:
     rung = {"title": "In QuickBooks", "at_ms": 0, "icon": "clock", "tone": "", "text": ""}
-    stuck = waiting is not None and waiting.state == "needs_you"
+    stuck = waiting is not None and bool(waiting.code)
     if row["state"] == "needs_you" or stuck:
         text = f"{row['parked_cause']} {row['parked_fix']}".strip()
         if waiting is not None and stuck:
-            text = f"{waiting.cause} {waiting.fix}".strip()
+            text = f"{waiting.cause} {waiting.fix} {waiting.tries}".strip()
         return rung | {
             "title": "QuickBooks needs you",
             "text": text,

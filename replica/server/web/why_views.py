@@ -86,7 +86,8 @@ def said_by(found: Mapping[str, Any], field: str, value: Any, before_ms: int) ->
     last = max(exact or sayings, key=lambda said: int(said["merged_ms"]), default=None)
     if last is None:
         return ""
-    return f"{last['by'] or 'writer ' + last['node'][:8]}, {_ORIGINS[last['origin']]}"
+    writer, origin = last["by"] or f"writer {last['node'][:8]}", _ORIGINS[last["origin"]]
+    return writer if writer == origin else f"{writer}, {origin}"
 
 
 def value_words(field: str, value: Any, currency: str) -> str:
