@@ -97,12 +97,17 @@ def test_devices_of_a_running_server(cli: Cli, data: Path) -> None:
             device.write(customer(1))
             (row,) = cli.json("device", "ls", "--account", company.name)
             assert (row["name"], row["state"]) == ("Till 1", "online")
+            scope = ["device", "scope", "Till 1", "--account", company.name]
+            assert cli.json(*scope)["everything"] is True
+            chosen = ["--customers", "c-1,c-2", "--products", "none", "--ttl-days", "1"]
+            assert cli.json(*scope, *chosen, "--preview")["enters"] == 0
+            assert cli.json(*scope, *chosen)["customers"] == ["c-1", "c-2"]
             revoked = cli.json("device", "revoke", row["id"], "--account", company.name)
             assert revoked["state"] == "revoked"
             device.close()
             rows = cli.json("events", "tail", "--account", company.name, "--limit", "2")
-            assert [entry["kind"] for entry in rows] == ["customer.created/1", "device.revoked/1"]
-            assert cli.json("events", "verify")[0]["position"] == 3
+            assert [entry["kind"] for entry in rows] == ["device.scoped/1", "device.revoked/1"]
+            assert cli.json("events", "verify")[0]["position"] == 4
             found = {row["check"]: row["found"] for row in cli.json("doctor")}
             assert found["server"].startswith("running at")
     finally:
