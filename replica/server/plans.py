@@ -65,7 +65,7 @@ class Plan:
             self.outlook.rows,
             self.deleted,
         )
-        return sha256(msgspec.msgpack.encode(parts)).hexdigest()[:ID_CHARS]
+        return sha256(_encode(parts)).hexdigest()[:ID_CHARS]
 
     @property
     def pushed(self) -> int:
@@ -91,6 +91,10 @@ class Plan:
     def held(self) -> int:
         """Events that devices were known to hold, as last reported."""
         return sum(row.pending or 0 for row in self.devices)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Plan).decode
 
 
 def named(row: QueueRow) -> str:
@@ -211,6 +215,19 @@ def plan_values(plan: Plan, device: str = "") -> dict[str, Any]:
         "deleted": list(deletions(plan)) if full else [],
         "lost": list(lost(plan)) if full else [],
     }
+
+
+def encode_plan(plan: Plan) -> bytes:
+    """The plan as it is kept with the run that goes by it."""
+    return _encode(plan)
+
+
+def decode_plan(data: bytes) -> Plan | None:
+    """The same again; None when another version of this program kept it otherwise."""
+    try:
+        return _decode(data)
+    except msgspec.MsgspecError:
+        return None
 
 
 def entries(plan: Plan, changed: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -30,7 +30,7 @@ from replica.server.live import Live
 from replica.server.logs import Logger
 from replica.server.metrics import Metrics
 from replica.server.planning import Planner
-from replica.server.plans import Plan, moved, undone
+from replica.server.plans import Plan, decode_plan, encode_plan, moved, undone
 from replica.server.projecting import Projecting
 from replica.server.runs import DeviceProof, Run, differing, disagreements, finished_event
 from replica.server.sinks import Sinks
@@ -98,7 +98,9 @@ class SyncNow:
         """Go on with the runs that the last process left. Call once the sinks have started."""
         for left in await asyncio.to_thread(self._open_runs.left):
             self._logger.info("sync now taken up", account=left.account, run=left.run)
-            self._start(Run(left.run, left.account, left.by, left.started_ms, taken_up=True))
+            plan = decode_plan(left.plan) if left.plan else None
+            run = Run(left.run, left.account, left.by, left.started_ms, taken_up=True, plan=plan)
+            self._start(run)
 
     def _start(self, run: Run) -> Run:
         self._runs[run.account] = run
@@ -146,7 +148,8 @@ class SyncNow:
         self._live.tell(run.account, "run", said)
 
     async def _run(self, run: Run) -> None:
-        remembered = OpenRun(run.account, run.id, run.by, run.started_ms)
+        plan = encode_plan(run.plan) if run.plan else None
+        remembered = OpenRun(run.account, run.id, run.by, run.started_ms, plan)
         await asyncio.to_thread(self._open_runs.begin, remembered)
         await self._do(run)
         await self._door.submit_local(run.account, WEB, [finished_event(run, self._now_ms())])

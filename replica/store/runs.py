@@ -12,12 +12,14 @@ from replica.store.tables import sync_runs
 
 
 class OpenRun(NamedTuple):
-    """A run that has begun. ``started_ms`` is the wall clock then."""
+    """A run that has begun. ``started_ms`` is the wall clock then, ``plan`` the one that somebody
+    read before, in the words of whoever began the run."""
 
     account: AccountId
     run: str
     by: str
     started_ms: int
+    plan: bytes | None = None
 
 
 class OpenRuns:

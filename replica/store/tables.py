@@ -162,5 +162,6 @@ sync_runs = Table(
     Column("run", Text, nullable=False),
     Column("by", Text, nullable=False),
     Column("started_ms", BigInteger, nullable=False),
+    Column("plan", LargeBinary, nullable=True),
 )
 """Runs of Sync Now that have begun and not ended: at most one per account (architecture.md §9)."""

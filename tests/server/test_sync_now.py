@@ -32,6 +32,7 @@ from replica.sink import (
     ListPage,
     Offer,
     Outlook,
+    Overruled,
     QueueAsk,
     QueuePage,
     QueueRow,
@@ -124,6 +125,9 @@ class Books:
         raise Refusal("Nothing can be done with it.")
 
     async def corrections(self, account: AccountId) -> Sequence[Correction]:
+        return ()
+
+    async def overruled(self, account: AccountId) -> Sequence[Overruled]:
         return ()
 
     def guidance(self) -> Sequence[Guidance]:
@@ -246,14 +250,15 @@ def test_a_second_press_joins(world: World, company: Company, books: Books) -> N
 
 def test_a_run_cut_off_by_a_stop_is_taken_up(tmp_path: Path) -> None:
     """A server that ends in the middle of a run goes on with it at the next start, under the same
-    id and name, and its result is an event once (architecture.md §9)."""
+    id and name and by the same plan, and its result is an event once (architecture.md §9)."""
     first = World(tmp_path / "data", plugins=[Books])
     company = first.company()
     stopped_at = made[-1]
     stopped_at.held.clear()
 
     async def press() -> Run:
-        return first.runtime.sync_now.press(company.account, "ana")
+        plan = await first.runtime.planner.propose(company.account, "ana")
+        return first.runtime.sync_now.press(company.account, "ana", plan)
 
     run = first.on_loop(press)
     first.line(lambda line: line["event"] == "batch" or stopped_at.runs > 0)
@@ -269,6 +274,9 @@ def test_a_run_cut_off_by_a_stop_is_taken_up(tmp_path: Path) -> None:
     taken_up = second.on_loop(finished)
     assert (taken_up.id, taken_up.by, taken_up.started_ms) == (run.id, "ana", run.started_ms)
     assert taken_up.taken_up
+    assert taken_up.plan is not None
+    assert run.plan is not None
+    assert taken_up.plan.id == run.plan.id
     assert taken_up.equal
     second.stop()
     third = World(tmp_path / "data", plugins=[Books])
