@@ -395,6 +395,8 @@ SCOPE_GRANT_TRIES_MAX = 8  # grants to one device at the same time wait for each
 SCOPE_HANDOVER_MAX = 1_000  # customers handed over at once
 SCOPE_LINK_KBPS = 1_000  # what a cost in seconds is reckoned for, unless told otherwise
 SCOPE_SAMPLE_DOCUMENTS = 200  # whose compression stands for that of all
+SCOPE_ROWS_SHOWN_MAX = 200  # of a list to choose from
+SCOPE_DAYS_MAX = 3_660
 SCOPE_TTL_S_MAX = 366 * 86_400
 SCOPE_LINK_KBPS_MAX = 10_000_000
 

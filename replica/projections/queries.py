@@ -85,7 +85,7 @@ def sealed_page(
     if customer:
         query = query.where(c.customer == customer)
     if text:
-        query = query.where(_contain(text, c.number, c.estimate_number, t.customers.c.name))
+        query = query.where(contain(text, c.number, c.estimate_number, t.customers.c.name))
     return _page(connection, query, (c.position, c.id), after, limit, newest_first=True)
 
 
@@ -154,7 +154,7 @@ def customers_page(
     c = t.customers.c
     query = select(*_shown(t.customers)).where(c.account == account)
     if text:
-        query = query.where(_contain(text, c.name, c.company, c.contact, c.email))
+        query = query.where(contain(text, c.name, c.company, c.contact, c.email))
     if only_deleted:
         query = query.where(c.deleted_by != "")
     elif not deleted:
@@ -190,7 +190,7 @@ def products_page(
         .where(c.account == account)
     )
     if text:
-        query = query.where(_contain(text, c.name, c.sku, c.barcode))
+        query = query.where(contain(text, c.name, c.sku, c.barcode))
     if not deleted:
         query = query.where(c.present == 1)
     return _page(connection, query, (c.name, c.id), after, limit)
@@ -384,7 +384,7 @@ def _sealed(kind: str) -> Table:
     return t.SEALED[kind]
 
 
-def _contain(text: str, *columns: ColumnElement[Any]) -> ColumnElement[bool]:
+def contain(text: str, *columns: ColumnElement[Any]) -> ColumnElement[bool]:
     """Whether a column holds ``text``, whatever the case; a scan of the account's rows."""
     return or_(*(column.icontains(text, autoescape=True) for column in columns))
 

@@ -50,6 +50,7 @@ FLASHES = {
     "discarded": Flash(
         "The file was forgotten here. Nothing that was imported is taken back.", "info"
     ),
+    "scoped": Flash("Saved. The device takes what changes with its next connection."),
     "saved": Flash("Saved. The change is on its way to every device."),
     "unchanged": Flash("Nothing was changed.", "info", ""),
     "deleted": Flash("Deleted here and on every device. Restore it here if that was wrong."),
