@@ -19,6 +19,7 @@ import pytest
 
 from qbo_sink.connections import Connections
 from qbo_sink.ledger import Ledger
+from qbo_sink.meeting_store import MeetingStore
 from qbo_sink.sandbox import Switches
 from tests.qbo_sink.world import Crash, World, customer, order, product, quote
 
@@ -39,7 +40,15 @@ LEDGER_STEPS = (
     "become_invoices",
     "settle",
 )
+MEETING_STEPS = ("met", "arrive", "note_merge")
 CONNECTION_STEPS = ("connect", "save_tokens", "save_preferences", "update")
+
+
+_STEPS: tuple[tuple[type, tuple[str, ...]], ...] = (
+    (Ledger, LEDGER_STEPS),
+    (MeetingStore, MEETING_STEPS),
+    (Connections, CONNECTION_STEPS),
+)
 
 
 class Boundaries:
@@ -91,7 +100,7 @@ def dying(world: World, boundaries: Boundaries) -> Iterator[None]:
         boundaries.pass_(f"{moment} submit")
 
     with pytest.MonkeyPatch.context() as patch:
-        for owner, names in ((Ledger, LEDGER_STEPS), (Connections, CONNECTION_STEPS)):
+        for owner, names in _STEPS:
             for name in names:
                 patch.setattr(owner, name, wrapped(name, getattr(owner, name)))
         world.submit_hook = submitting
