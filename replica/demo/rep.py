@@ -101,6 +101,15 @@ class Phone:
         )
         return {"cursor": status.cursor, "mode": status.mode.value}
 
+    def choose(self, wish: dict[str, Any]) -> dict[str, Any]:
+        """Hold what ``wish`` says from now on: what it costs, and the counts before and after."""
+        before = {row.section: row.count for row in self._device.digest()}
+        cost = self._device.scope_cost(**wish)
+        self._device.set_scope(**wish)
+        result = self._device.sync(WAIT_S)
+        after = {row.section: row.count for row in result.digest}
+        return {"before": before, "after": after, "cost": cost, "equal": result.equal}
+
     def prove(self) -> dict[str, Any]:
         """One round of sync that ends in comparing digests with the server."""
         result = self._device.sync(WAIT_S)

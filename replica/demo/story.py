@@ -15,6 +15,7 @@ from typing import Any
 
 from replica.demo.by_hand import carry
 from replica.demo.company import catalogue, deliveries, northwind
+from replica.demo.narrowing import narrow
 from replica.demo.network import Network
 from replica.demo.office import Books, Office
 from replica.demo.plan import NEW_CUSTOMER_NAME, REPS, contested, doomed
@@ -62,6 +63,8 @@ class Story:
         far, rep = list(self._reps.items())[-1]
         carry(far, rep, self.office, self._folder, self._say)
         self._return_with_a_crash()
+        chosen = [customer.id for customer in self._company.customers[:3]]
+        narrow(far, rep, chosen, self._say)
         press(self.office, self._say)
         self._ask_all("numbered")
         return self._look(written, totals, created)
