@@ -71,7 +71,8 @@ def _begin(holding: Holding, version: int) -> None:
     with holding.lock:
         place = holding.journal.place
         if not place.scope:
-            holding.keep(place._replace(scope=max(version, 1), scope_at=place.cursor))
+            began = place._replace(scope=max(version, 1), scope_at=place.cursor, stored_ms=0)
+            holding.keep(began)
 
 
 def _pages(

@@ -120,6 +120,7 @@ class Session:
         self._next_epoch = 0  # as WELCOME said
         self._scope = 0  # as WELCOME said: documents of a scope come instead of the log
         self._tasks: asyncio.TaskGroup | None = None
+        self._looked = self._looking = False  # after documents of another scope than is held
         self._held: e.Apply | None = None  # the peer keeps what comes after it, a window at most
 
     async def run(self, socket: ClientConnection, bell: asyncio.Event) -> None:
@@ -183,7 +184,10 @@ class Session:
                 self._go_on(self._holding.say_again, "going on in a new epoch")
             elif self._report.wants_bulk(self._holding):
                 self._perform(self._peer.close("closed", "fetching documents in bulk"))
-            elif self._report.proof is not None:
+            elif self._wants_look and self._tasks is not None:
+                self._looked = self._looking = True
+                self._tasks.create_task(self._pull(None))
+            elif self._report.proof is not None and not self._looking:
                 self._prove(self._report.proof)
         self._report.changed()
 
@@ -259,7 +263,15 @@ class Session:
         """Whether this device holds a part of the account, or is on its way from that to all."""
         return self._scope > 0 or self._holding.journal.place.scope > 0
 
-    async def _pull(self, apply: e.Apply) -> None:
+    @property
+    def _wants_look(self) -> bool:
+        """Whether what is held was not made equal to the scope that WELCOME named: once in a
+        connection, as the cursor may stand where it should already."""
+        place = self._holding.journal.place
+        unlike = self._scope != place.scope or (place.scope > 0 and not place.stored_ms)
+        return unlike and not self._looked and not self._report.holds_back
+
+    async def _pull(self, apply: e.Apply | None) -> None:
         """Documents in scope, up to where the cursor is to be; then the cursor itself."""
         from replica.device.scope import pull  # noqa: PLC0415 - few devices have a scope
 
@@ -268,20 +280,24 @@ class Session:
             came = await asyncio.to_thread(
                 pull,
                 holding,
-                apply.through,
+                apply.through if apply else holding.journal.place.cursor,
                 self._scope,
                 now_ms=self._wall_ms,
                 stopping=lambda: report.stopping,
             )
-            holding.received(*apply)
+            if apply is not None:
+                holding.received(*apply)
         except CorruptionError:
             raise
         except ReplicaError as error:
             self._perform(self._peer.failed(error))
             return
+        finally:
+            self._looking = self._looking and apply is not None
         report.counts = report.counts._replace(received=report.counts.received + came)
         if self._peer.state is State.LIVE:
-            self._perform(self._peer.appended(apply.through, self._clock.now_ms()))
+            done = apply and self._peer.appended(apply.through, self._clock.now_ms())
+            self._perform(done or ())
 
     def _live(self, server_position: int) -> None:
         with self._holding.lock:

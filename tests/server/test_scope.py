@@ -114,6 +114,31 @@ def test_a_choice_is_what_is_stored_and_a_change_moves_the_difference(
         assert (device.get("customer", "c-5") or {})["fields"]["phone"] == "2"
 
 
+def test_a_change_reaches_a_device_that_is_connected(
+    world: World, company: Company, tmp_path: Path
+) -> None:
+    """With a live link a change of scope is taken in at once, both ways, also when nothing else
+    happens in the account, and Sync Now proves the device by its scope (CFG-03, SYN-03)."""
+    stocked(world, company)
+    with phone(world, company, tmp_path) as device:
+        device.start()
+        synced(device)
+        device.set_scope(**EVEN)
+        device.wait_until(lambda status: status.stored_ms is not None)
+        assert ids(device, "customer") == ["c-0", "c-2"]
+        synced(device)
+        with world.operator(company) as office:
+            run = office.post("/sync-now?wait=1").json()
+        assert [one["state"] for one in run["devices"]] == ["equal"]
+        device.set_scope(customers="all", prospects="all", products="all")
+        device.wait_until(
+            lambda status: any(
+                one.section == "customer" and one.count == 8 for one in status.sections
+            )
+        )
+        synced(device)
+
+
 def test_own_work_and_a_kill_in_the_middle(
     world: World, company: Company, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
