@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from starlette.types import Receive, Send
@@ -98,24 +99,13 @@ class Connection:
         self._frames_sent = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._appending: asyncio.Task[None] | None = None  # the newest
-        self._digest_waiters: deque[asyncio.Future[Digest]] = deque()
+        self._digest_waiters: list[asyncio.Future[Digest]] = []  # few: an empty deque is large
         self.opened_ms = clock_ms()
         self.entered = False
         self.scoped = False  # it gets documents of its scope and not the log (wire-protocol.md §14)
         self.offset_ms: int | None = None
         self.reported: Digest | None = None
         self.tally = Tally()
-        self._handlers: dict[type, Callable[[Any], object]] = {
-            do.Send: lambda effect: self._enqueue(effect.data),
-            do.Close: self._on_close,
-            do.Authenticate: lambda effect: self._spawn(self._authenticate(effect.hello)),
-            do.Pushed: lambda _: self._append_next(),
-            do.Read: lambda effect: self._spawn(self._load(effect)),
-            do.TakeDigest: lambda effect: self._spawn(self._take_digest(effect.position)),
-            do.DigestReceived: self._on_digest,
-            do.Offset: self._on_offset,
-            do.Confirmed: lambda _: None,
-        }
 
     # What the process asks of a connection -------------------------------------------------------
 
@@ -247,7 +237,7 @@ class Connection:
 
     def _perform(self, effects: list[do.Effect]) -> None:
         for effect in effects:
-            self._handlers[type(effect)](effect)
+            _HANDLERS[type(effect)](self, effect)
         self._arm()
 
     def _enqueue(self, data: bytes) -> None:
@@ -284,7 +274,7 @@ class Connection:
     def _on_digest(self, effect: do.DigestReceived) -> None:
         self.reported = effect.digest
         while self._digest_waiters:
-            waiter = self._digest_waiters.popleft()
+            waiter = self._digest_waiters.pop(0)
             if not waiter.done():  # else nobody waits for this one any more
                 waiter.set_result(effect.digest)
                 return
@@ -357,3 +347,18 @@ class Connection:
     async def _take_digest(self, position: int) -> None:
         answered, sections = await self._services.digest(self, position)
         self._perform(self._peer.digested(answered, sections, 0, self._clock_ms()))
+
+
+_HANDLERS: Mapping[type, Callable[[Connection, Any], object]] = MappingProxyType(
+    {
+        do.Send: lambda self, effect: self._enqueue(effect.data),
+        do.Close: lambda self, effect: self._on_close(effect),
+        do.Authenticate: lambda self, effect: self._spawn(self._authenticate(effect.hello)),
+        do.Pushed: lambda self, _: self._append_next(),
+        do.Read: lambda self, effect: self._spawn(self._load(effect)),
+        do.TakeDigest: lambda self, effect: self._spawn(self._take_digest(effect.position)),
+        do.DigestReceived: lambda self, effect: self._on_digest(effect),
+        do.Offset: lambda self, effect: self._on_offset(effect),
+        do.Confirmed: lambda *_: None,
+    }
+)

@@ -9,7 +9,6 @@ then batch by batch as it is committed, never more than a window ahead of what t
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -92,9 +91,10 @@ class ServerPeer(Peer):
         self._skew = Skew()
         self._probe_ms = 0
         self._down: Downstream | None = None
-        self._waiting: deque[_Waiting] = deque()
+        # Short lists: an empty deque is large, and most peers are idle.
+        self._waiting: list[_Waiting] = []
         self._announced = 0  # times that ``take`` is going to be called
-        self._appending: deque[tuple[Push, ...]] = deque()  # at the door, in this order
+        self._appending: list[tuple[Push, ...]] = []  # at the door, in this order
         self._uploading = False  # pushes faster than they are answered: it comes home with work
         self._pushes_seen = 0
         self._early_run: str | None = None
@@ -131,14 +131,14 @@ class ServerPeer(Peer):
         self._announced -= 1
         if not self._waiting:
             return None
-        taken = [self._waiting.popleft()]
+        taken = [self._waiting.pop(0)]
         size = _size(taken[0].push)
         while len(taken) < PUSHES_TOGETHER_MAX and self._waiting:
             following = self._waiting[0].push
             size += _size(following)
             if size > PUSH_BYTES_MAX or not _adjoin(taken[-1].push, following):
                 break
-            taken.append(self._waiting.popleft())
+            taken.append(self._waiting.pop(0))
         pushes = tuple(waiting.push for waiting in taken)
         self._appending.append(pushes)
         return Append(
@@ -272,7 +272,7 @@ class ServerPeer(Peer):
 
     def on_appended(self, settlement: Settlement, now_ms: int) -> None:
         assert self._appending, "appended without Append"
-        pushes = self._appending.popleft()
+        pushes = self._appending.pop(0)
         start = 0
         for push in pushes:
             count = min(len(push.events), settlement.answered - start)

@@ -221,7 +221,7 @@ def test_one_order_can_be_followed_by_its_id(world: World, company: Company) -> 
     device = RawDevice.enrol(world, company)
     device.meet()
     device.write(customer(1))
-    identity = device.prev.hex()
+    identity = device.prev
     device.close()
     batch = world.line(lambda line: identity in line.get("events", ()))
     assert (batch["event"], batch["account"], batch["accepted"]) == ("batch", company.account, 1)
