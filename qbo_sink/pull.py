@@ -194,15 +194,8 @@ class Pull:
 
     async def _take(self, rows: list[JsonObject]) -> int:
         """Note what became of the estimates that are ours."""
-        ids = [str(row["Id"]) for row in rows if row.get("Id")]
-        realm, account = self._session.realm, self._session.account
-        known = await asyncio.to_thread(self._ledger.mapped_by_id, realm, Entity.ESTIMATE, ids)
-        changed = 0
-        for row in rows:
-            link = known.get(str(row.get("Id")))
-            if link is None or str(row.get("SyncToken", "")) == link.sync_token:
-                continue
-            before = compare.with_survivors(_snapshot(link), self._survivors)
+        account, changed = self._session.account, 0
+        for row, link, before in await self._moved(Entity.ESTIMATE, rows):
             total = Decimal(link.total) if link.total else None
             state = compare.drift(None if row.get("status") == "Deleted" else row, before, total)
             # A token that moved while the fields we own did not (another field, a link) is taken
@@ -219,15 +212,8 @@ class Pull:
     async def _take_invoices(self, rows: list[JsonObject]) -> int:
         """Note what became of invoices of ours. They are the office's to change; what is gone
         shows, and is what a cancelled order waits for."""
-        ids = [str(row["Id"]) for row in rows if row.get("Id")]
-        realm, account = self._session.realm, self._session.account
-        known = await asyncio.to_thread(self._ledger.mapped_by_id, realm, Entity.INVOICE, ids)
-        changed = 0
-        for row in rows:
-            link = known.get(str(row.get("Id")))
-            if link is None or str(row.get("SyncToken", "")) == link.sync_token:
-                continue
-            before = compare.with_survivors(_snapshot(link), self._survivors)
+        account, changed = self._session.account, 0
+        for row, link, before in await self._moved(Entity.INVOICE, rows):
             state = compare.invoice_drift(row, before)
             became = Became(
                 ", ".join(compare.differences(row, before)) if state == "changed" else ""
@@ -247,6 +233,19 @@ class Pull:
                 await asyncio.to_thread(self._ledger.settle, account, link.key)
             changed += state != link.drift
         return changed
+
+    async def _moved(
+        self, entity: Entity, rows: list[JsonObject]
+    ) -> list[tuple[JsonObject, Mapping, JsonObject]]:
+        """Rows that are ours and not as we know them, with our link and what stood there before."""
+        ids = [str(row["Id"]) for row in rows if row.get("Id")]
+        known = await asyncio.to_thread(self._ledger.mapped_by_id, self._session.realm, entity, ids)
+        return [
+            (row, link, compare.with_survivors(_snapshot(link), self._survivors))
+            for row in rows
+            if (link := known.get(str(row.get("Id")))) is not None
+            and str(row.get("SyncToken", "")) != link.sync_token
+        ]
 
     def _became(self, row: JsonObject, before: JsonObject, state: str) -> Became:
         """What differs, and the invoice that an estimate was converted to."""
