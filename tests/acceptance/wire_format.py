@@ -46,7 +46,7 @@ NESTED = {"verdicts": VERDICT, "decisions": DECISION, "segments": SEGMENT, "sect
 Names = tuple[str | tuple[str, Any], ...]
 FRAMES: dict[int, tuple[str, Names]] = {
     1: ("HELLO", (*HELLO.split(), "chain", "sent_ms", "software")),
-    2: ("WELCOME", (*WELCOME.split(), "next_epoch", "probe_sent_ms", "limits")),
+    2: ("WELCOME", (*WELCOME.split(), "next_epoch", "probe_sent_ms", "limits", "scope")),
     3: ("PROBE_REPLY", ("probe_sent_ms", "received_ms", "sent_ms")),
     4: ("PROBE", ("probe_sent_ms", "offset_ms")),
     10: ("PUSH", ("number", "first_seq", "events")),

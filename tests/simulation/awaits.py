@@ -21,6 +21,7 @@ from unittest.mock import patch
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from replica.events.event import DeviceId
 from replica.events.ports import AppendRequest, AppendResult
 from replica.server import door, projecting, runtime, sync_endpoint
 from replica.server.config import Config
@@ -166,10 +167,17 @@ class _Control:
         return [SimpleNamespace(id=ID)]
 
     def check_token(self, token: str) -> Device:
-        return Device(ID, self._devices[token], "", None, 0, None, None, 0, "")  # type: ignore[arg-type]
+        return _enrolled(self._devices[token])
+
+    def device(self, _: object, device: bytes) -> tuple[Device, bytes]:
+        return _enrolled(device), b""
 
     def touch(self, touches: object) -> None:
         """Last seen is not what this is about."""
+
+
+def _enrolled(device: bytes) -> Device:
+    return Device(ID, DeviceId(device), "", None, 0, None, None, 0, "")
 
 
 def process(log: Log, views: Database, devices: dict[str, bytes], loop: Loop) -> Runtime:

@@ -118,7 +118,8 @@ class Nemesis(World):
     def _stop(self, server: Server, dice: Dice) -> None:
         """Whatever was given to the disk is written whole, or not at all; nobody is told."""
         for wire in [wire for wire in self.wires if wire.server is server]:
-            written = [job for job in wire.jobs if isinstance(job, e.Append) and dice.chance(50)]
+            jobs = [wire.peer.take() if isinstance(job, e.Pushed) else job for job in wire.jobs]
+            written = [job for job in jobs if isinstance(job, e.Append) and dice.chance(50)]
             wire.jobs = []
             for job in written:
                 self.struck["written_untold"] += 1

@@ -182,6 +182,10 @@ class PlainJournal(Journal):
     def put_documents(self, rows: Iterable[tuple[str, str, bytes]]) -> None:
         self._tables.documents.update(((kind, identity), data) for kind, identity, data in rows)
 
+    def drop_documents(self, keys: Iterable[tuple[str, str]]) -> None:
+        for key in keys:
+            self._tables.documents.pop(key, None)
+
     def put_sales(
         self,
         gone: Iterable[tuple[str, str, str]],
