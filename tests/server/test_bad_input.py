@@ -228,7 +228,9 @@ def test_a_stamp_that_nothing_explains(world: World, company: Company) -> None:
     device = RawDevice.enrol(world, company)
     device.meet()
     device.clock_ms = lambda: wall_ms() + TEN_YEARS_MS
-    result = device.write(customer(1))
+    events = device.make(customer(1))
+    device.clock_ms = wall_ms  # what the server asks meanwhile is answered by the right time
+    result = device.settle(events)
     assert result.verdicts[0].outcome is Outcome.ACCEPTED
     assert result.decisions[0].flags & Flag.DISPUTED
     device.close()
