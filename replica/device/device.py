@@ -244,12 +244,14 @@ class Device:
         """
         key = DocKey(type, id)
         document = self._holding.document(key)
-        return None if document is None or self._hidden(key) else view(document)
+        hidden = self._hides(type) and key not in self._holding.overlay
+        return None if document is None or hidden else view(document)
 
     def list(self, type: str) -> Iterator[dict[str, Any]]:  # noqa: A002 - the reader's words
         """Every document of a type by id; deleted customers and products are left out."""
+        hides = self._hides(type)
         for document in self._holding.documents(type):
-            if self._hidden(document.key):
+            if hides and document.key not in self._holding.overlay:
                 continue
             found = view(document)
             if found.get("exists", True):
@@ -322,12 +324,12 @@ class Device:
 
         return ask(self._holding, f"scope/preview?kbps={kbps}", wish)
 
-    def _hidden(self, key: DocKey) -> bool:
+    def _hides(self, type: str) -> bool:  # noqa: A002 - the reader's words
         """A strict scope that has ended shows unsent own work, and nothing else (CFG-06)."""
-        if not self._holding.journal.place.stored_ms or key.type == "device":
+        if not self._holding.journal.place.stored_ms or type == "device":
             return False
         held = self.scope()
-        return held is not None and held.hides(self._now_ms()) and key not in self._holding.overlay
+        return held is not None and held.hides(self._now_ms())
 
     # Syncing -------------------------------------------------------------------------------------
 
