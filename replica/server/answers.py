@@ -107,24 +107,25 @@ async def json_body(request: Request, shape: type[T]) -> T:
         raise Malformed(f"body: {error}") from error
 
 
-async def principal_of(
-    request: Request, auth: Auth, origins: frozenset[str], right: Right
-) -> Principal:
+async def principal_of(request: Request, auth: Auth, right: Right) -> Principal:
     """Who asks, checked for ``right``; for a change by cookie also where it came from.
 
-    Such a change carries the form token too: in a header here, in a field where a page reads it.
+    Such a change carries the form token too: a page reads it from a field, :func:`caller_of` from
+    a header.
     """
     principal = await auth.principal(request)
     if principal.session and request.method not in SAFE_METHODS:
-        check_same_origin(request.headers, origins)
+        check_same_origin(request.headers, auth.origins)
     principal.require(right)
     return principal
 
 
-def check_header_token(request: Request, principal: Principal) -> None:
-    """Raise ``Forbidden`` unless a change by cookie carries the form token in its header."""
+async def caller_of(request: Request, auth: Auth, right: Right) -> Principal:
+    """Who calls the API, checked for ``right`` and, for a change by cookie, for its form token."""
+    principal = await principal_of(request, auth, right)
     if principal.session and request.method not in SAFE_METHODS:
         check_form_token(principal.session, request.headers.get(FORM_HEADER, ""))
+    return principal
 
 
 async def device_of(request: Request, check_token: Callable[[str], Device]) -> Device:

@@ -37,12 +37,11 @@ from replica.server.answers import (
     Json,
     NotFound,
     bounded_limit,
-    check_header_token,
+    caller_of,
     client_address,
     decode_key,
     encode_key,
     json_body,
-    principal_of,
     told,
 )
 from replica.server.auth import Principal, Right
@@ -136,10 +135,7 @@ class Api:
 
     def _guarded(self, handler: Handler, right: Right) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            runtime = self._runtime
-            origins = runtime.config.browser_origins
-            principal = await principal_of(request, runtime.auth, origins, right)
-            check_header_token(request, principal)
+            principal = await caller_of(request, self._runtime.auth, right)
             return Json(await handler(request, principal))
 
         return told(answer)

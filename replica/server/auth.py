@@ -76,7 +76,8 @@ class NotSignedIn(Forbidden):
 class Auth:
     """Logins and sessions over the control tables. One per process.
 
-    ``operator_token`` opens everything to whoever can read the data directory. Raises what
+    ``operator_token`` opens everything to whoever can read the data directory; ``origins`` are
+    where a browser's changes may come from besides the host that it asks. Raises what
     :class:`replica.store.control.Control` raises.
     """
 
@@ -87,7 +88,9 @@ class Auth:
         now_ms: Callable[[], int],
         secure_cookies: bool,
         operator_token: str,
+        origins: frozenset[str],
     ) -> None:
+        self.origins = origins
         self._control = control
         self._now_ms = now_ms
         self._secure = secure_cookies

@@ -28,7 +28,7 @@ from replica.events.record import Origin
 from replica.ingest import Context, foresee, through
 from replica.limits import CARRY_FILE_BYTES_MAX, CARRY_PROBLEMS_SHOWN_MAX
 from replica.server import aside
-from replica.server.answers import Json, check_header_token, principal_of, told
+from replica.server.answers import Json, caller_of, told
 from replica.server.auth import Principal, Right
 from replica.server.door import Author
 from replica.server.runtime import Runtime
@@ -74,11 +74,8 @@ class CarryRoutes:
 
     async def answer(self, request: Request) -> Response:
         """``revoked=1`` takes the work of a device that was shut out since."""
-        runtime = self._runtime
         asked = request.query_params
-        origins = runtime.config.browser_origins
-        who = await principal_of(request, runtime.auth, origins, Right.MANAGE)
-        check_header_token(request, who)
+        who = await caller_of(request, self._runtime.auth, Right.MANAGE)
         async with self.turn:
             data = await request.body()
             if asked.get("preview"):

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from replica.limits import SINK_TEXT_CHARS_MAX
-from replica.server.answers import Json, check_header_token, json_body, principal_of, told
+from replica.server.answers import Json, caller_of, json_body, told
 from replica.server.auth import Principal, Right
 from replica.server.runtime import Runtime
 from replica.sink import Deed
@@ -38,12 +38,12 @@ class OrderRoutes:
 
     async def offers(self, request: Request) -> Response:
         """What may be done now, and what waits to be sent."""
-        who = await self._principal(request, Right.READ)
+        who = await caller_of(request, self._runtime.auth, Right.READ)
         return Json(await self._shown(who, request.path_params["id"]))
 
     async def act(self, request: Request) -> Response:
         """Carry out one offer: queued when answered, sent with the next sync."""
-        who = await self._principal(request, Right.EDIT)
+        who = await caller_of(request, self._runtime.auth, Right.EDIT)
         body = await json_body(request, DeedBody)
         identity, action = request.path_params["id"][:80], request.path_params["action"][:40]
         deed = Deed(by=who.name, text=body.text.strip())
@@ -57,10 +57,3 @@ class OrderRoutes:
             "offers": await sinks.offers(who.account, "order", identity),
             "row": await sinks.row_of(who.account, "order", identity),
         }
-
-    async def _principal(self, request: Request, right: Right) -> Principal:
-        runtime = self._runtime
-        origins = runtime.config.browser_origins
-        principal = await principal_of(request, runtime.auth, origins, right)
-        check_header_token(request, principal)
-        return principal

@@ -25,13 +25,7 @@ from replica.limits import (
     SAFE_INTEGER_MAX,
 )
 from replica.projections import hashes
-from replica.server.answers import (
-    bounded_limit,
-    check_header_token,
-    device_of,
-    principal_of,
-    told,
-)
+from replica.server.answers import bounded_limit, caller_of, device_of, told
 from replica.server.auth import NotSignedIn, Right
 from replica.server.runtime import Runtime
 from replica.server.scoped import bounded
@@ -115,16 +109,13 @@ class ReconcileRoutes:
 
     async def _asker(self, request: Request) -> AccountId:
         """The account of whoever may compare logs: the operator, a manager, a device."""
-        origins = self._runtime.config.browser_origins
         try:
-            principal = await principal_of(request, self._runtime.auth, origins, Right.MANAGE)
+            return (await caller_of(request, self._runtime.auth, Right.MANAGE)).account
         except NotSignedIn:
             device = await self._device(request)
             if bounded(device):
                 raise Forbidden("a device with a scope compares documents, not the log") from None
             return device.account
-        check_header_token(request, principal)
-        return principal.account
 
     async def _device(self, request: Request) -> Device:
         return await device_of(request, self._runtime.stores.control.check_token)

@@ -118,9 +118,9 @@ class Runtime:
             now_ms=now_ms,
             secure_cookies=config.secure_cookies,
             operator_token=self.operator_token,
+            origins=config.browser_origins,
         )
-        kept = config.data / CHUNKS_DIRECTORY
-        self.chunks = Chunks(kept, stores.views, stores.log, self.logger)
+        self.chunks = Chunks(config.data / CHUNKS_DIRECTORY, stores.views, stores.log, self.logger)
 
     def head(self, account: AccountId) -> Position:
         """The position of an account's log. Blocking."""

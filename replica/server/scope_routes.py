@@ -28,10 +28,9 @@ from replica.limits import (
 from replica.server.answers import (
     Json,
     bounded_limit,
-    check_header_token,
+    caller_of,
     device_of,
     json_body,
-    principal_of,
     told,
 )
 from replica.server.auth import NotSignedIn, Principal, Right
@@ -113,7 +112,7 @@ class ScopeRoutes:
 
     async def handover(self, request: Request) -> Response:
         """Customers go from one device to another; ``force`` does not wait for unsent work."""
-        who = await self._office(request, Right.MANAGE)
+        who = await caller_of(request, self._runtime.auth, Right.MANAGE)
         body = await json_body(request, HandoverBody)
         giver, taker = parse_device(body.giver), parse_device(body.taker)
         scope = await self._scopes.hand_over(who.account, body.customers, giver, taker)
@@ -125,19 +124,12 @@ class ScopeRoutes:
     async def _asked(self, request: Request, right: Right) -> tuple[Device, Principal | None]:
         """The device in question, and who asks for it when it is not the device itself."""
         try:
-            who = await self._office(request, right)
+            who = await caller_of(request, self._runtime.auth, right)
         except NotSignedIn:
             check_token = self._runtime.stores.control.check_token
             return await device_of(request, check_token), None
         named = parse_device(request.query_params.get("device", ""))
         return await asyncio.to_thread(self._scopes.device, who.account, named), who
-
-    async def _office(self, request: Request, right: Right) -> Principal:
-        runtime = self._runtime
-        origins = runtime.config.browser_origins
-        who = await principal_of(request, runtime.auth, origins, right)
-        check_header_token(request, who)
-        return who
 
 
 def values(device: Device, scope: DeviceScoped) -> dict[str, Any]:

@@ -63,8 +63,7 @@ class PageGroup:
         return Route(path, answer, methods=["POST"])
 
     async def _principal(self, request: Request, right: Right) -> Principal:
-        runtime = self._runtime
-        return await principal_of(request, runtime.auth, runtime.config.browser_origins, right)
+        return await principal_of(request, self._runtime.auth, right)
 
     def _problem(self, status: int, text: str, hint: str) -> Response:
         title = HTTPStatus(status).phrase
