@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from replica.errors import (
     TooLarge,
     WorldError,
 )
+from replica.events.event import HASH_BYTES
 from replica.server.auth import Auth, NotSignedIn, Principal, Right
 from replica.server.guard import check_form_token, check_same_origin
 from replica.store.access import Device
@@ -30,6 +32,7 @@ T = TypeVar("T")
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 FORM_HEADER = "x-form-token"
+_HASH = re.compile(f"[0-9a-f]{{{2 * HASH_BYTES}}}")
 
 
 class NotFound(PeerError):
@@ -142,6 +145,11 @@ async def device_of(request: Request, check_token: Callable[[str], Device]) -> D
 def client_address(request: Request) -> str:
     """Where a request came from, as the server sees it."""
     return request.client.host if request.client else "unknown"
+
+
+def is_hash(text: str) -> bool:
+    """Whether ``text`` is a SHA-256 as names of files have it: hexadecimal digits, none capital."""
+    return _HASH.fullmatch(text) is not None
 
 
 def encode_key(key: tuple[Any, ...] | None) -> str | None:

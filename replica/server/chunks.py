@@ -23,7 +23,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from replica.errors import Malformed
-from replica.events.event import HASH_BYTES, AccountId, Position
+from replica.events.event import AccountId, Position
 from replica.events.kinds import catalogue_fingerprint
 from replica.events.ports import Log
 from replica.limits import (
@@ -34,7 +34,7 @@ from replica.limits import (
     SAFE_INTEGER_MAX,
 )
 from replica.projections import layers
-from replica.server.answers import NotFound, device_of, told
+from replica.server.answers import NotFound, device_of, is_hash, told
 from replica.server.logs import Logger
 from replica.server.scoped import bounded
 from replica.server.sets import snapshot
@@ -206,7 +206,7 @@ class ChunkRoutes:
         """The bytes of one chunk; they never change, so whoever has them keeps them."""
         device = await device_of(request, self._check_token)
         name = request.path_params["sha256"]
-        if len(name) != 2 * HASH_BYTES or not set(name) <= set("0123456789abcdef"):
+        if not is_hash(name):
             raise Malformed("a chunk's name is 64 hexadecimal digits")
         path = self._chunks.file(device.account, name)
         if bounded(device) or not await asyncio.to_thread(path.exists):

@@ -17,9 +17,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from replica.errors import Malformed, PeerError, Revoked
-from replica.events.event import HASH_BYTES
 from replica.limits import CARRY_FILE_BYTES_MAX, UPLOAD_FORM_BYTES_MAX
-from replica.server.answers import NotFound, describe, status_of
+from replica.server.answers import NotFound, describe, is_hash, status_of
 from replica.server.auth import Principal, Right
 from replica.server.carry import CarryRoutes
 from replica.server.guard import check_form_token
@@ -61,16 +60,15 @@ class ImportPages(PageGroup):
     ) -> Response:
         """The form; with ``problem`` why the file that was chosen cannot be imported."""
         text, hint = describe(problem) if problem else ("", "")
-        response = await self._page(
+        return await self._page(
             request,
             who,
             "imports.html",
             problem=text[:1].upper() + text[1:],
             hint=hint[:1].upper() + hint[1:],
             limit_mib=CARRY_FILE_BYTES_MAX // _MIB,
+            status=status_of(problem) if problem else 200,
         )
-        response.status_code = status_of(problem) if problem else 200
-        return response
 
     async def upload(self, request: Request) -> Response:
         """Read the file whole; a good one is kept and shown, a bad one is explained."""
@@ -142,6 +140,6 @@ class ImportPages(PageGroup):
 
 def _name(request: Request) -> str:
     name: str = request.path_params["name"]
-    if len(name) != 2 * HASH_BYTES or not set(name) <= set("0123456789abcdef"):
+    if not is_hash(name):
         raise NotFound("There is no such file.")
     return name
