@@ -50,11 +50,11 @@ class SectionTotals:
 
     def add(self, key: DocKey, state: bytes) -> None:
         """Count a document in. Add each once; for a change use :meth:`replace`."""
-        self._move(key, state, 1)
+        self.count(key.type, document_hash(key, state), 1)
 
     def remove(self, key: DocKey, state: bytes) -> None:
         """Count a document out again, with exactly the state it was added with."""
-        self._move(key, state, -1)
+        self.count(key.type, document_hash(key, state), -1)
 
     def replace(self, key: DocKey, before: bytes | None, after: bytes) -> None:
         """A document went from ``before`` (None when it is new) to ``after``."""
@@ -62,18 +62,22 @@ class SectionTotals:
             self.remove(key, before)
         self.add(key, after)
 
+    def count(self, section: str, value: bytes, sign: int) -> None:
+        """Count the document whose hash is ``value`` in (``sign`` 1) or out again (-1)."""
+        count, total = self._totals.get(section, (0, 0))
+        delta = sign * int.from_bytes(value, "big")
+        self._sections = None
+        self._totals[section] = (count + sign, (total + delta) % DIGEST_MODULUS)
+
     def sections(self) -> tuple[SectionTotal, ...]:
         """Sections that hold a document, sorted by name."""
         if self._sections is None:
             self._sections = tuple(
-                SectionTotal(name, count, total.to_bytes(DIGEST_BYTES, "big"))
-                for name, (count, total) in sorted(self._totals.items())
-                if count
+                self.of(name) for name, (count, _) in sorted(self._totals.items()) if count
             )
         return self._sections
 
-    def _move(self, key: DocKey, state: bytes, sign: int) -> None:
-        count, total = self._totals.get(key.type, (0, 0))
-        delta = sign * int.from_bytes(document_hash(key, state), "big")
-        self._sections = None
-        self._totals[key.type] = (count + sign, (total + delta) % DIGEST_MODULUS)
+    def of(self, section: str) -> SectionTotal:
+        """One section, whether it holds a document or not."""
+        count, total = self._totals.get(section, (0, 0))
+        return SectionTotal(section, count, total.to_bytes(DIGEST_BYTES, "big"))

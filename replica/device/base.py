@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from replica.crdt.digest import DIGEST_BYTES, SectionTotal, SectionTotals
+from replica.crdt.digest import SectionTotal, SectionTotals
 from replica.crdt.documents import DocKey, Document
 from replica.crdt.fold import fold
 from replica.device.chain import Made
@@ -111,9 +111,7 @@ class Base:
         journal.put_documents((key.type, key.id, data) for key, data in change.states.items())
         journal.put_sales(change.sales_gone, change.sales)
         touched = {key.type for key in (*change.states, *change.gone)}
-        totals = {row.section: row for row in change.totals.sections()}
-        nothing = bytes(DIGEST_BYTES)
-        journal.put_totals(totals.get(name, (name, 0, nothing)) for name in touched)
+        journal.put_totals(map(change.totals.of, touched))
 
     def stored(self, change: Change) -> None:
         """The transaction that held ``change`` is durable."""

@@ -13,13 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from replica.crdt.digest import (
-    DIGEST_BYTES,
-    DIGEST_MODULUS,
-    SectionTotal,
-    SectionTotals,
-    document_hash,
-)
+from replica.crdt.digest import SectionTotals, document_hash
 from replica.crdt.documents import DOCUMENT_TYPES, DocKey
 from replica.crdt.fold import touched
 from replica.device.asking import OK, Server, connected
@@ -158,18 +152,12 @@ def _hashes(holding: Holding) -> dict[bytes, DocKey]:
 
 def _recount(holding: Holding, hashes: Mapping[bytes, DocKey]) -> None:
     """The digest is kept by adding and taking away: what was damaged in between stayed in it."""
-    sums = dict.fromkeys(DOCUMENT_TYPES, 0)
-    counts = dict.fromkeys(DOCUMENT_TYPES, 0)
+    totals = SectionTotals()
     for value, key in hashes.items():
-        counts[key.type] += 1
-        sums[key.type] = (sums[key.type] + int.from_bytes(value, "big")) % DIGEST_MODULUS
-    lines = [
-        SectionTotal(kind, counts[kind], sums[kind].to_bytes(DIGEST_BYTES, "big"))
-        for kind in DOCUMENT_TYPES
-    ]
+        totals.count(key.type, value, 1)
     with holding.lock, holding.journal.commit():
-        holding.journal.put_totals(lines)
-        holding.base.stored(Change({}, SectionTotals(lines), [], []))
+        holding.journal.put_totals(map(totals.of, DOCUMENT_TYPES))
+        holding.base.stored(Change({}, totals, [], []))
 
 
 def _take(holding: Holding, documents: _Documents, found: _Differences) -> set[DocKey]:

@@ -13,7 +13,7 @@ from threading import Lock
 
 from sqlalchemy import Connection
 
-from replica.crdt.digest import DIGEST_BYTES, DIGEST_MODULUS, document_hash
+from replica.crdt.digest import SectionTotals, document_hash
 from replica.crdt.documents import DocKey
 from replica.crdt.scope import Place, Scope
 from replica.events.event import AccountId, DeviceId, Position
@@ -57,12 +57,9 @@ class Members:
         self._scope = scope
         self.rows: dict[DocKey, Row] = {}
         self.items = ItemSet()
-        self._elsewhere: dict[
-            DocKey, Place
-        ] = {}  # documents that are not in scope, short of leaves
+        self._elsewhere: dict[DocKey, Place] = {}  # not in scope, short of leaves
         self._parents: set[str] = set()
-        self._sums: dict[str, int] = {}
-        self._counts: dict[str, int] = {}
+        self._totals = SectionTotals()
 
     def take(self, rows: Iterable[Row]) -> bool:
         """Follow what changed. False when a document moved that others belong to: then the set is
@@ -76,7 +73,7 @@ class Members:
             self._forget(row.key)
             if place is Place.IN:
                 self.rows[row.key] = row
-                self._count(row, 1)
+                self._totals.count(row.key.type, row.hash, 1)
                 fresh.append(row.hash)
             elif row.key.type in _RANKS:
                 self._elsewhere[row.key] = place
@@ -87,11 +84,7 @@ class Members:
 
     def sections(self) -> tuple[SectionDigest, ...]:
         """Counts and digests of the documents in scope (wire-protocol.md §7)."""
-        return tuple(
-            SectionDigest(name, count, self._sums[name].to_bytes(DIGEST_BYTES, "big"))
-            for name, count in sorted(self._counts.items())
-            if count
-        )
+        return tuple(SectionDigest(*one) for one in self._totals.sections())
 
     def _place(self, key: DocKey) -> Place | None:
         return Place.IN if key in self.rows else self._elsewhere.get(key)
@@ -101,13 +94,7 @@ class Members:
         before = self.rows.pop(key, None)
         if before is not None:
             self.items.discard(DOCUMENT_TIME, before.hash)
-            self._count(before, -1)
-
-    def _count(self, row: Row, sign: int) -> None:
-        kind = row.key.type
-        moved = self._sums.get(kind, 0) + sign * int.from_bytes(row.hash, "big")
-        self._sums[kind] = moved % DIGEST_MODULUS
-        self._counts[kind] = self._counts.get(kind, 0) + sign
+            self._totals.count(key.type, before.hash, -1)
 
 
 class Followed:
