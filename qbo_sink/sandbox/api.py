@@ -31,7 +31,7 @@ from qbo_sink.sandbox.faults import (
     refused,
     upper_envelope,
 )
-from qbo_sink.sandbox.media import body_of, rendered, wants_xml
+from qbo_sink.sandbox.media import as_utf8, body_of, rendered, unpacked, wants_xml
 from qbo_sink.sandbox.operations import perform
 from qbo_sink.sandbox.query import parse
 from qbo_sink.sandbox.replay import Replay, Reply, checked_id, fingerprint
@@ -105,24 +105,37 @@ def _answer(
         sandbox.throttle.admit(known.realm, sandbox.clock.now_ms(), batch=head == "batch")
     if known.suspended:
         raise refused(6190, "Subscription period has ended or was canceled")
-    limit = UPLOAD_BYTES_MAX if head == "upload" else BODY_BYTES_MAX
-    if len(body) > limit:
-        raise refused(2000, f"The request body is larger than {limit} bytes")
     call = Call(
         sandbox,
         known,
-        request.method,
+        "GET" if request.method == "HEAD" else request.method,
         (head, *segments[1:]),
         params,
         request.headers.get("content-type", ""),
-        body,
+        _plain_body(request, body, UPLOAD_BYTES_MAX if head == "upload" else BODY_BYTES_MAX),
         str(request.base_url).rstrip("/"),
     )
-    if request.method == "GET" and len(segments) == 3 and segments[2].lower() == "pdf":
+    if call.method == "GET" and len(segments) == 3 and segments[2].lower() == "pdf":
         return paper.pdf(call.sandbox, known, _entity(head, "pdf"), segments[1])
-    if request.method == "GET" and len(segments) == 2 and head == "download":
+    if call.method == "GET" and len(segments) == 2 and head == "download":
         return files.address(call, segments[1]), "text/plain;charset=UTF-8"
     return _routed(call), ""
+
+
+def _plain_body(request: Request, body: bytes, limit: int) -> bytes:
+    """The body as its client meant it: not packed, and text in UTF-8. XML says itself what it is
+    in, and the parts of an upload each do. Raises ``Refused``."""
+    line = request.headers.get("content-type", "")
+    kind = line.partition(";")[0].strip().lower()
+    try:
+        plain = unpacked(body, request.headers.get("content-encoding", ""), limit)
+        if kind not in XML_TYPES and not kind.startswith("multipart/"):
+            plain = as_utf8(plain, line)
+    except ValueError as problem:
+        raise refused(2000, f"The request body cannot be read: {problem}") from problem
+    if len(plain) > limit:
+        raise refused(2000, f"The request body is larger than {limit} bytes")
+    return plain
 
 
 def company_of(sandbox: Sandbox, request: Request) -> Company:

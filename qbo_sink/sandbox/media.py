@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
+from codecs import BOM_UTF8
 from collections.abc import Mapping
+from email.message import Message
 
 from starlette.requests import Request
 
@@ -11,6 +14,8 @@ from qbo_sink.sandbox.xml_codec import XML_TYPE, XML_TYPES, write_xml
 
 JSON_TYPE = "application/json;charset=UTF-8"
 _RANGES_MAX = 20
+_GZIP, _ZLIB, _RAW = 31, zlib.MAX_WBITS, -zlib.MAX_WBITS  # what zlib calls the three wrappings
+_PACKINGS = {"gzip": (_GZIP,), "x-gzip": (_GZIP,), "deflate": (_ZLIB, _RAW)}
 
 
 async def body_of(request: Request, bytes_max: int) -> bytes:
@@ -21,6 +26,42 @@ async def body_of(request: Request, bytes_max: int) -> bytes:
         if len(data) > bytes_max:
             break
     return bytes(data)
+
+
+def unpacked(data: bytes, encoding: str, bytes_max: int) -> bytes:
+    """``data`` without its content encoding; at most a byte more than ``bytes_max`` of it.
+
+    Intuit's Java and .NET clients compress what they send, and name the encoding on requests
+    without a body too. Raises ``ValueError`` for another encoding and for what is damaged.
+    """
+    name = encoding.strip().lower()
+    if not data or name in ("", "identity"):
+        return data
+    for wrapping in _PACKINGS.get(name, ()):
+        reader = zlib.decompressobj(wrapping)
+        try:
+            found = reader.decompress(data, bytes_max + 1)
+        except zlib.error:
+            continue
+        if reader.eof or len(found) > bytes_max:
+            return found
+    raise ValueError(f"the body is not {name}" if name in _PACKINGS else f"{name} is not known")
+
+
+def as_utf8(data: bytes, content_type: str) -> bytes:
+    """A text body in UTF-8, whatever its type says it is in, and without a byte order mark.
+
+    Raises ``ValueError`` when it is not in what the type says.
+    """
+    head = Message()
+    head["Content-Type"] = content_type
+    charset = str(head.get_param("charset") or "utf-8").lower()
+    if charset in ("utf-8", "utf8"):
+        return data.removeprefix(BOM_UTF8)
+    try:
+        return data.decode(charset).encode()
+    except LookupError as problem:
+        raise ValueError(f"the character set {charset} is not known") from problem
 
 
 def wants_xml(headers: Mapping[str, str], params: Mapping[str, str], default: str) -> bool:

@@ -19,7 +19,7 @@ _TOKEN = re.compile(
     r"(?P<blank>\s+)"
     r"|(?P<string>'(?:[^'\\]|\\.)*')"
     r"|(?P<count>count\s*\(\s*\*?\s*\))"
-    r"|(?P<word>[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)"
+    r"|(?P<word>[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*(?:\.\*)?)"
     r"|(?P<number>-?\d+(?:\.\d+)?)"
     r"|(?P<mark><=|>=|!=|[=<>*,();])",
     re.IGNORECASE,
@@ -225,6 +225,7 @@ def _filterable(entity: Entity, name: str) -> str:
 
 
 def _projected(entity: Entity, name: str) -> str:
+    name = name.removesuffix(".*")  # all of a part, which is what naming the part gives
     head, _, rest = name.partition(".")
     known = {each.lower(): each for each in STRUCTS[entity.name]}.get(head.lower())
     if known is None:

@@ -7,8 +7,13 @@ in docs/quickbooks-sandbox.md. No client is needed to run these.
 from __future__ import annotations
 
 import base64
+import gzip
+import zlib
 from urllib.parse import quote
 
+import pytest
+
+from qbo_sink.sandbox.api import BODY_BYTES_MAX
 from qbo_sink.sandbox.values import write_json
 from tests.qbo_sink.sandbox.desk import Answer, Desk, Json, order
 
@@ -165,3 +170,67 @@ def test_xml_clients_with_prefixed_names(desk: Desk) -> None:
     head = b"<Customer><Id>1</Id><SyncToken>1</SyncToken></Customer>"
     refused = desk.post("customer", head, "text/xml", operation="delete")
     assert b'<Error code="500">' in refused.content
+
+
+def test_intuits_java_client_compresses_what_it_sends(desk: Desk) -> None:
+    """Bodies in gzip, the encoding named on requests without a body, a final ``&``, an old minor
+    version, a query as gzipped text, and all of a part by ``Line.*`` (issue 4, point 1)."""
+    tail = "minorversion=73&"
+    packed = {"Content_Encoding": "gzip", "Accept_Encoding": "gzip", "Accept": "application/json"}
+    json = packed | {"Content_Type": "application/json"}
+    made = _raw(
+        desk, "POST", f"invoice?requestid=0b1c&{tail}", gzip.compress(write_json(order())), **json
+    )
+    id_ = made.json["Invoice"]["Id"]
+    assert _raw(desk, "GET", f"invoice/{id_}?{tail}", b"", **packed).json["Invoice"]["Id"] == id_
+    text = gzip.compress(
+        b"SELECT Id, Line.*, MetaData.* FROM Invoice WHERE Id = '" + id_.encode() + b"'"
+    )
+    asked = _raw(desk, "POST", f"query?{tail}", text, **packed, Content_Type="application/text")
+    (row,) = asked.json["QueryResponse"]["Invoice"]
+    assert len(row["Line"]) == 2
+    assert row["MetaData"] == made.json["Invoice"]["MetaData"]
+    sent = _raw(desk, "POST", f"invoice/{id_}/send?sendTo=a@example.com&{tail}", b"", **packed)
+    assert sent.json["Invoice"]["EmailStatus"] == "EmailSent"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"Content_Encoding": "deflate"}, zlib.compress(b'{"DisplayName":"Caf\xc3\xa9"}')),
+        (
+            {"Content_Encoding": "deflate"},
+            zlib.compress(b'{"DisplayName":"Caf\xc3\xa9"}', wbits=-15),
+        ),
+        ({"Content_Encoding": "identity"}, b'\xef\xbb\xbf{"DisplayName":"Caf\xc3\xa9"}'),
+        ({"Content_Type": "Application/JSON; Charset=ISO-8859-1"}, b'{"DisplayName":"Caf\xe9"}'),
+    ],
+)
+def test_bodies_are_read_as_their_headers_say(
+    desk: Desk, headers: dict[str, str], body: bytes
+) -> None:
+    """Both kinds of deflate, a byte order mark and another character set all say the same name
+    (section 1.1)."""
+    answer = _raw(desk, "POST", "customer", body, **{"Content_Type": "application/json"} | headers)
+    assert answer.json["Customer"]["DisplayName"] == "Café"
+
+
+def test_what_cannot_be_unpacked_is_refused(desk: Desk) -> None:
+    """Another encoding, damage, an unknown character set, and a small body that would unpack to
+    more than a body may hold are each 2000 (section 1.4)."""
+    bomb = gzip.compress(bytes(BODY_BYTES_MAX + 1))
+    for encoding, kind, body in (
+        ("br", "application/json", b"{}"),
+        ("gzip", "application/json", b"{}"),
+        ("gzip", "application/json", gzip.compress(b"{}" * 50)[:-9]),
+        ("", "application/json; charset=nowhere", b"{}"),
+        ("gzip", "application/json", bomb),
+    ):
+        headers = {"Content_Encoding": encoding, "Content_Type": kind}
+        assert _raw(desk, "POST", "customer", body, **headers).codes == [2000], (encoding, kind)
+
+
+def test_a_head_request_is_a_read(desk: Desk) -> None:
+    """Clients that look whether something is there get the status of the read (section 1.1)."""
+    assert _raw(desk, "HEAD", "customer/1").status == 200
+    assert _raw(desk, "HEAD", "customer/999").status == 400

@@ -211,12 +211,14 @@ _CONTENT = st.one_of(
     ),
 )
 _TYPES = ["application/json", "application/xml", "multipart/form-data; boundary=b", "text/csv", ""]
+_TYPES += ["application/json; charset=utf-16", "text/plain; charset=hex"]
 _ANYTHING = st.tuples(
     st.sampled_from(["GET", "POST", "POST", "PUT", "DELETE"]),
     _PATHS,
     _PARAMS,
     st.sampled_from(_TYPES),
     st.sampled_from(["application/json", "application/xml", "*/*;q=x", ""]),
+    st.sampled_from(["", "", "", "gzip", "deflate", "br"]),
     _CONTENT,
 )
 
@@ -230,8 +232,8 @@ def test_no_request_ends_in_a_crash(requests: list[Any]) -> None:
 
 async def _ask(requests: list[Any]) -> None:
     async with _connected() as (client, base):
-        for method, path, params, kind, accept, content in requests:
-            headers = {"Content-Type": kind, "Accept": accept}
+        for method, path, params, kind, accept, encoding, content in requests:
+            headers = {"Content-Type": kind, "Accept": accept, "Content-Encoding": encoding}
             answer = await client.request(
                 method, f"{base}/{path}", params=params, headers=headers, content=content
             )
