@@ -180,8 +180,10 @@ def tracked(preferences: Preferences | None) -> list[Tracked]:
     word = known.department_word
     here = f", in this company a {word.lower()}" if word.lower() not in ("", "location") else ""
     first = "Whether the company tracks them is known after the first sync."
-    off = "QuickBooks does not track them in this company; {}, and they appear with the next sync."
-    switch = "switch it on there under Account and settings, Advanced, Categories"
+    off = (
+        "QuickBooks does not track them in this company; switch it on there under Account and "
+        "settings, Advanced, Categories, and they appear with the next sync."
+    )
     names = {"class": known.tracks_classes, "department": known.departments}
     texts = {
         "class": "Deleting one makes it inactive in QuickBooks.",
@@ -190,7 +192,7 @@ def tracked(preferences: Preferences | None) -> list[Tracked]:
     }
     found = []
     for kind, on in names.items():
-        text = texts[kind] if on else off.format(switch) if preferences else first
+        text = texts[kind] if on else off if preferences else first
         found.append(Tracked(kind, _TITLES[kind], on, text))
     return found
 
