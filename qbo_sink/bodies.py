@@ -35,12 +35,13 @@ from qbo_sink.model import (
     Wanted,
     charge_product,
     decode_wanted,
+    target_of,
 )
 from qbo_sink.party import folded, to_customer, to_item, to_label_body
 from qbo_sink.plan import Intent
 from qbo_sink.rows import Mapping
 from qbo_sink.session import Session, Unanswered
-from qbo_sink.wire import as_json, decimal, decode_body, equals, select
+from qbo_sink.wire import as_json, decimal, equals, select
 
 _INCOME_KINDS = ("SalesOfProductIncome", "ServiceFeeIncome")
 
@@ -108,8 +109,7 @@ class Bodies:
     def is_apart(self, key: Key, external_id: str) -> bool:
         """Whether somebody said that this record is not that one there."""
         match = self._matches.get(key)
-        said = match is not None and match.decision == APART
-        return said and match is not None and match.external_id == external_id
+        return match is not None and (match.decision, match.external_id) == (APART, external_id)
 
     def forget_names(self) -> None:
         """Names there may have moved: look them up again."""
@@ -177,9 +177,8 @@ class Bodies:
         made = await self._record(key, wanted)
         if link is None or isinstance(made, Refused):
             return faults.preflight("deleted_there") if link is None else made
-        snapshot = decode_body(link.snapshot.encode()) if link.snapshot else {}
         names = twoway.pending(wanted, link)
-        return await self._sparse(key, twoway.changes(key.entity, made, names, snapshot))
+        return await self._sparse(key, twoway.changes(key.entity, made, names, link.row))
 
     def _label(self, entity: Entity, label: Label) -> JsonObject | Refused:
         preferences = self._session.preferences
@@ -216,12 +215,10 @@ class Bodies:
 
     async def _errand(self, key: Key, errand: Errand) -> JsonObject | Refused:
         """What is done to the document as it stands there now."""
-        is_closing = key.entity is Entity.CLOSING
-        target = key._replace(entity=Entity.ESTIMATE if is_closing else Entity.INVOICE)
-        link = await self.mapping(target)
+        link = await self.mapping(target_of(key))
         if link is None:
             return faults.preflight("deleted_there")
-        if is_closing:
+        if key.entity is Entity.CLOSING:
             closed = {"TxnStatus": "Closed", "sparse": True}
             return {**closed, "Id": link.external_id, "SyncToken": link.sync_token or "0"}
         return {"Id": link.external_id, "sendTo": errand.address}
@@ -368,6 +365,6 @@ def invoiced(intent: Intent, link: Mapping | None) -> Refused | None:
         return faults.preflight("invoice_stands", link.number)
     if link.drift in GONE:
         return faults.preflight("invoice_gone", link.number)
-    row = decode_body(link.snapshot.encode()) if link.snapshot else {}
+    row = link.row
     owed = "Balance" not in row or decimal(row["Balance"]) == decimal(row.get("TotalAmt"))
     return None if owed else faults.preflight("invoice_paid", link.number)

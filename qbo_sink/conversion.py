@@ -26,6 +26,7 @@ from qbo_sink.model import (
     content_hash,
     decode_wanted,
     encode_wanted,
+    target_of,
 )
 from qbo_sink.plan import Intent
 from qbo_sink.rows import (
@@ -43,7 +44,7 @@ from qbo_sink.rows import (
     to_mapping,
     writing,
 )
-from qbo_sink.wire import decimal, decode_body
+from qbo_sink.wire import decimal
 
 CONVERT, DELIVER, AGAIN = "convert", "deliver", "invoice_again"
 GONE = ("deleted", "voided")
@@ -195,7 +196,7 @@ class _Case:
         if waiting is not None:
             removed = waiting.state is State.EXCLUDED
             return _REMOVED if removed else "The e-mail waits in the queue already."
-        if Entity.DELIVERY in self.wanted or _snapshot(invoice).get("EmailStatus") == "EmailSent":
+        if Entity.DELIVERY in self.wanted or invoice.row.get("EmailStatus") == "EmailSent":
             return "It was sent already; send it once more from QuickBooks."
         return ""
 
@@ -221,8 +222,7 @@ def acknowledged(
     if key.entity is Entity.INVOICE:
         return _invoiced(connection, account, intent, done, now_ms)
     if key.entity in ERRANDS:
-        is_closing = key.entity is Entity.CLOSING
-        target = key._replace(entity=Entity.ESTIMATE if is_closing else Entity.INVOICE)
+        target = target_of(key)
         connection.execute(
             update(_mappings)
             .where(is_key(_mappings, account, target), _mappings.c.external_id == done.external_id)
@@ -294,10 +294,6 @@ def _drift(connection: Connection, account: bytes, key: Key, drift: str) -> None
     connection.execute(update(_mappings).where(is_key(_mappings, account, key)).values(drift=drift))
 
 
-def _snapshot(link: Mapping) -> dict[str, object]:
-    return decode_body(link.snapshot.encode()) if link.snapshot else {}
-
-
 def _address(link: Mapping) -> str:
-    mail = _snapshot(link).get("BillEmail")
+    mail = link.row.get("BillEmail")
     return str(mail.get("Address") or "") if isinstance(mail, dict) else ""

@@ -16,7 +16,7 @@ from qbo_sink.faults import Refused
 from qbo_sink.model import JsonObject, Op, Party, Preferences, Sale, Settings, Wanted
 from qbo_sink.party import customer_fields
 from qbo_sink.rows import Mapping
-from qbo_sink.wire import Fault, decode_body, plain
+from qbo_sink.wire import Fault, plain
 
 NUMBER_CHARS = 21
 _CLOSED, _TOO_LONG, _INACTIVE, _CHARACTERS = 6200, 2050, 6250, 2040
@@ -79,12 +79,11 @@ def _known(code: int) -> Refused:
 
 def changes(wanted: Wanted, mapping: Mapping | None) -> list[str]:
     """What an update changes against what was acknowledged, in words."""
-    snapshot = decode_body(mapping.snapshot.encode()) if mapping and mapping.snapshot else None
-    if snapshot is None:
+    if mapping is None or not mapping.snapshot:
         return []
     if isinstance(wanted, Party):
-        return [_words(name) for name in compare.holds(snapshot, customer_fields(wanted))]
-    return list(_of_document(wanted, snapshot)) if isinstance(wanted, Sale) else []
+        return [_words(name) for name in compare.holds(mapping.row, customer_fields(wanted))]
+    return list(_of_document(wanted, mapping.row)) if isinstance(wanted, Sale) else []
 
 
 def _of_document(sale: Sale, snapshot: JsonObject) -> Iterable[str]:

@@ -15,7 +15,7 @@ from qbo_sink.answers import net_total, to_minor
 from qbo_sink.estimate import meant_total
 from qbo_sink.model import JsonObject, Sale, content_hash
 from qbo_sink.rows import Mapping as Link
-from qbo_sink.wire import decimal, decode_body
+from qbo_sink.wire import decimal
 
 ACCEPTED = "accepted"
 """The drift of an entity that somebody took as the office left it."""
@@ -125,12 +125,11 @@ def seen(
 
 def drift_of(row: JsonObject, link: Link, sale: Sale, content: bytes) -> tuple[str, str]:
     """What became of a linked estimate, and which fields say so."""
-    snapshot = decode_body(link.snapshot.encode()) if link.snapshot else {}
     # An amendment that is still on its way differs from what stands there, and rightly so.
     ours = link.hash == content_hash(content) and not sale.cancelled and link.drift != ACCEPTED
     meant = meant_total(sale) if ours else (Decimal(link.total) if link.total else None)
-    drift = compare.drift(row, snapshot, meant)
-    fields = ",".join(compare.holds(row, snapshot)) if drift == "changed" else ""
+    drift = compare.drift(row, link.row, meant)
+    fields = ",".join(compare.holds(row, link.row)) if drift == "changed" else ""
     return drift, fields
 
 

@@ -24,6 +24,7 @@ from qbo_sink.model import (
     Party,
     Product,
     decode_wanted,
+    target_of,
 )
 from qbo_sink.party import (
     ITEM_NAME_CHARS,
@@ -134,9 +135,8 @@ class Looker:
 
     async def _errand(self, intent: Intent) -> JsonObject | None:
         """The document that something is done to, when it shows that it was."""
-        key = intent.key
-        is_closing = key.entity is Entity.CLOSING
-        target = key._replace(entity=Entity.ESTIMATE if is_closing else Entity.INVOICE)
+        is_closing = intent.key.entity is Entity.CLOSING
+        target = target_of(intent.key)
         link = await self._bodies.mapping(target)
         row = None if link is None else await self.read(target, link.external_id)
         if isinstance(row, LookFailed):

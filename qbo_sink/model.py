@@ -93,6 +93,11 @@ class Key(NamedTuple):
     local_id: str
 
 
+def target_of(errand: Key) -> Key:
+    """The document that an errand is done to."""
+    return errand._replace(entity=Entity(errand.entity.record))
+
+
 class Party(msgspec.Struct, frozen=True):
     """A customer as QuickBooks shall know it."""
 

@@ -19,7 +19,6 @@ from qbo_sink.merge3 import Merged
 from qbo_sink.model import Entity, JsonObject, decode_wanted
 from qbo_sink.rows import Mapping as Link
 from qbo_sink.session import Session
-from qbo_sink.wire import decode_body
 from replica.limits import QBO_CHANGES_OVERLAP_MS, QBO_CHANGES_WINDOW_MS, SINK_ROWS_MAX
 from replica.sink import Incoming, Outlook
 
@@ -40,7 +39,7 @@ async def look(session: Session, ledger: Ledger, meeting: Meeting) -> Outlook:
         return Outlook("The run reads everything anew; what is changed there shows then.")
     preferences = session.preferences
     tracked = {
-        Entity.CLASS: preferences.class_per_document or preferences.class_per_line,
+        Entity.CLASS: preferences.tracks_classes,
         Entity.DEPARTMENT: preferences.departments,
     }
     records = [entity for entity in TYPES if tracked.get(entity, True)]
@@ -128,7 +127,7 @@ def _estimates(rows: Iterable[tuple[Link | None, JsonObject]]) -> Iterator[Incom
     for link, row in rows:
         if link is None:
             continue
-        before = decode_body(link.snapshot.encode()) if link.snapshot else {}
+        before = link.row
         total = Decimal(link.total) if link.total else None
         state = compare.drift(row, before, total)
         if state != link.drift:

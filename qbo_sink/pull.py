@@ -28,7 +28,7 @@ from qbo_sink.readlists import ListReader
 from qbo_sink.rows import Mapping
 from qbo_sink.session import Session
 from qbo_sink.twoway import standing
-from qbo_sink.wire import as_json, decode_body
+from qbo_sink.wire import as_json
 from replica.limits import QBO_CHANGES_OVERLAP_MS, QBO_CHANGES_WINDOW_MS
 
 RECORDS = (Entity.CUSTOMER, Entity.ITEM)
@@ -185,7 +185,7 @@ class Pull:
             link = links.get(str(row["Id"]))
             if link is None or not link.snapshot:
                 continue
-            before, after = (compare.customer_of(each) for each in (_snapshot(link), row))
+            before, after = (compare.customer_of(each) for each in (link.row, row))
             if before in gone and after and after != before:
                 await asyncio.to_thread(
                     self._store.note_merge, realm, str(Entity.CUSTOMER), before, after, now_ms
@@ -241,7 +241,7 @@ class Pull:
         ids = [str(row["Id"]) for row in rows if row.get("Id")]
         known = await asyncio.to_thread(self._ledger.mapped_by_id, self._session.realm, entity, ids)
         return [
-            (row, link, compare.with_survivors(_snapshot(link), self._survivors))
+            (row, link, compare.with_survivors(link.row, self._survivors))
             for row in rows
             if (link := known.get(str(row.get("Id")))) is not None
             and str(row.get("SyncToken", "")) != link.sync_token
@@ -258,7 +258,3 @@ class Pull:
 
 
 _OURS = ("", "invoiced")
-
-
-def _snapshot(link: Mapping) -> JsonObject:
-    return decode_body(link.snapshot.encode()) if link.snapshot else {}

@@ -300,8 +300,7 @@ class Push:
             drift = standing(sent.key.entity, row, mapping.drift)
             await self._meeting.meet(mapping, row, drift)
             return
-        snapshot = decode_body(mapping.snapshot.encode()) if mapping.snapshot else {}
-        state = compare.drift(row, snapshot, None)
+        state = compare.drift(row, mapping.row, None)
         if state in ("", "invoiced"):
             there = replace(mapping, drift=state or mapping.drift)
             await self._bodies.refresh(there, row, await self._became(row))

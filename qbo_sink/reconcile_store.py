@@ -28,8 +28,7 @@ from qbo_sink import compare, schema
 from qbo_sink.answers import net_total, to_minor
 from qbo_sink.judge import DRIFTS, Found, Month, Ours, Theirs, Verdict
 from qbo_sink.model import Entity, JsonObject, Key, Sale, decode_wanted
-from qbo_sink.rows import is_open, load, parts, reading, same_key, upsert, writing
-from qbo_sink.wire import decode_body
+from qbo_sink.rows import is_open, load, parts, reading, same_key, to_mapping, upsert, writing
 from replica.limits import QBO_COMPARISON_AGE_MS
 
 FETCHING, DONE = "fetching", "done"
@@ -329,16 +328,16 @@ def note_drift(
 def _drifted(
     connection: Connection, account: bytes, key: Key, drift: str, row: JsonObject | None
 ) -> Found | None:
-    link = load(connection, _mappings, account, [key]).get(key)
+    known = load(connection, _mappings, account, [key]).get(key)
     wanted = load(connection, _wanted, account, [key]).get(key)
-    if drift not in DRIFTS or link is None or wanted is None or wanted.cancelled:
+    if drift not in DRIFTS or known is None or wanted is None or wanted.cancelled:
         return None
+    link = to_mapping(known)
     sale = decode_wanted(Entity.ESTIMATE, wanted.content) if wanted.content else None
     if not isinstance(sale, Sale):
         return None
     ours = _document(sale, link.external_id, waits=False)
     gone = drift == "deleted" or row is None
-    before = decode_body(link.snapshot.encode()) if link.snapshot else {}
     return Found(
         kind=drift,
         local_type=ours.local_type,
@@ -350,7 +349,7 @@ def _drifted(
         currency=ours.currency,
         ours_minor=ours.total_minor,
         theirs_minor=None if gone or row is None else to_minor(net_total(row), ours.currency),
-        fields=",".join(compare.holds(row, before)) if row and drift == "changed" else "",
+        fields=",".join(compare.holds(row, link.row)) if row and drift == "changed" else "",
     )
 
 

@@ -12,8 +12,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from qbo_sink import schema
-from qbo_sink.model import OPEN, Entity, Key, Op, State
+from qbo_sink.model import OPEN, Entity, JsonObject, Key, Op, State
 from qbo_sink.plan import Intent
+from qbo_sink.wire import decode_body
 from replica.store.faults import translate
 
 _wanted, _intents, _mappings = schema.wanted, schema.intents, schema.mappings
@@ -35,6 +36,11 @@ class Mapping:
     snapshot: str = ""
     updated_ms: int = 0
     agreed: str = ""  # what both sides agreed on (``twoway.Agreed``)
+
+    @property
+    def row(self) -> JsonObject:
+        """The entity there as it was acknowledged; empty when only the link is known."""
+        return decode_body(self.snapshot.encode()) if self.snapshot else {}
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from qbo_sink.model import (
 )
 from qbo_sink.party import ITEM_NAME_CHARS, customer_fields, tidy_name, to_item
 from qbo_sink.rows import Mapping as Link
-from qbo_sink.wire import decimal, decode_body
+from qbo_sink.wire import decimal
 
 TWO_WAY = frozenset({Entity.CUSTOMER, Entity.ITEM, Entity.CLASS, Entity.DEPARTMENT})
 LABELS = frozenset({Entity.CLASS, Entity.DEPARTMENT})
@@ -173,8 +173,7 @@ def meet(wanted: Wanted, link: Link, theirs: Fields, theirs_ms: int) -> Merged:
 def bases(wanted: Wanted, link: Link) -> tuple[dict[str, Any], dict[str, Any]]:
     """What each side said when they last agreed; empty where that is not known."""
     entity = link.key.entity
-    snapshot = decode_body(link.snapshot.encode()) if link.snapshot else {}
-    base_theirs = there(entity, snapshot) if snapshot else {}
+    base_theirs = there(entity, link.row) if link.snapshot else {}
     known = agreed_of(link)
     if known is None:
         return {}, base_theirs
