@@ -102,12 +102,11 @@ def to_estimate(
 ) -> JsonObject:
     """The whole body of a new estimate, and the owned fields of an update.
 
-    Call :func:`check` first. ``refs`` must name the customer and every item of :func:`item_keys`.
-    ``form`` is the state it was first meant in; without one the settings say it. The sum of the
-    lines is ``content.total_minor``, to the penny (reliability I-24, I-27).
+    That of an invoice, and its state. ``form`` is the state it was first meant in; without one the
+    settings say it.
     """
     content = sale.content
-    body = _document(sale, customer, products, refs, preferences=preferences, settings=settings)
+    body = to_invoice(sale, customer, products, refs, preferences=preferences, settings=settings)
     body["TxnStatus"] = form or settings.form(sale.type)
     if body["TxnStatus"] == ACCEPTED:
         body["AcceptedDate"] = content.date
@@ -127,24 +126,10 @@ def to_invoice(
 ) -> JsonObject:
     """The whole body of a new invoice, tied to the estimate of ``refs`` if it names one.
 
-    The same lines as of an estimate, for the same total. Terms and due date are the company's.
+    Call :func:`check` first. ``refs`` must name the customer and every item of :func:`item_keys`.
+    The sum of the lines is ``content.total_minor``, to the penny (reliability I-24, I-27). Terms
+    and due date are the company's.
     """
-    body = _document(sale, customer, products, refs, preferences=preferences, settings=settings)
-    if refs.estimate:
-        body["LinkedTxn"] = [{"TxnId": refs.estimate, "TxnType": "Estimate"}]
-    return body
-
-
-def _document(
-    sale: Sale,
-    customer: Party,
-    products: Mapping[str, Product],
-    refs: Refs,
-    *,
-    preferences: Preferences,
-    settings: Settings,
-) -> JsonObject:
-    """What estimates and invoices have in common."""
     content = sale.content
     body: JsonObject = {
         "CustomerRef": {"value": refs.customer},
@@ -162,8 +147,9 @@ def _document(
         body["CurrencyRef"] = {"value": content.currency}
     if _needs_tax_map(preferences):
         body["GlobalTaxCalculation"] = "TaxExcluded"
-    body |= _addresses(content, customer) | _named_fields(content, refs, preferences)
-    return body
+    if refs.estimate:
+        body["LinkedTxn"] = [{"TxnId": refs.estimate, "TxnType": "Estimate"}]
+    return body | _addresses(content, customer) | _named_fields(content, refs, preferences)
 
 
 def meant_total(sale: Sale) -> Decimal:
