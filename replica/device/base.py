@@ -8,19 +8,16 @@ cursor and what it stands for cannot part (pitfalls P49). Folding twice changes 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from replica.crdt.digest import SectionTotal, SectionTotals
 from replica.crdt.documents import DocKey, Document
-from replica.crdt.fold import fold
+from replica.crdt.fold import fold, touched
 from replica.device.chain import Made
 from replica.device.journal import Answer, Journal, State
 from replica.device.sales import NO_SALE, SALE_TYPES, Sale, sale
 from replica.events.clock import Stamp
 from replica.events.record import Origin, Record
-
-if TYPE_CHECKING:
-    from replica.sync.chunks import Kept
 
 
 class Change(NamedTuple):
@@ -70,26 +67,35 @@ class Base:
         return change
 
     def adopt(
-        self, section: str, documents: Sequence[Kept], own: Mapping[DocKey, Sequence[Record]]
+        self, documents: Mapping[DocKey, bytes], own: Mapping[DocKey, Sequence[Record]]
     ) -> Change:
         """Put ``documents``, as the server has them, in the place of ours, in memory.
 
         ``own`` are records that the server's states do not include yet; they are folded in.
         """
-        before = self._journal.states(section, [one.id for one in documents])
+        before = self._states(documents)
         change = Change({}, self._totals.copy(), [], [])
-        for identity, state in documents:
-            key = DocKey(section, identity)
+        for key, state in documents.items():
             after = _with(key, state, own[key]) if key in own else state
-            old = before.get(identity)
+            old = before.get(key)
             if old == after:
                 continue
             change.states[key] = after
             change.totals.replace(key, old, after)
-            if section in SALE_TYPES:
+            if key.type in SALE_TYPES:
                 sold = NO_SALE if old is None else sale(Document.decode(key, old))
                 _sell(change, key, sold, sale(Document.decode(key, after)))
         return change
+
+    def _states(self, keys: Iterable[DocKey]) -> dict[DocKey, bytes]:
+        ids: dict[str, list[str]] = {}
+        for key in keys:
+            ids.setdefault(key.type, []).append(key.id)
+        return {
+            DocKey(kind, identity): state
+            for kind, some in ids.items()
+            for identity, state in self._journal.states(kind, some).items()
+        }
 
     def leave(self, keys: Iterable[DocKey]) -> Change:
         """Take those of ``keys`` that there are out, in memory."""
@@ -110,8 +116,8 @@ class Base:
         journal.drop_documents(change.gone)
         journal.put_documents((key.type, key.id, data) for key, data in change.states.items())
         journal.put_sales(change.sales_gone, change.sales)
-        touched = {key.type for key in (*change.states, *change.gone)}
-        journal.put_totals(map(change.totals.of, touched))
+        moved = {key.type for key in (*change.states, *change.gone)}
+        journal.put_totals(map(change.totals.of, moved))
 
     def stored(self, change: Change) -> None:
         """The transaction that held ``change`` is durable."""
@@ -133,6 +139,15 @@ def _sell(change: Change, key: DocKey, before: Sale, after: Sale) -> None:
     change.sales.extend(
         (product, *key, after.tag, qty_e3) for product, qty_e3 in after.quantities_e3.items()
     )
+
+
+def by_document(records: Iterable[Record]) -> dict[DocKey, list[Record]]:
+    """``records`` by what they concern."""
+    found: dict[DocKey, list[Record]] = {}
+    for record in records:
+        for key in touched(record.event):
+            found.setdefault(key, []).append(record)
+    return found
 
 
 def own_records(answered: Iterable[tuple[Made, Answer | None]]) -> Iterator[Record]:

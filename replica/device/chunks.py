@@ -12,17 +12,15 @@ server does not send a device what it wrote.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import partial
 
 from replica.crdt.digest import SectionTotal
 from replica.crdt.documents import DocKey
-from replica.crdt.fold import touched
 from replica.device.holding import Holding
 from replica.device.journal import Place
 from replica.device.status import Progress
 from replica.errors import Malformed
 from replica.events.kinds import catalogue_fingerprint
-from replica.events.record import Record
 from replica.limits import CHUNKED_EVENTS_MIN
 from replica.sync.chunks import ChunkInfo, Manifest, decode_manifest, encode_manifest, open_chunk
 
@@ -61,25 +59,20 @@ class Import:
         """
         info = self.wanted
         assert info is not None, "there is nothing left to take"
-        documents = open_chunk(info, data)
+        documents = {DocKey(info.section, one.id): one.state for one in open_chunk(info, data)}
         holding = self._holding
         with holding.lock:
             journal = holding.journal
-            own = by_document(holding.own_behind(self.manifest.position))
-            change = holding.base.adopt(info.section, documents, own)
-            last = self.done + 1 == len(self._chunks)
-            if last and not own and not journal.pending_count:
-                self._check_sum(change.totals.sections())
-            place = self._arrived(journal.place) if last else journal.place
-            with journal.commit():
-                holding.base.store(change)
-                if last:
-                    journal.put_place(place)
-                    journal.end_import()
-                else:
-                    journal.put_import(self._encoded, self.done + 1)
+            own = holding.own_behind(self.manifest.position)
+            change = holding.base.adopt(documents, own)
+            if self.done + 1 < len(self._chunks):
+                count = partial(journal.put_import, self._encoded, self.done + 1)
+                holding.store(change, journal.place, count)
+            else:
+                if not own and not journal.pending_count:
+                    self._check_sum(change.totals.sections())
+                holding.store(change, self._arrived(journal.place), journal.end_import)
             self.done += 1
-            holding.adopted(change, place)
 
     def _arrived(self, place: Place) -> Place:
         manifest = self.manifest
@@ -154,12 +147,3 @@ def drop(holding: Holding) -> None:
         if holding.journal.importing() is not None:
             with holding.journal.commit():
                 holding.journal.end_import()
-
-
-def by_document(records: Iterable[Record]) -> dict[DocKey, list[Record]]:
-    """``records`` by what they concern."""
-    found: dict[DocKey, list[Record]] = {}
-    for record in records:
-        for key in touched(record.event):
-            found.setdefault(key, []).append(record)
-    return found

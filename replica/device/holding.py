@@ -7,8 +7,9 @@ is one step that either happened whole, durably, or did not happen.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from replica.crdt.documents import DocKey, Document
 from replica.crdt.fold import touched
 from replica.crdt.stock import on_hand_e3
 from replica.device import saying
-from replica.device.base import Base, Change, own_records
+from replica.device.base import Base, Change, by_document, own_records
 from replica.device.chain import (
     Author,
     Fact,
@@ -372,19 +373,12 @@ class Holding:
             change = self.base.fold(own_records(zip(own, decided, strict=True)))
             reach = max([journal.place.reach, *(said.position for said in answers)])
             place = journal.place._replace(reach=reach)
-            with journal.commit():
-                journal.put_answers(decided)
-                self.base.store(change)
-                journal.put_place(place)
-            journal.place = place
+            self.store(change, place, partial(journal.put_answers, decided))
             journal.answered_n = max(journal.answered_n, first + len(own) - 1)
-            self._settle(
-                change,
-                (
-                    one.id
-                    for one, answer in zip(own, decided, strict=True)
-                    if answer.state != State.QUARANTINED or answer.n in journal.resaid
-                ),
+            self.overlay.settle(
+                one.id
+                for one, answer in zip(own, decided, strict=True)
+                if answer.state != State.QUARANTINED or answer.n in journal.resaid
             )
 
     def _decided(self, n: int, own: Made, said: Answer) -> Stored:
@@ -405,7 +399,7 @@ class Holding:
         return "" if key is None else _name(key)
 
     def received(self, segments: Sequence[Segment], through: int, chain_hash: bytes) -> None:
-        """Fold a page of the log and move the cursor, in one commit (pitfalls P49).
+        """Fold a page of the log and move the cursor, in one commit.
 
         The caller's next duty: confirm ``through`` to the server.
         """
@@ -421,27 +415,31 @@ class Holding:
                 reach=max(journal.place.reach, through),
                 fingerprint=catalogue_fingerprint(),
             )
-            with journal.commit():
-                journal.put_answers(answer for _, answer in heard)
-                self.base.store(change)
-                journal.put_place(place)
-            journal.place = place
-            self._settle(change, (one.id for one, _ in heard))
+            said = [answer for _, answer in heard]
+            self.store(change, place, partial(journal.put_answers, said))
+            self.overlay.settle(one.id for one, _ in heard)
 
     def keep(self, place: Place) -> None:
         """Make ``place`` durable by itself."""
         with self.lock:
             self._put(place)
 
-    def adopted(self, change: Change, place: Place) -> None:
-        """Documents that came in bulk are durable, and ``place`` with them."""
-        self.journal.place = place
-        self._settle(change, ())
+    def store(self, change: Change, place: Place, also: Callable[[], None] = lambda: None) -> None:
+        """Make ``change``, ``place`` and what ``also`` writes durable in one commit (pitfalls
+        P49)."""
+        with self.lock:
+            with self.journal.commit():
+                also()
+                self.base.store(change)
+                self.journal.put_place(place)
+            self.journal.place = place
+            self.base.stored(change)
+            self.overlay.forget((*change.states, *change.gone))
 
-    def own_behind(self, position: int) -> list[Record]:
-        """Records of the device's own that the log holds behind ``position``."""
+    def own_behind(self, position: int) -> dict[DocKey, list[Record]]:
+        """Records of the device's own that the log holds behind ``position``, by document."""
         rows = self.journal.acknowledged_after(position)
-        return list(own_records((_made(row), row.answer) for row in rows))
+        return by_document(own_records((_made(row), row.answer) for row in rows))
 
     def _heard_again(self, segments: Sequence[Segment]) -> list[tuple[Made, Stored]]:
         """Own events that come back from the log: what it says of them replaces what we knew.
@@ -476,11 +474,6 @@ class Holding:
             if (life.device, life.epoch) == (device, epoch):
                 return life.first_n
         return None
-
-    def _settle(self, change: Change, events: Iterable[EventId]) -> None:
-        self.base.stored(change)
-        self.overlay.settle(events)
-        self.overlay.forget((*change.states, *change.gone))
 
     def start_over(self, log_id: bytes, generation: int, known_seq: int) -> None:
         """The log has another history now: drop the base and fetch it from the beginning.

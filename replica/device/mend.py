@@ -18,7 +18,6 @@ from replica.crdt.documents import DOCUMENT_TYPES, DocKey
 from replica.crdt.fold import touched
 from replica.device.asking import OK, Server, connected
 from replica.device.base import Change
-from replica.device.chunks import by_document
 from replica.device.holding import Holding
 from replica.errors import CorruptionError, Malformed, PeerError, StoreFailed
 from replica.events.event import decode_event
@@ -30,7 +29,6 @@ from replica.limits import (
     RECONCILE_DOCUMENTS_MAX,
     SCOPE_MOVES_MAX,
 )
-from replica.sync.chunks import Kept
 from replica.sync.reconcile import Initiator, ItemSet
 from replica.sync.reconcile.sets import document_items
 
@@ -168,27 +166,18 @@ def _take(holding: Holding, documents: _Documents, found: _Differences) -> set[D
         given = documents.with_hashes(list(left)[:RECONCILE_DOCUMENTS_MAX])
         if not given:
             break
-        fresh: dict[str, list[Kept]] = {}
+        fresh: dict[DocKey, bytes] = {}
         for key, state in given:
             value = document_hash(key, state)
             if value not in left:
                 raise Malformed("a document that nobody asked for")
             left.remove(value)
-            fresh.setdefault(key.type, []).append(Kept(key.id, state))
-            taken.add(key)
-        for section, kept in fresh.items():
-            _store(holding, section, kept, found.position)
+            fresh[key] = state
+        with holding.lock:
+            change = holding.base.adopt(fresh, holding.own_behind(found.position))
+            holding.store(change, holding.journal.place)
+        taken.update(fresh)
     return taken
-
-
-def _store(holding: Holding, section: str, fresh: Sequence[Kept], position: int) -> None:
-    with holding.lock:
-        journal = holding.journal
-        own = by_document(holding.own_behind(position))
-        change = holding.base.adopt(section, fresh, own)
-        with journal.commit():
-            holding.base.store(change)
-        holding.adopted(change, journal.place)
 
 
 def _leave(holding: Holding, keys: Iterable[DocKey], position: int) -> set[DocKey]:
@@ -196,11 +185,9 @@ def _leave(holding: Holding, keys: Iterable[DocKey], position: int) -> set[DocKe
     in (pitfalls B10), and what the server had not folded when it was asked."""
     with holding.lock:
         journal = holding.journal
-        spared = set(by_document(holding.own_behind(position)))
+        spared = set(holding.own_behind(position))
         for row in journal.pending():
             spared.update(touched(decode_event(row.data)))
         change = holding.base.leave(sorted(set(keys) - spared))
-        with journal.commit():
-            holding.base.store(change)
-        holding.adopted(change, journal.place)
+        holding.store(change, journal.place)
         return set(change.gone)

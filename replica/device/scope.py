@@ -14,8 +14,8 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from replica.crdt.documents import DocKey
 from replica.device.asking import OK, Server, connected
-from replica.device.chunks import by_document
 from replica.device.holding import Holding
 from replica.device.mend import even_out
 from replica.errors import Forbidden, Malformed, MisuseError, PeerGone, UpgradeRequired
@@ -26,7 +26,6 @@ from replica.limits import (
     MEND_TRIES_MAX,
     SCOPE_PAGES_MAX,
 )
-from replica.sync.chunks import Kept
 from replica.sync.scope import Page, decode_page
 
 
@@ -107,29 +106,19 @@ def _pages(
 
 
 def _take(holding: Holding, page: Page) -> None:
-    """Store a page. Its own place comes with the last of its sections."""
-    fresh: dict[str, list[Kept]] = {}
-    for one in page.documents:
-        fresh.setdefault(one.type, []).append(Kept(one.id, one.state))
+    """Store a page and how far it leads, in one commit."""
+    fresh = {DocKey(one.type, one.id): one.state for one in page.documents}
     with holding.lock:
-        journal = holding.journal
-        own = by_document(holding.own_behind(page.through))
-        place = journal.place._replace(
-            scope_at=page.through,
-            reach=max(journal.place.reach, page.through),
-            fingerprint=catalogue_fingerprint(),
+        place = holding.journal.place
+        change = holding.base.adopt(fresh, holding.own_behind(page.through))
+        holding.store(
+            change,
+            place._replace(
+                scope_at=page.through,
+                reach=max(place.reach, page.through),
+                fingerprint=catalogue_fingerprint(),
+            ),
         )
-        if not fresh:
-            holding.keep(place)
-        for left, (section, documents) in zip(
-            reversed(range(len(fresh))), fresh.items(), strict=True
-        ):
-            change = holding.base.adopt(section, documents, own)
-            stand = journal.place if left else place
-            with journal.commit():
-                holding.base.store(change)
-                journal.put_place(stand)
-            holding.adopted(change, stand)
 
 
 def _settled(holding: Holding) -> bool:

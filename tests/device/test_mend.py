@@ -20,6 +20,7 @@ from replica.device import (
     SyncResult,
 )
 from replica.device.asking import Answer, Server
+from replica.device.base import Base
 from replica.device.mend import mend
 from replica.errors import PeerGone, StoreFailed
 from replica.events.payloads import Payload
@@ -255,7 +256,7 @@ def test_a_disk_that_fails_while_mending_stops_the_link(
 ) -> None:
     """What is on the disk is unknown then, and only opening it again tells (D4)."""
     damage(path, ("DELETE FROM document WHERE id = 'c-5'", ()), lose_total("customer"))
-    monkeypatch.setattr(replica.device.mend, "_store", _raising(StoreFailed("disk")))
+    monkeypatch.setattr(Base, "adopt", _raising(StoreFailed("disk")))
     with Device.open(path) as device, pytest.raises(StoreFailed):
         device.sync(timeout_s=60)
 
