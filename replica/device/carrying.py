@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from replica.device.holding import Holding
-from replica.device.journal import Identity, State
+from replica.device.journal import State
 from replica.errors import Forbidden, MisuseError, StorageFull, StoreUnavailable
 from replica.events.event import event_id
 from replica.sync import carry
@@ -49,7 +49,7 @@ def export(
     ``StorageFull`` or ``StoreUnavailable`` when it cannot be written; ``path`` is then as before.
     """
     with holding.lock:
-        identity = _identity(holding)
+        identity = holding.identity
         chains = _everything(holding) if everything else _pending(holding)
         place = holding.journal.place
     count = sum(len(chain.events) for chain in chains)
@@ -81,7 +81,7 @@ def take_receipt(holding: Holding, data: bytes) -> Receipt:
     receipt = carry.decode_receipt(data)
     header = receipt.header
     with holding.lock:
-        identity, journal = _identity(holding), holding.journal
+        identity, journal = holding.identity, holding.journal
         if (header.account, header.device) != (identity.account, identity.device):
             raise Forbidden("the receipt is another device's")
         if not carry.is_sealed(data, carry.file_key(identity.token)):
@@ -109,13 +109,6 @@ def take_receipt(holding: Holding, data: bytes) -> Receipt:
     return Receipt(settled - quarantined - refused, quarantined, refused, ignored)
 
 
-def _identity(holding: Holding) -> Identity:
-    identity = holding.journal.identity
-    if identity is None:
-        raise MisuseError("enrol this device first", hint="device.enrol(url, code, name)")
-    return identity
-
-
 def _pending(holding: Holding) -> list[carry.Part]:
     journal = holding.journal
     first_seq = journal.answered_n + 1 - journal.lives[-1].first_n + 1
@@ -130,7 +123,7 @@ def _everything(holding: Holding) -> list[carry.Part]:
     ends = [life.first_n - 1 for life in journal.lives[1:]] + [journal.last_n]
     chains = []
     for life, end in zip(journal.lives, ends, strict=True):
-        if life.device != _identity(holding).device:
+        if life.device != holding.identity.device:
             continue
         events = []
         for row in journal.answered(life.first_n, end):

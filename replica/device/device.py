@@ -205,7 +205,7 @@ class Device:
         """What ``draft.commit()`` does: number, total, one durable event."""
         with self._holding.lock:
             journal = self._holding.journal
-            device = self._holding.author.device
+            device = self._holding.identity.device
             number = document_number(device, journal.head.epoch, FIRST_EPOCH, journal.numbers + 1)
             offline = self._mode is not Mode.ONLINE
             content = draft.content(number=number, offline=offline)
@@ -315,14 +315,14 @@ class Device:
         """
         from replica.device.scope import ask  # noqa: PLC0415 - needed once in a while
 
-        return int(ask(self._holding, "scope", wish)["version"])
+        return int(ask(self._holding.identity, "scope", wish)["version"])
 
     def scope_cost(self, *, kbps: int = SCOPE_LINK_KBPS, **wish: Any) -> dict[str, Any]:
         """What :meth:`set_scope` would cost on a link of ``kbps``: documents, bytes, what enters
         and leaves, seconds. Changes nothing; raises as it does."""
         from replica.device.scope import ask  # noqa: PLC0415 - needed once in a while
 
-        return ask(self._holding, f"scope/preview?kbps={kbps}", wish)
+        return ask(self._holding.identity, f"scope/preview?kbps={kbps}", wish)
 
     def _hides(self, type: str) -> bool:  # noqa: A002 - the reader's words
         """A strict scope that has ended shows unsent own work, and nothing else (CFG-06)."""
@@ -384,7 +384,7 @@ class Device:
         """
         from replica.device.account_sync import plan  # noqa: PLC0415 - it needs HTTP
 
-        return plan(self._enrolled())
+        return plan(self._holding.identity)
 
     def sync_now(
         self,
@@ -401,7 +401,7 @@ class Device:
         """
         from replica.device.account_sync import press  # noqa: PLC0415 - as above
 
-        identity = self._enrolled()
+        identity = self._holding.identity
         started = self._link is None or not self._link.running
         if started:
             self.start()
@@ -411,12 +411,6 @@ class Device:
         finally:
             if started:
                 self.stop()
-
-    def _enrolled(self) -> Identity:
-        identity = self.identity
-        if identity is None:
-            raise MisuseError("enrol this device first", hint="device.enrol(url, code, name)")
-        return identity
 
     def _sync(self, link: Link, timeout_s: float) -> SyncResult:
         before = link.report.counts

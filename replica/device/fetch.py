@@ -30,12 +30,8 @@ def fetch(
     what does not fit. ``stopping`` is asked between chunks. Raises ``PeerGone`` when the connection
     is lost: call again, it goes on where it was.
     """
-    with holding.lock:
-        identity = holding.journal.identity
-    if identity is None:
-        return False
     try:
-        with connected(identity) as server:
+        with connected(holding.identity) as server:
             running = chunks.resume(holding)
             with holding.lock:
                 holding.journal.catch_up(behind=True)

@@ -141,12 +141,17 @@ class Holding:
         return {row.n: _made(row) for row in rows if row.state == State.QUARANTINED}
 
     @property
-    def author(self) -> Author:
+    def identity(self) -> Identity:
         """Raises ``MisuseError`` before enrolment."""
         identity = self.journal.identity
         if identity is None:
             raise MisuseError("enrol this device first", hint="device.enrol(url, code, name)")
-        return Author(identity.account, identity.device)
+        return identity
+
+    @property
+    def author(self) -> Author:
+        """Raises ``MisuseError`` before enrolment."""
+        return Author(self.identity.account, self.identity.device)
 
     def enrol(self, identity: Identity) -> None:
         """Become ``identity``. Undecided work made as somebody else is said again as the new one.
@@ -316,14 +321,14 @@ class Holding:
         from replica.sync.effects import Place as Standing  # noqa: PLC0415
 
         with self.lock:
-            journal, author = self.journal, self.author
+            journal, identity = self.journal, self.identity
             place = journal.place
             # Folded by other rules, the base cannot be proved equal: fetch everything again.
             stale = place.fingerprint != catalogue_fingerprint()
             return Standing(
-                token=journal.identity.token if journal.identity else "",
-                account=author.account,
-                device=author.device,
+                token=identity.token,
+                account=identity.account,
+                device=identity.device,
                 epoch=journal.head.epoch,
                 head_seq=journal.head.seq,
                 answered_seq=max(journal.answered_n - journal.lives[-1].first_n + 1, 0),

@@ -21,7 +21,7 @@ from replica.device.journal import Identity
 from replica.device.proof import Proof, Proved
 from replica.device.session import Report, Session
 from replica.device.status import RESTING, Mode, Progress
-from replica.errors import CorruptionError, MisuseError, ReplicaError
+from replica.errors import CorruptionError, ReplicaError
 from replica.limits import (
     CHUNK_FAILURES_MAX,
     CLOSE_TIMEOUT_MS,
@@ -84,10 +84,9 @@ class Link:
         with self._holding.lock:
             if self.running:
                 return
-            if self._holding.journal.identity is None:
-                raise MisuseError("enrol this device first", hint="device.enrol(url, code, name)")
+            url = self._holding.identity.url
             self.report.stopping = False
-            self._show(Mode.CONNECTING, "connecting")
+            self._show(Mode.CONNECTING, f"connecting to {url}")
             self._thread = threading.Thread(target=self._run, name="replica-link", daemon=True)
             self._thread.start()
 
@@ -158,9 +157,7 @@ class Link:
         """Take in documents in bulk; False when the connection was lost and it is to go on."""
         from replica.device.fetch import fetch  # noqa: PLC0415 - needed once in a while
 
-        identity = self._holding.journal.identity
-        assert identity is not None, "start() asks for one"
-        self._show(Mode.CONNECTING, f"fetching from {identity.url}")
+        self._show(Mode.CONNECTING, f"fetching from {self._holding.identity.url}")
         try:
             moved = await asyncio.to_thread(
                 fetch, self._holding, stopping=self._is_stopping, progress=self._progress
@@ -216,8 +213,7 @@ class Link:
         from websockets.exceptions import WebSocketException  # noqa: PLC0415
         from websockets.typing import Subprotocol  # noqa: PLC0415
 
-        identity = self._holding.journal.identity
-        assert identity is not None, "start() asks for one"
+        identity = self._holding.identity
         self._show(Mode.CONNECTING, f"connecting to {identity.url}")
         session = Session(
             self._holding, self.report, wall_ms=self._wall_ms, software=self._software

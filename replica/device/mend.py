@@ -74,11 +74,7 @@ def mend(holding: Holding) -> tuple[DocKey, ...] | None:
     Raises ``PeerGone`` when the connection is lost, and what the journal raises; documents that
     were stored by then stay.
     """
-    with holding.lock:
-        identity = holding.journal.identity
-    if identity is None:
-        return None
-    with connected(identity) as server:
+    with connected(holding.identity) as server:
         return even_out(holding, server, recount=True)
 
 

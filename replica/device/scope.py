@@ -17,6 +17,7 @@ import msgspec
 from replica.crdt.documents import DocKey
 from replica.device.asking import OK, Server, connected
 from replica.device.holding import Holding
+from replica.device.journal import Identity
 from replica.device.mend import even_out
 from replica.errors import Forbidden, Malformed, MisuseError, PeerGone, UpgradeRequired
 from replica.events.kinds import catalogue_fingerprint
@@ -46,10 +47,8 @@ def pull(
     """
     with holding.pulling:
         _begin(holding, version)
-        identity = holding.journal.identity
-        assert identity is not None, "there is no connection before enrolment"
         came = 0
-        with connected(identity) as server:
+        with connected(holding.identity) as server:
             for _ in range(MEND_TRIES_MAX):
                 page, count = _pages(holding, server, through, stopping)
                 came += count
@@ -143,13 +142,10 @@ def _level(holding: Holding, page: Page, now_ms: int) -> None:
 # What the user asks for --------------------------------------------------------------------------
 
 
-def ask(holding: Holding, path: str, wish: dict[str, Any]) -> dict[str, Any]:
+def ask(identity: Identity, path: str, wish: dict[str, Any]) -> dict[str, Any]:
     """Send a wish about the scope. Raises ``PeerGone`` without a connection: the scope is the
     server's to grant; ``Forbidden`` where the office keeps it, ``MisuseError`` for what no scope
-    can say or before enrolment."""
-    identity = holding.journal.identity
-    if identity is None:
-        raise MisuseError("enrol this device first", hint="device.enrol(url, code, name)")
+    can say."""
     try:
         with connected(identity) as server:
             answer = server.ask(path, ENROL_ANSWER_BYTES_MAX, msgspec.json.encode(wish))
