@@ -38,7 +38,7 @@ from replica.device.journal import Identity
 from replica.errors import PeerGone
 from replica.events.clock import Stamp
 from replica.events.record import Origin, Record
-from replica.limits import MANIFEST_BYTES_MAX
+from replica.limits import CONFIRM_BYTES, CONFIRM_INTERVAL_MS, MANIFEST_BYTES_MAX
 from replica.server.auth import ACCOUNT_HEADER
 from replica.sync import messages as m
 from replica.sync.chunks import decode_manifest, open_chunk
@@ -177,6 +177,8 @@ class ProductSession:
         self._chance = chance
         self._everybody = everybody
         self._through = 0
+        self._confirming: asyncio.Task[None] | None = None
+        self._waiting_bytes = 0
         self.made: list[Made] = []
 
     @property
@@ -227,7 +229,7 @@ class ProductSession:
         data = await self._socket.recv(decode=False)
         if _number(data) == _EVENTS:
             self._through = _decode_through(data).through
-            await self._say(m.Cursor(self._through))
+            await self._confirm(len(data))
             return 0
         frame = m.decode_frame(data)
         if isinstance(frame, m.Probe):
@@ -238,7 +240,29 @@ class ProductSession:
             return sum(verdict.count for verdict in frame.verdicts)
         raise PeerGone(f"the server said {frame}")
 
+    async def _confirm(self, size: int) -> None:
+        """As the device does: in a stream of small frames one CURSOR speaks for many."""
+        self._waiting_bytes += size
+        if self._waiting_bytes >= CONFIRM_BYTES:
+            await self._say_cursor()
+        elif self._confirming is None:
+            self._confirming = asyncio.create_task(self._confirm_soon())
+
+    async def _confirm_soon(self) -> None:
+        await asyncio.sleep(CONFIRM_INTERVAL_MS / 1_000)
+        self._confirming = None
+        if self._waiting_bytes:
+            await self._say_cursor()
+
+    async def _say_cursor(self) -> None:
+        self._waiting_bytes = 0
+        await self._say(m.Cursor(self._through))
+
     async def close(self) -> None:
+        if self._confirming is not None:
+            self._confirming.cancel()
+            self._confirming = None
+        self._waiting_bytes = 0
         await self._socket.close()
 
     async def leave(self) -> None:

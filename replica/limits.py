@@ -29,6 +29,10 @@ UNCONFIRMED_BYTES_MAX = 1_048_576
 # Event bytes of one push that holds more than one event, and of pushes decided together. Chosen so
 # that the resulting segment, with its decisions, always fits into one EVENTS frame.
 PUSH_BYTES_MAX = 196_608
+# A device confirms at once, but not more often than this unless as many bytes wait for it: one frame
+# then confirms many. Far below the window, so that the server never waits for it.
+CONFIRM_INTERVAL_MS = 100
+CONFIRM_BYTES = 131_072
 # An EVENTS frame counts at least this much in the window, which bounds how many may be on the way.
 WINDOW_FRAME_BYTES_MIN = 512
 # A reason told with an outcome: a sentence. 500 of them fit into one RESULT.
@@ -158,8 +162,9 @@ SYNC_MEND_ROUNDS_MAX = 25
 TOUCH_INTERVAL_S = 15.0
 # How long read models let the door go first: what a burst of writes costs those who look on.
 PROJECTION_DELAY_MS_MAX = 1_000
+# The same once they have taken all that there was: a steady trickle is taken in few steps.
+PROJECTION_TRICKLE_MS = 250
 # How often they look whether it is quiet, and how long the door counts as busy after an answer.
-PROJECTION_GIVE_WAY_MS = 5
 DOOR_QUIET_MS = 5
 # One step while writes wait: short, because it shares the interpreter with the door.
 PROJECTION_BUSY_BYTES = 262_144

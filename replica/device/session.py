@@ -121,17 +121,20 @@ class Session:
         self._scope = 0  # as WELCOME said: documents of a scope come instead of the log
         self._tasks: asyncio.TaskGroup | None = None
         self._looked = self._looking = False  # after documents of another scope than is held
+        self._bell = asyncio.Event()
+        self._ticks_ms = 0  # when the peer is given a tick unless the bell rings before
         self._held: e.Apply | None = None  # the peer keeps what comes after it, a window at most
 
     async def run(self, socket: ClientConnection, bell: asyncio.Event) -> None:
         """Returns when the connection has ended; raises what the socket or the journal raised."""
+        self._bell = bell
         bell.set()
         self._perform(self._peer.opened(self._clock.now_ms()))
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 writer = tasks.create_task(self._write(socket))
-                ticker = tasks.create_task(self._tick(bell))
+                ticker = tasks.create_task(self._tick())
                 async for message in socket:
                     data = message.encode() if isinstance(message, str) else message
                     self._perform(self._peer.receive(data, self._clock.now_ms()))
@@ -145,11 +148,12 @@ class Session:
             await socket.send(item)
         await socket.close(item.goodbye.close_code)
 
-    async def _tick(self, bell: asyncio.Event) -> None:
+    async def _tick(self) -> None:
         """Ring the peer when there is work, and when one of its timers is due."""
         peer, now_ms = self._peer, self._clock.now_ms
         while (deadline_ms := peer.deadline_ms) is not None:
-            rang = await _rings(bell, max(deadline_ms - now_ms(), 0) / 1000)
+            self._ticks_ms = deadline_ms
+            rang = await _rings(self._bell, max(deadline_ms - now_ms(), 0) / 1000)
             if self._report.stopping:
                 self._perform(peer.close("going_away", "the device goes offline"))
             elif self._clock.was_set:
@@ -189,6 +193,8 @@ class Session:
                 self._tasks.create_task(self._pull(None))
             elif self._report.proof is not None and not self._looking:
                 self._prove(self._report.proof)
+        if (self._peer.deadline_ms or self._ticks_ms) < self._ticks_ms:
+            self._bell.set()
         self._report.changed()
 
     def _go_on(self, renew: Callable[[int], None], why: str) -> None:

@@ -2,7 +2,8 @@
 
 Events are pushed from the journal, never from memory, so nothing depends on what was offered when.
 Received frames are applied one transaction after the other; those that wait meanwhile are applied
-together. The cursor is confirmed after it is durable (pitfalls P49).
+together. The cursor is confirmed after it is durable (pitfalls P49); in a stream of small frames
+one CURSOR speaks for many, as each costs the server as much as a frame it sends.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from replica.errors import ProtocolViolation, UpgradeRequired
 from replica.events.clock import STAMP_BYTES
 from replica.events.record import Segment
 from replica.limits import (
+    CONFIRM_BYTES,
+    CONFIRM_INTERVAL_MS,
     FIRST_FRAME_TIMEOUT_MS,
     FRAME_BYTES_MAX,
     PUSH_BYTES_TARGET,
@@ -23,6 +26,7 @@ from replica.limits import (
     RESULT_TIMEOUT_MS,
     SILENCE_TIMEOUT_MS,
     UNCONFIRMED_BYTES_MAX,
+    WINDOW_FRAME_BYTES_MIN,
 )
 from replica.sync.effects import (
     Apply,
@@ -89,6 +93,10 @@ class DevicePeer(Peer):
         self._received_through = 0
         self._applying: int | None = None
         self._applied = 0
+        self._applying_bytes = 0
+        self._applied_bytes = 0  # not confirmed yet
+        self._confirmed = 0
+        self._confirmed_ms = 0
         # Digests that wait for a moment at which they mean something.
         self._digest_at: int | None = None
         self._digest_after_pushing = False
@@ -171,7 +179,7 @@ class DevicePeer(Peer):
             self._say_goodbye("closed", "the log went back; fetching it from the beginning")
             return
         self._emit(Welcomed(welcome))
-        self._received_through = self._applied = welcome.resume_after
+        self._received_through = self._applied = self._confirmed = welcome.resume_after
         # A server that forgot is told again; one that answered in vain answers again (§6).
         self._pushed_seq = min(place.answered_seq, welcome.device_seq)
         self._more = True
@@ -286,19 +294,35 @@ class DevicePeer(Peer):
             at = segment.last
         if events.through < at or events.through <= self._received_through:
             raise ProtocolViolation(f"EVENTS through {events.through} after position {at}")
-        self._received_bytes += _size(events.segments)
+        self._received_bytes += max(_size(events.segments), WINDOW_FRAME_BYTES_MIN)
         if self._received_bytes > UNCONFIRMED_BYTES_MAX + FRAME_BYTES_MAX:
             raise ProtocolViolation("EVENTS beyond the window")
         self._received_through = events.through
         self._received.append(events)
         self._apply_next()
 
-    def on_appended(self, through: int, _: int) -> None:
+    def on_appended(self, through: int, now_ms: int) -> None:
         assert through == self._applying, "appended another page than Apply asked for"
         self._applying, self._applied = None, through
-        self._send(Cursor(through))
+        self._applied_bytes += self._applying_bytes
+        if self._confirms_now(now_ms):
+            self._confirm()
+        else:
+            self._timers[Timer.CONFIRM] = self._confirmed_ms + CONFIRM_INTERVAL_MS
         self._apply_next()
         self._take_digest()
+
+    def _confirms_now(self, now_ms: int) -> bool:
+        recent = 0 <= now_ms - self._confirmed_ms < CONFIRM_INTERVAL_MS
+        return not recent or self._applied_bytes >= CONFIRM_BYTES
+
+    def _confirm(self) -> None:
+        """Tell the server what is durable, if that is news."""
+        self._timers.pop(Timer.CONFIRM, None)
+        if self._confirmed < self._applied:
+            self._send(Cursor(self._applied))
+            self._confirmed, self._confirmed_ms = self._applied, self._now_ms or 0
+            self._applied_bytes = 0
 
     def _apply_next(self) -> None:
         if self._applying is not None or not self._received:
@@ -306,7 +330,7 @@ class DevicePeer(Peer):
         segments = tuple(segment for events in self._received for segment in events.segments)
         last = self._received[-1]
         self._received.clear()
-        self._received_bytes = 0
+        self._applying_bytes, self._received_bytes = self._received_bytes, 0
         self._applying = last.through
         self._emit(Apply(segments, last.through, last.chain))
 
@@ -332,8 +356,19 @@ class DevicePeer(Peer):
             return
         if self._digest_after_pushing and not self._idle:
             return
+        self._confirm()  # so that both speak of the same moment
         self._emit(TakeDigest(self._digest_at))
         self._digest_at = None
+
+    def on_ask_digest(self, position: int, now_ms: int) -> None:
+        self._confirm()
+        super().on_ask_digest(position, now_ms)
+
+    def on_timer(self, timer: Timer, now_ms: int) -> None:
+        if timer is Timer.CONFIRM:
+            self._confirm()
+        else:
+            super().on_timer(timer, now_ms)
 
 
 def _size(segments: Iterable[Segment]) -> int:

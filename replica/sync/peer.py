@@ -80,6 +80,7 @@ class Timer(StrEnum):
     READ_AGAIN = "read again"
     FLUSH = "flush"
     RESULT = "result"
+    CONFIRM = "confirm"
     SILENCE = "silence"
 
 

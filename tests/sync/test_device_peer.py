@@ -10,6 +10,8 @@ from replica.errors import StorageFull
 from replica.events.event import GENESIS
 from replica.events.record import Segment
 from replica.limits import (
+    CONFIRM_BYTES,
+    CONFIRM_INTERVAL_MS,
     PUSH_BYTES_TARGET,
     PUSH_EVENTS_MAX,
     PUSHES_IN_FLIGHT_MAX,
@@ -24,6 +26,7 @@ from replica.sync.messages import (
     Digest,
     DigestRequest,
     Events,
+    Frame,
     Goodbye,
     Hello,
     Outcome,
@@ -293,6 +296,45 @@ def test_frames_are_confirmed_when_they_are_durable() -> None:
     assert say(peer, Events(2, CHAIN, (SEGMENT,))) == [e.Apply((SEGMENT,), 2, CHAIN)]
     assert sent(peer.appended(2, NOW)) == [Cursor(2)]
     assert peer.cursor == 2
+
+
+def test_one_cursor_confirms_many_small_frames() -> None:
+    """In a stream of small frames CURSOR speaks at once, and then at most once in an interval, of
+    everything that is durable by then (§4.3)."""
+    peer = device()
+    said: list[Frame] = []
+    for at in range(1, 6):
+        say(peer, an_events(at, at), NOW + at)
+        said += sent(peer.appended(at, NOW + at))
+    assert said == [Cursor(1)]
+    assert peer.deadline_ms == NOW + 1 + CONFIRM_INTERVAL_MS
+    assert sent(peer.tick(peer.deadline_ms)) == [Cursor(5)]
+    assert sent(peer.tick(NOW + 3 * CONFIRM_INTERVAL_MS)) == []
+
+
+def test_large_frames_are_confirmed_at_once() -> None:
+    """The server's window opens as fast as the device stores: bytes confirm without waiting."""
+    peer = device()
+    for at in range(1, 9):
+        say(peer, an_events(at, at, size=CONFIRM_BYTES))
+        assert sent(peer.appended(at, NOW)) == [Cursor(at)]
+
+
+def test_a_digest_is_told_of_what_was_confirmed() -> None:
+    """What a digest is about is confirmed before it, so that both ends speak of one moment (§7)."""
+    peer = device()
+    for at in (1, 2):
+        say(peer, an_events(at, at))
+        peer.appended(at, NOW)
+    assert sent(say(peer, DigestRequest(0))) == [Cursor(2)]
+
+
+def test_a_clock_set_back_delays_no_confirmation() -> None:
+    """However far the clock went back, a stored frame is confirmed at once (CON-08)."""
+    peer = device()
+    for at, now_ms in ((1, NOW), (2, NOW - 1_000_000)):
+        say(peer, an_events(at, at), now_ms)
+        assert sent(peer.appended(at, now_ms)) == [Cursor(at)]
 
 
 def test_frames_that_wait_are_applied_together() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from replica.events.event import AccountId
 from replica.events.record import Flag, records
+from replica.limits import CONFIRM_INTERVAL_MS
 from replica.sync import effects as e
 from replica.sync.messages import Outcome
 from replica.sync.table import State
@@ -63,6 +64,9 @@ def test_an_author_gets_its_cursor_but_not_its_segments() -> None:
     applied = [effect for effect in effects_of(world, e.Apply) if isinstance(effect, e.Apply)]
     assert [effect.segments for effect in applied] == [()] * len(applied)
     assert device.cursor == world.position
+    world.now_ms += CONFIRM_INTERVAL_MS
+    world.device_does(link, link.device.tick(world.now_ms))
+    world.settle()
     assert link.server.confirmed == world.position
 
 
