@@ -72,8 +72,12 @@ class LocalHub:
 
     def notice(self, account: AccountId, position: Position) -> None:
         """Pass on a position learnt elsewhere; nothing happens when it is not news."""
-        if position > self._positions.get(account, 0):
+        if position > self.position(account):
             self._tell(Hint(account, position))
+
+    def position(self, account: AccountId) -> Position:
+        """The newest position heard of here; 0 before the first."""
+        return self._positions.get(account, Position(0))
 
     def accounts(self) -> list[AccountId]:
         """Accounts that somebody listens to."""
@@ -81,9 +85,7 @@ class LocalHub:
 
     def _tell(self, hint: Hint) -> None:
         # Another process's commit may be noticed before our own, smaller one is passed on.
-        self._positions[hint.account] = max(
-            hint.position, self._positions.get(hint.account, Position(0))
-        )
+        self._positions[hint.account] = max(hint.position, self.position(hint.account))
         for group in (self._listeners.get(hint.account), self._listeners.get(None)):
             for listener in tuple(group.values()) if group else ():
                 listener(hint)
