@@ -13,9 +13,9 @@ Pure: bytes in, bytes out. Who stores and who fetches is elsewhere.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -31,6 +31,7 @@ from replica.limits import (
 FORMAT = 1
 _COMPRESSION_LEVEL = 6
 
+T = TypeVar("T")
 Count = Annotated[int, Meta(ge=0, le=SAFE_INTEGER_MAX)]
 Hex16 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -136,17 +137,23 @@ def open_chunk(info: ChunkInfo, data: bytes) -> list[Kept]:
     """
     if len(data) != info.bytes or sha256(data).hexdigest() != info.sha256:
         raise Malformed("the chunk is not the one that was asked for")
+    number, section, documents = unpack("chunk", data, _decode_body)
+    if (number, section, len(documents)) != (FORMAT, info.section, info.count):
+        raise Malformed("the chunk holds something else than its manifest says")
+    return [Kept(*document) for document in documents]
+
+
+def unpack(what: str, data: bytes, decode: Callable[[bytes], T]) -> T:
+    """What ``decode`` makes of ``data``, deflated in the zlib format. Raises ``Malformed`` for
+    anything else. Memory stays within ``CHUNK_RAW_BYTES_MAX``."""
     inflate = zlib.decompressobj()
     try:
         raw = inflate.decompress(data, CHUNK_RAW_BYTES_MAX)
         if not inflate.eof or inflate.unused_data:
-            raise Malformed("the chunk does not end where its bytes do")
-        number, section, documents = _decode_body(raw)
+            raise Malformed(f"the {what} does not end where its bytes do")
+        return decode(raw)
     except (zlib.error, msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise Malformed(f"not a chunk: {error}") from error
-    if (number, section, len(documents)) != (FORMAT, info.section, info.count):
-        raise Malformed("the chunk holds something else than its manifest says")
-    return [Kept(*document) for document in documents]
+        raise Malformed(f"not a {what}: {error}") from error
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Meta
 
 from replica.errors import Malformed
-from replica.limits import CHUNK_RAW_BYTES_MAX, SAFE_INTEGER_MAX
+from replica.limits import SAFE_INTEGER_MAX
+from replica.sync.chunks import unpack
 from replica.sync.messages import SectionDigest
 
 FORMAT = 1
@@ -58,14 +59,7 @@ def encode_page(page: Page) -> bytes:
 
 def decode_page(data: bytes) -> Page:
     """Raises ``Malformed`` for anything else. Memory stays within ``CHUNK_RAW_BYTES_MAX``."""
-    inflate = zlib.decompressobj()
-    try:
-        raw = inflate.decompress(data, CHUNK_RAW_BYTES_MAX)
-        if not inflate.eof or inflate.unused_data:
-            raise Malformed("the page does not end where its bytes do")
-        page = _decode(raw)
-    except (zlib.error, msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise Malformed(f"not a page: {error}") from error
+    page = unpack("page", data, _decode)
     if page.format != FORMAT or page.through > page.position:
         raise Malformed("not a page of a format that is known here")
     return page
