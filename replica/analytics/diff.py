@@ -5,14 +5,16 @@ apply(compare(before, after), before) == after
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+
+from msgspec import UNSET
 
 Row = Mapping[str, Any]
 
 
 class Cell(NamedTuple):
-    """One value of one record, before and after."""
+    """One value of one record, before and after; ``UNSET`` where the record has no such column."""
 
     id: str
     column: str
@@ -29,18 +31,23 @@ class Difference(NamedTuple):
 
 
 def compare(before: Iterable[Row], after: Iterable[Row]) -> Difference:
-    """Differences between two tables of one section; rows have an ``id`` and the same columns."""
+    """Differences between two tables of one section; rows have an ``id``."""
     old, new = {row["id"]: row for row in before}, {row["id"]: row for row in after}
     return Difference(
         added=tuple(new[key] for key in sorted(new.keys() - old.keys())),
         removed=tuple(old[key] for key in sorted(old.keys() - new.keys())),
         changed=tuple(
-            Cell(key, column, old[key].get(column), value)
+            cell
             for key in sorted(new.keys() & old.keys())
-            for column, value in new[key].items()
-            if old[key].get(column) != value
+            for cell in _cells(key, old[key], new[key])
+            if cell.before != cell.after
         ),
     )
+
+
+def _cells(key: str, old: Row, new: Row) -> Iterator[Cell]:
+    for column in dict.fromkeys((*new, *old)):
+        yield Cell(key, column, old.get(column, UNSET), new.get(column, UNSET))
 
 
 def apply(difference: Difference, before: Sequence[Row]) -> list[Row]:
@@ -49,6 +56,9 @@ def apply(difference: Difference, before: Sequence[Row]) -> list[Row]:
     for row in difference.removed:
         del rows[row["id"]]
     for cell in difference.changed:
-        rows[cell.id][cell.column] = cell.after
+        if cell.after is UNSET:
+            del rows[cell.id][cell.column]
+        else:
+            rows[cell.id][cell.column] = cell.after
     rows.update({row["id"]: dict(row) for row in difference.added})
     return [rows[key] for key in sorted(rows)]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from replica.analytics.moment import By, parse_moment
 from replica.cli.analyst import say_source, section_of, told_history
 from replica.cli.frame import emit, verb
+
+if TYPE_CHECKING:
+    from replica.analytics.diff import Cell
 
 app = verb("Show what changed between two moments")
 
@@ -35,8 +39,18 @@ def diff(
         cells = [
             *(("added", Cell(row["id"], "", None, None)) for row in found.added),
             *(("removed", Cell(row["id"], "", None, None)) for row in found.removed),
-            *(("changed", cell) for cell in found.changed),
+            *(("changed", cell) for cell in _told(found.changed)),
         ]
         lines = [{"change": change, **cell._asdict()} for change, cell in cells]
         emit(lines, as_json=as_json)
         say_source(history, new.position, new.events, new.unread)
+
+
+def _told(cells: Iterable[Cell]) -> Iterator[Cell]:
+    """For people, a column that is not there and one without a value are the same."""
+    from msgspec import UNSET
+
+    for cell in cells:
+        before, after = (None if one is UNSET else one for one in (cell.before, cell.after))
+        if before != after:
+            yield cell._replace(before=before, after=after)

@@ -94,6 +94,20 @@ def test_a_snapshot_is_the_fold_and_a_difference_leads_from_one_to_the_next(
     assert after.position == after.events == len(said)
 
 
+ROWS = st.dictionaries(
+    st.sampled_from(["a", "b"]),
+    st.dictionaries(st.sampled_from("xyz"), st.none() | st.integers(0, 1), max_size=3),
+).map(lambda rows: [{"id": key, **rows[key]} for key in sorted(rows)])
+
+
+@given(before=ROWS, after=ROWS)
+def test_a_difference_leads_from_any_table_to_any_other(
+    before: list[dict[str, Any]], after: list[dict[str, Any]]
+) -> None:
+    """A column that only one of two rows has is in the difference, whichever it is."""
+    assert apply(compare(before, after), before) == after
+
+
 def test_two_clocks_answer_two_questions() -> None:
     """An order of Monday that came in on Wednesday is there on Monday by event time, and not by
     receipt."""
