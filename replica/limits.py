@@ -21,6 +21,9 @@ EVENTS_BYTES_TARGET = 131_072
 PUSHES_IN_FLIGHT_MAX = 8
 # Groups of them at the door at a time, per connection: one is decided while the other is committed.
 APPENDS_IN_FLIGHT_MAX = 2
+# And per account, over all of its connections: what one account has decided and not durable yet.
+# The devices of a busy account wait for each other, not those of another one for them.
+ACCOUNT_APPENDS_MAX = 16
 PUSHES_TOGETHER_MAX = PUSHES_IN_FLIGHT_MAX // APPENDS_IN_FLIGHT_MAX
 # EVENTS frames sent but not confirmed by CURSOR, per connection, in bytes: the slow-reader bound.
 UNCONFIRMED_BYTES_MAX = 1_048_576

@@ -4,6 +4,10 @@
 commit (architecture.md §4). Devices come with an :class:`Author` that their connection keeps. The
 web main app and the sinks are devices that live in the server: each has, per account, an identity
 derived from its name, a chain of its own, and the origin that the server knows it has.
+
+An account has ``ACCOUNT_APPENDS_MAX`` batches between deciding and commit; its others wait in the
+order they came. So a thousand devices that come back to one account hold up another account by a
+few batches and not by a thousand (reliability I-21, pitfalls P41).
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from replica.events.payloads import Payload
 from replica.events.ports import AppendRequest, DeviceHead, Log
 from replica.events.record import Origin
 from replica.ingest import Admitted, Context, Fact, Find, Routine, admit, write
-from replica.limits import DOOR_QUIET_MS, LOCAL_EVENTS_MAX
+from replica.limits import ACCOUNT_APPENDS_MAX, DOOR_QUIET_MS, LOCAL_EVENTS_MAX
 from replica.server.logs import Logger, event_ids
 from replica.server.metrics import Metrics
 from replica.store.writer import GroupCommitter
@@ -81,6 +85,7 @@ class Door:
         self._logger = logger
         self._locals: dict[tuple[AccountId, str], Author] = {}
         self._quarantined: dict[AccountId, set[bytes]] = {}
+        self._room: dict[AccountId, asyncio.Semaphore] = {}
         self._under_way = 0
         self._answered_s = 0.0
 
@@ -148,6 +153,12 @@ class Door:
         """
         self._quarantined.pop(account, None)
 
+    def _room_of(self, account: AccountId) -> asyncio.Semaphore:
+        room = self._room.get(account)
+        if room is None:
+            room = self._room[account] = asyncio.Semaphore(ACCOUNT_APPENDS_MAX)
+        return room
+
     async def _held(self, account: AccountId) -> set[bytes]:
         """Ids in quarantine: what depends on them waits too."""
         held = self._quarantined.get(account)
@@ -163,7 +174,7 @@ class Door:
         request: AppendRequest | None = None
         self._under_way += 1
         try:
-            async with AsyncExitStack() as turn:
+            async with self._room_of(author.account), AsyncExitStack() as turn:
                 await turn.enter_async_context(author.turn)
                 routine = begin(author.head)
                 question = next(routine)

@@ -10,10 +10,11 @@ from typing import TypeVar
 import structlog
 
 from replica.errors import Gap, StoreUnavailable
-from replica.events.event import Position
+from replica.events.event import AccountId, DeviceId, Position
 from replica.events.payloads import CustomerDeleted
 from replica.events.ports import AppendRequest, AppendResult
 from replica.events.record import Origin
+from replica.limits import ACCOUNT_APPENDS_MAX
 from replica.server.door import WEB, Author, Door
 from replica.server.metrics import Metrics
 from replica.store.memory import MemoryLog
@@ -21,8 +22,9 @@ from replica.store.writer import GroupCommitter
 from replica.sync.effects import Append
 from replica.sync.messages import Outcome
 from replica.sync.verdicts import Settlement, answers
-from tests.test_ingest import ACCOUNT, DEVICE, NOW, WRONG_TOTAL, chained, deleted, identity
+from tests.test_ingest import ACCOUNT, CONTEXT, DEVICE, NOW, WRONG_TOTAL, chained, deleted, identity
 
+OTHER_ACCOUNT = AccountId(bytes(16))
 T = TypeVar("T")
 
 
@@ -51,8 +53,10 @@ class Desk(GroupCommitter):
     def __init__(self, disk: Disk) -> None:
         super().__init__(disk, on_committed=lambda _: None, on_failed=lambda _: None)
         self.handed_in = asyncio.Semaphore(0)
+        self.accounts: list[AccountId] = []
 
     def submit(self, request: AppendRequest) -> asyncio.Future[AppendResult]:
+        self.accounts.append(request.account)
         self.handed_in.release()
         return super().submit(request)
 
@@ -169,3 +173,34 @@ def test_the_office_writes_on_after_a_commit_that_failed() -> None:
     told, disk = through_the_door(act)
     assert told == [0, 1, 2]
     assert disk.head(ACCOUNT).position == 2
+
+
+def test_a_crowd_of_one_account_holds_up_no_other() -> None:
+    """With a hundred devices of one account at the door, a device of another account is decided
+    behind the ``ACCOUNT_APPENDS_MAX`` that wait for the disk, and the crowd loses nothing (I-21)."""
+    crowd = [
+        Author(ACCOUNT, DeviceId(bytes([1, *range(14), number])), 1, Origin.DEVICE, ())
+        for number in range(100)
+    ]
+    other = Author(OTHER_ACCOUNT, DEVICE, 1, Origin.DEVICE, ())
+
+    async def act(door: Door, disk: Disk, desk: Desk) -> list[AccountId]:
+        def push(one: Author) -> asyncio.Task[Settlement]:
+            whose = CONTEXT._replace(account=one.account, device=one.device)
+            events = chained(deleted("c-1"), context=whose)
+            return asyncio.create_task(door.submit_push(one, Append(1, tuple(events), 0, NOW)))
+
+        pushes = [push(one) for one in crowd]
+        for _ in range(ACCOUNT_APPENDS_MAX):
+            await desk.handed_in.acquire()
+        pushes.append(push(other))
+        await desk.handed_in.acquire()
+        first = list(desk.accounts)
+        disk.open.set()
+        for settlement in await asyncio.gather(*pushes):
+            assert outcomes(settlement) == [Outcome.ACCEPTED]
+        return first
+
+    told, disk = through_the_door(act)
+    assert told == [ACCOUNT] * ACCOUNT_APPENDS_MAX + [OTHER_ACCOUNT]
+    assert disk.head(ACCOUNT).position == len(crowd)
