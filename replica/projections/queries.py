@@ -216,11 +216,13 @@ def labels_page(
 def names(
     connection: Connection, account: AccountId, kind: str, ids: Sequence[str]
 ) -> dict[str, str]:
-    """Names of some customers or products (``kind``) by id; unknown ones are left out."""
-    c = {"customer": t.customers, "product": t.products}[kind].c
+    """Names of some customers, products or labels (``kind``) by id; unknown ones are left out."""
+    table = {"customer": t.customers, "product": t.products}.get(kind, t.labels)
+    c = table.c
+    ours = (c.account == account, *([c.type == kind] if table is t.labels else []))
     found: dict[str, str] = {}
     for part in chunked(sorted(set(ids))):
-        query = select(c.id, c.name).where(c.account == account, c.id.in_(part))
+        query = select(c.id, c.name).where(*ours, c.id.in_(part))
         found.update((row.id, row.name) for row in connection.execute(query))
     return found
 

@@ -5,6 +5,8 @@ and the accounting program, and events that were kept out of the log (CON-10).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from starlette.requests import Request
@@ -21,11 +23,12 @@ from replica.server.answers import decode_key, describe, encode_key
 from replica.server.auth import Principal, Right
 from replica.server.web import queue_views, views
 from replica.server.web.frame import links
-from replica.server.web.group import Form, PageGroup
+from replica.server.web.group import LABEL_PATHS, Form, PageGroup
 from replica.server.web.why_views import said_by, value_words, why_page
 from replica.server.why import why
 from replica.sink import Deed, Overruled, Refusal
 
+NAMED = ("customer", "product", *LABEL_PATHS)
 OTHER = "other"
 
 
@@ -48,16 +51,16 @@ class ConflictPages(PageGroup):
             after=decode_key(after, str, str, int),
             limit=LIST_ROWS_MAX,
         )
-        names = await self._device_names(who.account)
+        overruled = await self._runtime.sinks.overruled(who.account)
+        named = [(row["type"], row["id"]) for row in page.rows]
+        named += [(row.local_type, row.local_id) for row in overruled]
         records = {
             kind: await self._read(
-                queries.names,
-                who.account,
-                kind,
-                [row["id"] for row in page.rows if row["type"] == kind],
+                queries.names, who.account, kind, [name for one, name in named if one == kind]
             )
-            for kind in ("customer", "product")
+            for kind in NAMED
         }
+        names = await self._device_names(who.account)
         kept = await asyncio.to_thread(aside.kept, self._runtime.stores, who.account, LIST_ROWS_MAX)
         nodes = {identity[16:]: name for identity, name in names.items()}
         return await self._page(
@@ -66,28 +69,22 @@ class ConflictPages(PageGroup):
             "conflicts.html",
             rows=[views.conflict_row(row, nodes, records) for row in page.rows],
             kept=[views.kept_row(row, names) for row in kept],
-            overruled=await self._overruled(who),
+            overruled=[await self._overruled_row(who, row, records) for row in overruled],
             may_edit=who.may(Right.EDIT),
             problem=problem,
             status=409 if problem else 200,
             page=links("/conflicts", {}, after, encode_key(page.after)),
         )
 
-    async def _overruled(self, who: Principal) -> list[dict[str, Any]]:
-        rows = await self._runtime.sinks.overruled(who.account)
-        return [await self._overruled_row(who, row) for row in rows]
-
-    async def _overruled_row(self, who: Principal, row: Overruled) -> dict[str, Any]:
+    async def _overruled_row(
+        self, who: Principal, row: Overruled, records: Mapping[str, Mapping[str, str]]
+    ) -> dict[str, Any]:
         """Both values, who said ours, and what counts."""
-        name, by = row.local_id, ""
-        try:
+        name, by = records.get(row.local_type, {}).get(row.local_id) or row.local_id, ""
+        with suppress(ReplicaError):  # deleted meanwhile: the row says what it can
             key = DocKey(row.local_type, row.local_id)
             found = await why(self._runtime, who.account, key, row.field)
             by = said_by(found, row.field, row.ours, row.at_ms)
-            named = await why(self._runtime, who.account, key, "name")
-            name = next((one["value"] for one in named["fields"]), "") or name
-        except ReplicaError:
-            pass  # deleted meanwhile: the row says what it can
         return {
             "id": row.id,
             "at_ms": row.at_ms,
