@@ -109,6 +109,7 @@ HEARTBEAT_INTERVAL_MS = 20_000
 HEARTBEAT_TIMEOUT_MS = 45_000
 RECONNECT_DELAY_MS_MIN = 250
 RECONNECT_DELAY_MS_MAX = 30_000
+RECONNECT_HINT_MS_MAX = 300_000  # however long a server asks for
 
 # Group commit ----------------------------------------------------------------------------------
 # What one transaction takes at most: keeps the commit short and the acknowledgement near.
@@ -401,6 +402,7 @@ SCOPE_MOVES_MAX = 200_000  # documents that enter or leave with one change of sc
 SCOPE_PAGES_MAX = 10_000  # pages taken in one go
 SCOPE_GRANT_TRIES_MAX = 8  # grants to one device at the same time wait for each other
 SCOPE_HANDOVER_MAX = 1_000  # customers handed over at once
+HANDED_SHOWN_MAX = 5  # customers of one handover that are shown by name
 SCOPE_LINK_KBPS = 1_000  # what a cost in seconds is reckoned for, unless told otherwise
 SCOPE_SAMPLE_DOCUMENTS = 200  # whose compression stands for that of all
 SCOPE_ROWS_SHOWN_MAX = 200  # of a list to choose from

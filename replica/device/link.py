@@ -21,7 +21,7 @@ from replica.device.journal import Identity
 from replica.device.proof import Proof, Proved
 from replica.device.session import Report, Session
 from replica.device.status import RESTING, Mode, Progress
-from replica.errors import CorruptionError, ReplicaError
+from replica.errors import CorruptionError, Overloaded, ReplicaError
 from replica.limits import (
     CHUNK_FAILURES_MAX,
     CLOSE_TIMEOUT_MS,
@@ -32,9 +32,11 @@ from replica.limits import (
     RECONNECT_DELAY_MS_MAX,
     RECONNECT_DELAY_MS_MIN,
     RECONNECT_DOUBLINGS_MAX,
+    RECONNECT_HINT_MS_MAX,
 )
-from replica.sync.messages import SUBPROTOCOL, Goodbye
+from replica.sync.messages import SUBPROTOCOL
 
+RETRY_AFTER_DIGITS_MAX = 6
 _RESTING_CODES = {
     "revoked": Mode.REVOKED,
     "forbidden": Mode.FORBIDDEN,
@@ -140,17 +142,17 @@ class Link:
             self._loop, self._bell = asyncio.get_running_loop(), asyncio.Event()
         self.report.log_serves, self._fetches_lost = False, 0
         while not self.report.stopping:
-            goodbye = None
+            hint_ms = 0
             if self.report.unmended is not None:
                 await self._mend(self.report.unmended)
             if self.report.mode in RESTING:
                 return
             if not self.report.wants_bulk(self._holding) or await self._fetch():
-                goodbye = await self._connect()
+                hint_ms = await self._connect()
             if self.report.mode in RESTING:
                 return
             if not self.report.wants_bulk(self._holding) or self._fetches_lost:
-                await self._pause(goodbye.retry_after_ms if goodbye else 0)
+                await self._pause(hint_ms)
         self._show(Mode.OFFLINE, "sync is stopped")
 
     async def _fetch(self) -> bool:
@@ -206,8 +208,8 @@ class Link:
             self.report.progress = progress
         self.report.changed()
 
-    async def _connect(self) -> Goodbye | None:
-        """One connection from beginning to end; the goodbye, if one was said."""
+    async def _connect(self) -> int:
+        """One connection from beginning to end; how long the server asks us to stay away, ms."""
         # Imported here: an embedder that only appends and reads never pays for the network.
         from websockets.asyncio import client  # noqa: PLC0415
         from websockets.exceptions import WebSocketException  # noqa: PLC0415
@@ -219,6 +221,7 @@ class Link:
             self._holding, self.report, wall_ms=self._wall_ms, software=self._software
         )
         self._dialling = asyncio.current_task()
+        failures, hint_ms = self.report.failures, 0
         try:
             async with client.connect(
                 sync_url(identity.url),
@@ -235,13 +238,20 @@ class Link:
                 await session.run(socket, self._bell)
         except* (OSError, WebSocketException) as group:
             self._lost(session, identity, group)
+            hint_ms = retry_after_ms(_first(group))
         except* CorruptionError as group:
             self._show(Mode.FAILED, str(_first(group)))
         else:
             self._lost(session, identity, None)
         finally:
             self._dialling = None
-        return session.goodbye
+        goodbye = session.goodbye
+        if goodbye is None:
+            return hint_ms
+        if goodbye.code == Overloaded.code:
+            # It let us in only to send us away: that ends no row of failures.
+            self.report.failures = max(failures, self.report.failures)
+        return goodbye.retry_after_ms
 
     def _lost(self, session: Session, identity: Identity, group: BaseExceptionGroup | None) -> None:
         if session.goodbye is not None:
@@ -258,9 +268,8 @@ class Link:
                 # Nobody was there for the log either: no reason to do without bulk.
                 self.report.log_serves, self._fetches_lost = False, 0
             self.report.failures += 1
-            doublings = min(self.report.failures - 1, RECONNECT_DOUBLINGS_MAX)
-        grown_ms = min(RECONNECT_DELAY_MS_MIN << doublings, RECONNECT_DELAY_MS_MAX)
-        until_s = time.monotonic() + self._jitter() * max(grown_ms, hint_ms) / 1000
+            longest_ms = delay_bound_ms(self.report.failures, hint_ms)
+        until_s = time.monotonic() + self._jitter() * longest_ms / 1000
         self.report.changed()
         while not self.report.stopping and self.report.failures:
             try:
@@ -274,6 +283,21 @@ class Link:
         with self._holding.lock:
             self.report.mode, self.report.text = mode, text
         self.report.changed()
+
+
+def delay_bound_ms(failures: int, hint_ms: int) -> int:
+    """What the random delay after ``failures`` in a row, 1 at least, stays below
+    (wire-protocol.md §1.2)."""
+    doublings = min(failures - 1, RECONNECT_DOUBLINGS_MAX)
+    grown_ms = min(RECONNECT_DELAY_MS_MIN << doublings, RECONNECT_DELAY_MS_MAX)
+    return max(grown_ms, min(hint_ms, RECONNECT_HINT_MS_MAX))
+
+
+def retry_after_ms(error: BaseException) -> int:
+    """What a refused handshake asks for in ``Retry-After``; 0 when it says nothing of the kind."""
+    response = getattr(error, "response", None)
+    told = response.headers.get("Retry-After", "") if response is not None else ""
+    return int(told) * 1000 if told.isdecimal() and len(told) <= RETRY_AFTER_DIGITS_MAX else 0
 
 
 def _first(group: BaseException) -> BaseException:

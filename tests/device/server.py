@@ -70,12 +70,14 @@ class _Connection:
 
 
 class FakeServer:
-    """Use as a context manager. ``refusals`` maps a device to the error it gets."""
+    """Use as a context manager. ``refusals`` maps a device to the error it gets, ``append_error``
+    is what everybody's pushes get."""
 
     def __init__(self) -> None:
         self.log = Log(mint=lambda: os.urandom(16))
         self.now_ms: Callable[[], int] = wall_ms
         self.refusals: dict[bytes, ReplicaError] = {}
+        self.append_error: ReplicaError | None = None
         self.quarantined: set[bytes] = set()
         self.cut_before_answer = 0  # appends that are committed and never answered
         self.pages_before_cut: int | None = None  # EVENTS frames until the connection breaks
@@ -283,6 +285,8 @@ class FakeServer:
         )
 
     def _append(self, connection: _Connection, effect: e.Append) -> None:
+        if self.append_error is not None:
+            raise self.append_error
         hello = connection.peer.hello
         assert hello is not None
         heads = self.log.device_heads(ACCOUNT, DeviceId(hello.device))

@@ -9,12 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidStatus
+from websockets.http11 import Response
 
 from replica.device import CustomerChanged, CustomerFields, Device, Identity, Mode, StockCounted
 from replica.device.journal import State
+from replica.device.link import delay_bound_ms, retry_after_ms
 from replica.errors import Forbidden, Overloaded, PeerGone, Revoked, UpgradeRequired
 from replica.events.payloads import OrderEstimated, OrderParked
 from replica.events.record import Origin
+from replica.limits import RECONNECT_DELAY_MS_MAX, RECONNECT_HINT_MS_MAX
 from tests.device.desk import customer, order
 from tests.device.server import FakeServer, enrolled, wall_ms
 
@@ -114,6 +119,41 @@ def test_cut_connections_lose_nothing(server: FakeServer, tmp_path: Path) -> Non
         server.refusals.clear()
         device.wait_until(lambda status: status.pending == 0)
         assert device.sync().equal
+
+
+def test_a_server_at_its_limit_is_left_alone_for_longer_each_time(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    """Being let in and sent away as ``overloaded`` counts as a failure, so that a thousand devices
+    do not come back in the same second for ever (pitfalls P40)."""
+    with opened(server, tmp_path) as device:
+        device.append(order(1))
+        server.append_error = Overloaded("later", retry_after_ms=0)
+        device.start()
+        link = device._link
+        assert link is not None
+        device.wait_until(lambda _: link.report.failures > 2)
+        server.append_error = None
+        device.wait_until(lambda status: status.pending == 0)
+
+
+def test_the_delay_grows_to_a_bound_and_further_only_for_a_hint() -> None:
+    """The delay doubles up to 30 s; a server may ask for more, up to five minutes (§1.2)."""
+    grown = [delay_bound_ms(failures, 0) for failures in range(1, 12)]
+    assert grown[:3] == [250, 500, 1_000]
+    assert grown == sorted(grown)
+    assert grown[-1] == RECONNECT_DELAY_MS_MAX
+    assert delay_bound_ms(1, 7_000) == 7_000
+    assert delay_bound_ms(50, 10**12) == RECONNECT_HINT_MS_MAX
+
+
+@pytest.mark.parametrize(
+    ("told", "wait_ms"), [("7", 7_000), ("", 0), ("soon", 0), ("-1", 0), ("9" * 50, 0)]
+)
+def test_a_refused_handshake_may_say_when_to_come_again(told: str, wait_ms: int) -> None:
+    """``Retry-After`` of a full server is heard; nonsense in it is not (§1.2)."""
+    refused = Response(503, "Service Unavailable", Headers([("Retry-After", told)]))
+    assert retry_after_ms(InvalidStatus(refused)) == wait_ms
 
 
 def test_answers_that_never_came_are_asked_for_again(server: FakeServer, tmp_path: Path) -> None:
