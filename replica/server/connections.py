@@ -8,7 +8,7 @@ revoked device loses its connection at once and gets no other (I-18).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from replica.errors import Revoked
 from replica.events.event import AccountId, DeviceId
@@ -19,6 +19,7 @@ from replica.limits import EVENTS_BYTES_TARGET, RESTART_RETRY_AFTER_MS
 from replica.server.connection import Connection
 from replica.server.logs import Logger
 from replica.server.metrics import Metrics
+from replica.store.access import Touch
 from replica.sync.effects import Offer, make_offer
 
 Life = tuple[DeviceId, int]
@@ -36,6 +37,7 @@ class Connections:
         self._unsubscribe: dict[AccountId, Callable[[], None]] = {}
         self._revoked: set[tuple[AccountId, DeviceId]] = set()
         self._emptied = asyncio.Event()
+        self._left: dict[tuple[AccountId, DeviceId], Touch] = {}
         self.tail = Tail()
 
     def __len__(self) -> int:
@@ -71,8 +73,9 @@ class Connections:
             older.close("taken_over", "the device connected anew")
         self._metrics.connections.set(len(self))
 
-    def leave(self, connection: Connection) -> None:
-        """Forget ``connection``; its successor stays."""
+    def leave(self, connection: Connection, touch: Touch) -> None:
+        """Forget ``connection``; its successor stays, and ``touch`` until it is written."""
+        self._left[connection.account, connection.device] = touch
         group = self._by_account.get(connection.account, {})
         if group.get(_life(connection)) is connection:
             del group[_life(connection)]
@@ -82,6 +85,17 @@ class Connections:
         self._metrics.connections.set(len(self))
         if not self._by_account:
             self._emptied.set()
+
+    def left(self) -> dict[tuple[AccountId, DeviceId], Touch]:
+        """News of devices that went away, as far as the store may not have them yet."""
+        return dict(self._left)
+
+    def written(self, touches: Iterable[Touch]) -> None:
+        """The store has ``touches``: what is newer stays."""
+        for touch in touches:
+            key = touch.account, touch.device
+            if self._left.get(key) is touch:
+                del self._left[key]
 
     def revoke(self, account: AccountId, device: DeviceId) -> None:
         """End the device's connections and let no other in. Call once the store knows of it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from replica.errors import Forbidden, Malformed
@@ -13,7 +13,7 @@ from replica.events.payloads import DeviceEnrolled, DeviceRevoked
 from replica.limits import ENROLMENT_CODE_TTL_MS, NAME_CHARS_MAX
 from replica.server.connections import Connections
 from replica.server.door import WEB, Door
-from replica.store.access import CODE_BYTES, TOKEN_BYTES, Device, make_code, make_token
+from replica.store.access import CODE_BYTES, TOKEN_BYTES, Device, Touch, make_code, make_token
 from replica.store.control import Control
 
 CODE_MINUTES = ENROLMENT_CODE_TTL_MS // 60_000
@@ -106,9 +106,11 @@ class Devices:
 
     async def rows(self, account: AccountId) -> list[DeviceRow]:
         """Every device, those in use first, by name."""
+        left = self._connections.left()  # before reading: what is written meanwhile is in both
         devices = await asyncio.to_thread(self._control.devices, account)
         head = await asyncio.to_thread(self._head, account)
-        rows = [self._row(device, head) for device in devices]
+        left |= self._connections.left()
+        rows = [self._row(_after(device, left), head) for device in devices]
         return sorted(rows, key=lambda row: (row.state == "revoked", row.name.casefold(), row.id))
 
     def _row(self, device: Device, head: int) -> DeviceRow:
@@ -132,6 +134,16 @@ class Devices:
             offset_ms=online.offset_ms if online else None if never else device.offset_ms,
             software=online.hello.software if online else device.software,
         )
+
+
+def _after(device: Device, left: Mapping[tuple[AccountId, DeviceId], Touch]) -> Device:
+    """``device`` with what is known of it and not written yet."""
+    touch = left.get((device.account, device.device))
+    if touch is None or touch.last_seen_ms <= (device.last_seen_ms or 0):
+        return device
+    return device._replace(
+        last_seen_ms=touch.last_seen_ms, offset_ms=touch.offset_ms, software=touch.software
+    )
 
 
 def parse_device(text: str) -> DeviceId:

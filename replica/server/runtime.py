@@ -227,13 +227,15 @@ class Runtime:
             await self._touch()
 
     async def _touch(self) -> None:
-        touches = self.sync_endpoint.take_touches()
+        touches = self.sync_endpoint.touches()
         try:
             await asyncio.to_thread(self.stores.control.touch, touches)
         except WorldError as error:
             self.logger.warning("last seen not written", code=error.code)
         except StoreFailed as error:
             self._fail(error)
+        else:
+            self.connections.written(touches)
 
     async def _learn_revocations(self) -> None:
         """Another server process may have revoked a device that is connected here (I-18), or

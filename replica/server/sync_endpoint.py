@@ -74,7 +74,6 @@ class SyncEndpoint:
         self._metrics = metrics
         self._logger = logger
         self._authors: dict[Connection, Author] = {}
-        self._departed: dict[Connection, Touch] = {}
         self._open = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,8 +120,7 @@ class SyncEndpoint:
         self._connections.enter(connection)
 
     def leave(self, connection: Connection) -> None:
-        self._connections.leave(connection)
-        self._departed[connection] = touch_of(connection, self._now_ms())
+        self._connections.leave(connection, touch_of(connection, self._now_ms()))
 
     async def standing(self, connection: Connection) -> Standing:
         if self._shared:
@@ -193,10 +191,11 @@ class SyncEndpoint:
             ms=self._now_ms() - connection.opened_ms,
         )
 
-    def take_touches(self) -> list[Touch]:
-        """News of the devices that are or were here since the last call."""
+    def touches(self) -> list[Touch]:
+        """News of the devices that left, as far as it is not written, and of those that are here:
+        write it, then say so to ``Connections.written``."""
         now_ms = self._now_ms()
-        touches, self._departed = list(self._departed.values()), {}
+        touches = list(self._connections.left().values())
         for account in self._connections.accounts():
             touches += [touch_of(one, now_ms) for one in self._connections.of(account)]
         return touches

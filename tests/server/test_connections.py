@@ -239,6 +239,26 @@ def test_one_order_can_be_followed_by_its_id(world: World, company: Company) -> 
     assert (ended["pushed"], ended["reason"]) == (1, "lost")
 
 
+def test_a_device_that_left_at_once_was_seen(world: World, company: Company) -> None:
+    """A device whose first contact was short is shown as gone, and when, from the moment it left,
+    and the same once that is written (SYN-13)."""
+    device = RawDevice.enrol(world, company, "Short")
+
+    def row() -> Any:
+        return world.on_loop(lambda: world.runtime.devices.rows(company.account))[0]
+
+    assert (row().state, row().seen_ms) == ("never", None)
+    device.meet()
+    device.close()
+    world.line(lambda line: line["event"] == "connection" and line["device"] == device.device)
+    shown = row()
+    assert (shown.state, shown.software) == ("offline", "raw")
+    assert shown.seen_ms
+    world.on_loop(world.runtime._touch)
+    assert world.runtime.connections.left() == {}
+    assert row() == shown
+
+
 def test_no_line_carries_a_token(world: World, company: Company) -> None:
     """Enrolling, connecting and signing in leave no secret in the log (reliability I-18)."""
     device = RawDevice.enrol(world, company)
