@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from operator import attrgetter, lt
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
@@ -302,18 +303,12 @@ def judge_together(context: Context, head: DeviceHead, events: Sequence[bytes]) 
         REGISTRY.check_all(decoded)
     except PeerError:
         return None
-    me = (context.account, context.device, context.epoch)
     ids = [sha256(data).digest() for data in events]
-    seq, prev, stamp = head.seq, head.hash, head.stamp
-    for event, identity in zip(decoded, ids, strict=True):
-        seq += 1
-        if event.seq != seq or event.prev != prev or event.stamp <= stamp:
-            return None
-        if (event.account, event.device, event.epoch) != me:
-            return None
-        if event.deps and any(dep in context.quarantined for dep in event.deps):
-            return None
-        prev, stamp = identity, event.stamp
+    if not _continues(context, head, decoded, ids):
+        return None
+    if any(dep in context.quarantined for deps in map(_deps_of, decoded) for dep in deps):
+        return None
+    stamp = decoded[-1].stamp
     if stamp > standing_until(offset_ms=context.offset_ms, received_ms=context.received_ms):
         return None
     if any(context.origin not in ORIGINS.get(name, ANYBODY) for name in {e.kind for e in decoded}):
@@ -325,13 +320,31 @@ def judge_together(context: Context, head: DeviceHead, events: Sequence[bytes]) 
         origin=context.origin,
         received_ms=context.received_ms,
         before=head,
-        after=DeviceHead(context.epoch, seq, prev, stamp),
+        after=DeviceHead(context.epoch, decoded[-1].seq, ids[-1], stamp),
         ids=tuple(ids),
         first_seq=head.seq + 1,
-        last_seq=seq,
+        last_seq=decoded[-1].seq,
         records=encode_records(events),
     )
     return Judged(request, (Run(Outcome.ACCEPTED, len(events), "", ""),), (), None)
+
+
+def _continues(
+    context: Context, head: DeviceHead, events: Sequence[Event], ids: Sequence[bytes]
+) -> bool:
+    """Whether ``events`` are this writer's next ones, each naming the one before it and later."""
+    first_seq = head.seq + 1
+    stamps = [head.stamp, *map(_stamp_of, events)]
+    return (
+        set(map(_writer_of, events)) == {(context.account, context.device, context.epoch)}
+        and list(map(_seq_of, events)) == list(range(first_seq, first_seq + len(events)))
+        and list(map(_prev_of, events)) == [head.hash, *ids[:-1]]
+        and all(map(lt, stamps, stamps[1:]))
+    )
+
+
+_writer_of = attrgetter("account", "device", "epoch")
+_seq_of, _prev_of, _stamp_of, _deps_of = map(attrgetter, ("seq", "prev", "stamp", "deps"))
 
 
 def judge_each(context: Context, head: DeviceHead, events: Sequence[bytes]) -> Judged:
