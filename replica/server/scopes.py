@@ -15,7 +15,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from replica.crdt.documents import DocKey
 from replica.crdt.scope import Scope
+from replica.crdt.view import view
 from replica.errors import Forbidden, Malformed, Overloaded
 from replica.events.event import AccountId, DeviceId
 from replica.events.kinds import REGISTRY
@@ -26,7 +28,7 @@ from replica.limits import (
     SCOPE_SAMPLE_DOCUMENTS,
     SCOPE_TTL_S_MAX,
 )
-from replica.projections import scoping
+from replica.projections import queries, scoping
 from replica.server.connections import Connections
 from replica.server.door import WEB, Door
 from replica.server.scoped import Members, ScopedSets, bounded, granted
@@ -77,6 +79,15 @@ class Cost(NamedTuple):
     leaves: int
     seconds: float  # until what enters is there
     sections: Mapping[str, int]
+
+
+class Handover(NamedTuple):
+    """Customers that leave the device ``giver`` for ``taker`` once its unsent work is in."""
+
+    giver: str
+    taker: str
+    customers: tuple[str, ...]
+    granted_ms: int  # of the giver's scope; 0 while the read models do not have it
 
 
 class Scopes:
@@ -187,6 +198,22 @@ class Scopes:
         await asyncio.to_thread(self.device, account, giver)
         await self.grant(account, taker, take)
         return await self.grant(account, giver, give)
+
+    def handovers(self, account: AccountId) -> list[Handover]:
+        """What waits to be handed over, between devices in use. Blocking."""
+        found = []
+        with snapshot(self._views) as connection:
+            for device in self._control.devices(account):
+                scope = granted(device)
+                if device.revoked_ms is not None or not scope.leaving:
+                    continue
+                document = queries.document(connection, account, DocKey("device", scope.device))
+                known = view(document)["scope"] if document else None
+                granted_ms = known["ms"] if known and known["version"] == scope.version else 0
+                for taker in sorted(set(scope.leaving.values())):
+                    names = _sorted(name for name, to in scope.leaving.items() if to == taker)
+                    found.append(Handover(scope.device, taker, names, granted_ms))
+        return found
 
     async def settled(self, device: Device, version: int, pending: int) -> Device:
         """A device that knows of ``version`` has so much unsent work. Customers that were to leave

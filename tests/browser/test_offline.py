@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from replica.device import CustomerCreated, CustomerFields, OrderCommitted
+from replica.device import CustomerCreated, CustomerFields, Device, OrderCommitted
 from tests.browser.conftest import LOOKS, check_readable, sign_in
 from tests.crdt.samples import content
 from tests.server.raw import RawDevice
@@ -66,6 +67,39 @@ def test_customers_are_filtered_priced_and_saved(page: Page, company: Company, p
     expect(page.get_by_label("Orders", exact=True)).to_have_value("own")
     page.get_by_role("link", name="Prospects all").click()
     expect(page.get_by_role("heading", name="All are held")).to_be_visible()
+
+
+def test_a_handover_is_seen_and_need_not_be_waited_for(
+    chromium: Browser, page: Page, world: World, company: Company, tmp_path: Path
+) -> None:
+    """The devices' page names the customer, both devices and what is waited for; told not to wait,
+    he leaves with the next sync, and the work that was not sent is not lost (CFG-03, B10)."""
+    world.write(company, CustomerCreated("c-1", CustomerFields(name="Café Anker")))
+    with Device.open(tmp_path / "ana.db") as ana:
+        ana.enrol(world.url, world.code(company, "Ana's phone"), "Ana's phone")
+        assert ana.sync(30).equal
+        ana.append(OrderCommitted("late", content(customer="c-1")))
+        taker = RawDevice.enrol(world, company, "Bo's phone").device.hex()
+        identity = ana.identity
+        assert identity is not None
+        body = {"customers": ["c-1"], "giver": identity.device.hex(), "taker": taker}
+        with world.operator(company) as office:
+            office.post("/scope/handover", json=body).raise_for_status()
+        sign_in(page, company)
+        page.goto("/devices")
+        row = page.locator("#handovers tbody tr")
+        for text in ("Café Anker", "Ana's phone", "Bo's phone", "unknown while offline"):
+            expect(row).to_contain_text(text)
+        check_readable(chromium, world, company, "dark", 390, ["/devices"])
+        if folder := os.environ.get("SCREENSHOTS"):
+            page.screenshot(path=f"{folder}/handovers.png", full_page=True)
+        page.get_by_role("button", name="Do not wait for Ana's phone").press("Enter")
+        expect(page.get_by_text("The customers leave the device")).to_be_visible()
+        expect(page.locator("#handovers")).to_have_count(0)
+        assert ana.sync(30).equal
+        assert ana.get("customer", "c-1") is None
+    page.goto("/orders/late")
+    expect(page.get_by_role("definition").filter(has_text="Café Anker")).to_be_visible()
 
 
 @LOOKS

@@ -47,6 +47,10 @@ class Links(NamedTuple):
 
 FLASHES = {
     "revoked": Flash("The device was revoked. Its connection was closed.", "stop", "warn"),
+    "handed": Flash(
+        "The customers leave the device with its next connection. Work that it sends later is"
+        " taken all the same."
+    ),
     "discarded": Flash(
         "The file was forgotten here. Nothing that was imported is taken back.", "info"
     ),

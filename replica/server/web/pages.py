@@ -6,6 +6,7 @@ Each reads projections, asks the frame to render, and writes through the door.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -162,11 +163,20 @@ class Pages(PageGroup):
     async def devices(
         self, request: Request, who: Principal, code: dict[str, Any] | None = None
     ) -> Response:
+        # Before the devices: these are in the list then, whoever enrols meanwhile.
+        leaving = await asyncio.to_thread(self._runtime.scopes.handovers, who.account)
+        names = [name for one in leaving for name in one.customers]
+        customers = await self._read(queries.names, who.account, "customer", names)
         rows = await self._runtime.devices.rows(who.account)
-        shown = [views.device_row(row) for row in rows]
-        manages = who.may(Right.MANAGE)
+        devices = {row.id: views.device_row(row) for row in rows}
         return await self._page(
-            request, who, "devices.html", rows=shown, code=code, may_manage=manages
+            request,
+            who,
+            "devices.html",
+            rows=devices.values(),
+            handovers=[views.handover_row(one, devices, customers) for one in leaving],
+            code=code,
+            may_manage=who.may(Right.MANAGE),
         )
 
     async def customers(self, request: Request, who: Principal) -> Response:

@@ -35,12 +35,13 @@ DAY_MS = 86_400_000
 
 
 class ScopePages(PageGroup):
-    """``/devices/<id>/offline``."""
+    """``/devices/<id>/offline``, and the end of waiting in a handover."""
 
     def routes(self) -> list[BaseRoute]:
         return [
             self._show("/devices/{id}/offline", self.show, Right.MANAGE),
             self._change("/devices/{id}/offline", self.save, Right.MANAGE),
+            self._change("/devices/{id}/handover", self.force, Right.MANAGE),
         ]
 
     async def show(
@@ -104,6 +105,12 @@ class ScopePages(PageGroup):
         kept = {name: form[name] for name in ("tab", "q", "days", "group", "rep") if form.get(name)}
         query = urlencode({**kept, "done": "scoped"})
         return RedirectResponse(f"/devices/{device.device.hex()}/offline?{query}", status_code=303)
+
+    async def force(self, request: Request, who: Principal, _: Form) -> Response:
+        """Customers that are leaving a device do not wait for its unsent work any more."""
+        identity = parse_device(request.path_params["id"])
+        await self._runtime.scopes.force(who.account, identity)
+        return RedirectResponse("/devices?done=handed", status_code=303)
 
     async def _device(self, request: Request, who: Principal) -> Device:
         identity = parse_device(request.path_params["id"])

@@ -8,9 +8,11 @@ from typing import Any
 from urllib.parse import quote
 
 from replica.events.money import minor_digits
+from replica.limits import HANDED_SHOWN_MAX
 from replica.projections.queries import Row
 from replica.server.aside import Kept
 from replica.server.devices import DeviceRow
+from replica.server.scopes import Handover
 from replica.server.web import marks, words
 from replica.server.web.marks import Mark
 from replica.sink import QueueRow, SinkStatus
@@ -232,6 +234,21 @@ def device_row(row: DeviceRow) -> dict[str, Any]:
         "behind": unknown if row.behind is None else behind,
         "skew": words.skew(row.offset_ms),
         "can_revoke": row.state != "revoked",
+    }
+
+
+def handover_row(
+    one: Handover, devices: Mapping[str, Mapping[str, Any]], customers: Mapping[str, str]
+) -> dict[str, Any]:
+    """Customers on their way between two devices, which are :func:`device_row` by id, and what they
+    wait for."""
+    shown = one.customers[:HANDED_SHOWN_MAX]
+    return {
+        "customers": [{"id": name, "name": customers.get(name) or name} for name in shown],
+        "more": len(one.customers) - len(shown),
+        "giver": devices[one.giver],
+        "taker": devices[one.taker],
+        "granted_ms": one.granted_ms,
     }
 
 
