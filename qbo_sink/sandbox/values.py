@@ -54,9 +54,10 @@ def number(value: Any) -> Decimal:
     return whole.quantize(Decimal(1)) if exact == whole else exact.normalize()
 
 
-def cents(value: Decimal) -> Decimal:
-    """Rounded half away from zero to two places, as the books keep amounts."""
-    return value.quantize(CENT, rounding=ROUND_HALF_UP)
+def cents(value: Decimal | int) -> Decimal:
+    """Rounded half away from zero to two places, as the books keep amounts. What was written
+    without a fraction, as voided amounts are, is read back as a whole number."""
+    return Decimal(value).quantize(CENT, rounding=ROUND_HALF_UP)
 
 
 def stamp(at_ms: int, zone: ZoneInfo) -> str:

@@ -210,6 +210,24 @@ def test_estimates_have_no_void_and_void_invoices_are_nothing(desk: Desk) -> Non
     assert gone["PrivateNote"] == "Voided - n"
 
 
+@pytest.mark.parametrize(
+    ("entity", "how"),
+    [
+        ("Invoice", {"operation": "void"}),
+        ("SalesReceipt", {"operation": "update", "include": "void"}),
+    ],
+)
+def test_what_was_voided_can_still_be_changed(desk: Desk, entity: str, how: dict[str, str]) -> None:
+    """A voided document takes another number, and a whole update of what was read (section 1.5)."""
+    made = desk.save(entity, order())
+    head = {"Id": made["Id"], "SyncToken": "0", "sparse": True}
+    gone = desk.save(entity, head, **how)
+    named = desk.save(entity, head | {"SyncToken": gone["SyncToken"], "DocNumber": "V-1"})
+    assert (named["DocNumber"], named["TotalAmt"]) == ("V-1", 0)
+    assert desk.save(entity, desk.read(entity, made["Id"]))["TotalAmt"] == 0
+    assert desk.get("reports/ProfitAndLoss").status == 200
+
+
 @pytest.mark.parametrize("status", ["unchanged", "Closed", "Converted"])
 @pytest.mark.parametrize("bump", [True, False])
 def test_conversion_links_both_ways_once(
