@@ -109,8 +109,8 @@ def project(views: Database, made: Sequence[Payload], first: int) -> None:
         documents: dict[DocKey, Document] = {}
         for key in fold(documents, record):
             state = documents[key].encode()
-            rows.append((ACCOUNT, key.type, key.id, state, bytes(32), position))
-    names = ("account", "type", "id", "state", "hash", "position")
+            rows.append((ACCOUNT, key.type, key.id, state, bytes(32), position, b""))
+    names = ("account", "type", "id", "state", "hash", "position", "authors")
     last = first + len(made) - 1
     head = {"position": last, "chain": bytes(32), "fingerprint": bytes(32)}
     with views.writing() as connection:
