@@ -232,7 +232,7 @@ def reconcile(
     account: Account = "",
     cost: Annotated[bool, typer.Option("--cost", help="Only say what it will cost.")] = False,
 ) -> None:
-    """Compare every committed order and quote with its estimate; control totals by month.
+    """Compare every committed order and quote with what it became; control totals by month.
 
     Goes on where it was when it was cut off. Exit code 3 when something differs.
     """
@@ -246,7 +246,7 @@ def reconcile(
         await sink.compare(chosen)
         found = await sink.reconciliation(chosen, "", 0)
         _months(found.months)
-        _say(f"{found.equal} equal; {found.foreign} estimates there that are not ours")
+        _say(f"{found.equal} equal; {found.foreign} documents there that are not ours")
         for kind, number in found.counts.items():
             _say(f"{number} {kind}")
         for row in found.rows:

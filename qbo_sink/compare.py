@@ -90,13 +90,20 @@ def drift(row: JsonObject | None, snapshot: JsonObject, meant: Decimal | None) -
     return "invoiced" if _is_invoiced(row) else ""
 
 
-def invoice_drift(row: JsonObject, snapshot: JsonObject) -> str:
-    """What became of an invoice of ours: "", changed, deleted or voided."""
+def invoice_drift(row: JsonObject, snapshot: JsonObject, meant: Decimal | None) -> str:
+    """What became of an invoice of ours: "", differs, changed, deleted or voided."""
     if row.get("status") == "Deleted":
         return "deleted"
-    if _text(row, "PrivateNote").startswith("Voided") and not decimal(row.get("TotalAmt")):
+    if is_voided(row):
         return "voided"
+    if meant is not None and net_total(row) != meant:
+        return "differs"
     return "changed" if _different(row, snapshot) else ""
+
+
+def is_voided(row: JsonObject) -> bool:
+    """Whether an invoice stands there with nothing in it any more."""
+    return _text(row, "PrivateNote").startswith("Voided") and not decimal(row.get("TotalAmt"))
 
 
 def _is_invoiced(row: JsonObject) -> bool:
@@ -105,8 +112,17 @@ def _is_invoiced(row: JsonObject) -> bool:
 
 def invoice_of(row: JsonObject) -> str:
     """The id of the invoice that an estimate was converted to, "" without one."""
+    return _linked(row, "Invoice")
+
+
+def estimate_of(row: JsonObject) -> str:
+    """The id of the estimate that an invoice was made of, "" without one."""
+    return _linked(row, "Estimate")
+
+
+def _linked(row: JsonObject, kind: str) -> str:
     links = row.get("LinkedTxn") or []
-    return next((str(link["TxnId"]) for link in links if link.get("TxnType") == "Invoice"), "")
+    return next((str(link["TxnId"]) for link in links if link.get("TxnType") == kind), "")
 
 
 def customer_of(row: JsonObject) -> str:

@@ -14,6 +14,7 @@ from qbo_sink import schema
 from qbo_sink.answers import estimated
 from qbo_sink.deciding import bring_in_step
 from qbo_sink.followed import Became, followed
+from qbo_sink.judge import VOIDED
 from qbo_sink.model import (
     CONVERTED,
     ERRANDS,
@@ -29,6 +30,7 @@ from qbo_sink.model import (
     target_of,
 )
 from qbo_sink.plan import Intent
+from qbo_sink.reconcile_store import note_drift
 from qbo_sink.rows import (
     Answer,
     Attempt,
@@ -47,7 +49,7 @@ from qbo_sink.rows import (
 from qbo_sink.wire import decimal
 
 CONVERT, DELIVER, AGAIN = "convert", "deliver", "invoice_again"
-GONE = ("deleted", "voided")
+GONE = ("deleted", VOIDED)
 """Drifts of an invoice that is none any more."""
 _wanted, _mappings, _intents = schema.wanted, schema.mappings, schema.intents
 
@@ -101,6 +103,7 @@ class Conversions:
                 for table in (_mappings, _wanted):
                     gone = is_key(table, account, case.key(entity))
                     connection.execute(delete(table).where(gone))
+            note_drift(connection, account, key, "", None)
             connection.execute(delete(_mappings).where(is_key(_mappings, account, key)))
             if Entity.ESTIMATE in case.links:
                 _drift(connection, account, case.key(Entity.ESTIMATE), "")

@@ -13,6 +13,7 @@ from functools import partial
 from qbo_sink import remedies
 from qbo_sink.config import there
 from qbo_sink.connections import Connections, month_of
+from qbo_sink.judge import VOIDED
 from qbo_sink.ledger import Ledger
 from qbo_sink.model import Entity, Key
 from qbo_sink.reconcile import expected_reads
@@ -101,7 +102,8 @@ class Differences:
         )
 
     def _cost(self, account: bytes, progress: Progress, links: int) -> str:
-        reads = expected_reads(progress, links)
+        invoices = self._store.has_invoices(account)
+        reads = expected_reads(progress, links, invoices=invoices)
         used = self._connections.reads(account, month_of(self._parts.now_ms()))
         return f"about {reads} metered reads; {used} were used this month"
 
@@ -113,6 +115,8 @@ class Differences:
             text = f"{text}: {names}." if names else f"{text}."
         if found.kind == "missing" and found.fields == "waits":
             text = "It is not in QuickBooks yet; it waits in the queue."
+        if found.fields == VOIDED:
+            text = "Its invoice was voided in QuickBooks."
         return Difference(
             id=f"difference:{kept.id}",
             kind=found.kind,
@@ -124,7 +128,7 @@ class Differences:
             ours_minor=found.ours_minor,
             theirs_minor=found.theirs_minor,
             text=text,
-            there=there(self._parts.config, "estimate", found.external_id),
+            there=there(self._parts.config, Entity(found.entity).path, found.external_id),
             ignored=f"{kept.reason} ({kept.by})" if kept.at_ms else "",
             offers=(WATCH,) if kept.at_ms else _OFFERS[found.kind],
         )
@@ -172,23 +176,23 @@ class Differences:
             "ours": remedies.send_ours,
             "link": partial(_link, text),
         }
-        key = Key(Entity.ESTIMATE, kept.found.local_type, kept.found.local_id)
+        key = Key(Entity(kept.found.entity), kept.found.local_type, kept.found.local_id)
         problem = await self._runner.remedy(account, key, acts[action])
         if problem:
-            raise Refusal(problem[:1].upper() + problem[1:] + ".")
+            raise Refusal(problem[:1].upper() + problem[1:].rstrip(".") + ".")
         await asyncio.to_thread(self._store.drop, account, kept.id)
         await self._runner.answer(account)
 
 
-def _link(text: str, session: Session, key: Key, ledger: Ledger) -> Awaitable[str]:
-    return remedies.link(session, key, ledger, text)
+def _link(number: str, session: Session, key: Key, ledger: Ledger) -> Awaitable[str]:
+    return remedies.link(session, key, ledger, number)
 
 
 _TEXT = {
     "never": "Nothing was compared yet.",
     "running": "Documents are being compared.",
     "interrupted": "The comparison was cut off; it goes on where it was.",
-    "done": "Every committed order and quote was compared with its estimate.",
+    "done": "Every committed order and quote was compared with its estimate or invoice.",
 }
 
 

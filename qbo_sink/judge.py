@@ -1,7 +1,8 @@
-"""Our committed documents against their estimates: what differs, and what both add up to. Pure.
+"""Our committed documents against what they became there: what differs, and both sums. Pure.
 
-An estimate belongs to us when a document here is linked to it, or when it carries our marker; what
-the office made by itself is counted and left alone (quickbooks.md §2.5).
+An order is compared with its invoice once there is one, with its estimate until then. A document
+there belongs to us when one here is linked to it, or when it carries our marker; what the office
+made by itself is counted and left alone (quickbooks.md §2.5).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import NamedTuple
 from qbo_sink import compare, marker
 from qbo_sink.answers import net_total, to_minor
 from qbo_sink.estimate import meant_total
-from qbo_sink.model import JsonObject, Sale, content_hash
+from qbo_sink.model import Entity, JsonObject, Sale, content_hash
 from qbo_sink.rows import Mapping as Link
 from qbo_sink.wire import decimal
 
@@ -21,11 +22,13 @@ ACCEPTED = "accepted"
 """The drift of an entity that somebody took as the office left it."""
 KINDS = ("missing", "deleted", "differs", "changed", "duplicate", "orphan")
 DRIFTS = ("deleted", "differs", "changed")
+VOIDED = "voided"
+"""The drift of an invoice that is as good as deleted."""
 _VOID = "Rejected"
 
 
 class Theirs(NamedTuple):
-    """One estimate there, without its content. ``total`` is before tax; ``local_type`` and
+    """One document there, without its content. ``total`` is before tax; ``local_type`` and
     ``local_id`` are what its marker says; ``drift`` is that of the document linked to it."""
 
     external_id: str
@@ -40,6 +43,7 @@ class Theirs(NamedTuple):
     local_id: str = ""
     drift: str = ""
     fields: str = ""
+    entity: str = Entity.ESTIMATE
 
 
 class Ours(NamedTuple):
@@ -54,6 +58,8 @@ class Ours(NamedTuple):
     cancelled: bool
     external_id: str = ""
     waits: bool = False  # a row of the queue is about it
+    entity: str = Entity.ESTIMATE
+    replaced: bool = False  # an estimate whose invoice stands for the order now
 
 
 class Found(NamedTuple):
@@ -70,6 +76,7 @@ class Found(NamedTuple):
     ours_minor: int | None = None
     theirs_minor: int | None = None
     fields: str = ""
+    entity: str = Entity.ESTIMATE
 
 
 class Month(NamedTuple):
@@ -84,7 +91,7 @@ class Month(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a comparison found. ``foreign`` counts estimates that are not ours."""
+    """What a comparison found. ``foreign`` counts documents there that are not ours."""
 
     equal: int
     found: list[Found]
@@ -95,6 +102,7 @@ class Verdict(NamedTuple):
 def seen(
     row: JsonObject,
     *,
+    entity: Entity,
     home_currency: str,
     marker_keys: list[bytes],
     link: Link | None,
@@ -104,6 +112,10 @@ def seen(
     """One row there as the comparison keeps it. ``link`` and ``sale`` are the document that is
     linked to it, ``content`` its bytes."""
     marked = marker.find(marker_keys, row.get("PrivateNote")) or ("", "")
+    if link is None and (compare.estimate_of(row) or compare.is_voided(row)):
+        # The office converted an estimate of ours, whose note came along, or voided an invoice in
+        # whose place another one stands.
+        marked = ("", "")
     drift, fields = "", ""
     if link is not None and sale is not None:
         drift, fields = drift_of(row, link, sale, content)
@@ -120,32 +132,40 @@ def seen(
         local_id=marked[1],
         drift=drift,
         fields=fields,
+        entity=entity,
     )
 
 
 def drift_of(row: JsonObject, link: Link, sale: Sale, content: bytes) -> tuple[str, str]:
-    """What became of a linked estimate, and which fields say so."""
+    """What became of a linked document, and which fields say so."""
     # An amendment that is still on its way differs from what stands there, and rightly so.
     ours = link.hash == content_hash(content) and not sale.cancelled and link.drift != ACCEPTED
     meant = meant_total(sale) if ours else (Decimal(link.total) if link.total else None)
-    drift = compare.drift(row, link.row, meant)
+    is_invoice = link.key.entity is Entity.INVOICE
+    drift = (compare.invoice_drift if is_invoice else compare.drift)(row, link.row, meant)
     fields = ",".join(compare.holds(row, link.row)) if drift == "changed" else ""
     return drift, fields
 
 
-def judge(ours: Iterable[Ours], theirs: Mapping[str, Theirs]) -> Verdict:
+Place = tuple[str, str]
+"""Entity and id there."""
+
+
+def judge(ours: Iterable[Ours], theirs: Mapping[Place, Theirs]) -> Verdict:
     """Everything against everything."""
     equal, found = 0, []
     months: dict[tuple[str, str], Month] = {}
-    linked: dict[str, Ours] = {}
+    linked: dict[Place, Ours] = {}
     known: dict[tuple[str, str], Ours] = {}
     for one in ours:
-        known[one.local_type, one.local_id] = one
         if one.external_id:
-            linked[one.external_id] = one
+            linked[one.entity, one.external_id] = one
+        if one.replaced:
+            continue
+        known[one.local_type, one.local_id] = one
         if not one.cancelled:
             _add(months, one.date, one.currency, ours_minor=one.total_minor)
-        row = theirs.get(one.external_id)
+        row = theirs.get((one.entity, one.external_id))
         kind = _kind(one, row)
         if kind is None:
             continue
@@ -154,14 +174,15 @@ def judge(ours: Iterable[Ours], theirs: Mapping[str, Theirs]) -> Verdict:
             continue
         found.append(_difference(kind, one, row))
     foreign = 0
-    for identity, row in theirs.items():
-        owner = linked.get(identity)
+    for place, row in theirs.items():
+        owner = linked.get(place)
         if owner is None and not row.local_type:
             foreign += 1
             continue
         if owner is None:
             found.append(_unclaimed(row, known.get((row.local_type, row.local_id)), theirs))
-        if row.status != _VOID and (owner is None or not owner.cancelled):
+        gone = row.status == _VOID or row.drift == VOIDED
+        if not gone and (owner is None or not (owner.cancelled or owner.replaced)):
             minor = to_minor(decimal(row.total), row.currency)
             _add(months, row.date, row.currency, theirs_minor=minor)
     return Verdict(equal, found, sorted(months.values()), foreign)
@@ -171,7 +192,7 @@ def _kind(one: Ours, row: Theirs | None) -> str | None:
     """A difference, "" for none; None for a document that is rightly not there."""
     if not one.external_id:
         return None if one.cancelled else "missing"
-    if row is None:
+    if row is None or row.drift == VOIDED:
         return None if one.cancelled else "deleted"
     return row.drift if row.drift in DRIFTS else ""
 
@@ -188,14 +209,21 @@ def _difference(kind: str, one: Ours, row: Theirs | None) -> Found:
         currency=one.currency,
         ours_minor=one.total_minor,
         theirs_minor=None if row is None else to_minor(decimal(row.total), row.currency),
-        fields=("waits" if one.waits else "") if row is None else row.fields,
+        fields=_about(one, row),
+        entity=one.entity,
     )
 
 
-def _unclaimed(row: Theirs, owner: Ours | None, theirs: Mapping[str, Theirs]) -> Found:
-    """An estimate with our marker that no document is linked to: a second one of a document that
+def _about(one: Ours, row: Theirs | None) -> str:
+    if row is None:
+        return "waits" if one.waits else ""
+    return VOIDED if row.drift == VOIDED else row.fields
+
+
+def _unclaimed(row: Theirs, owner: Ours | None, theirs: Mapping[Place, Theirs]) -> Found:
+    """A document with our marker that none here is linked to: a second one of a document that
     stands there already, or one whose document is not known or not linked."""
-    twice = owner is not None and owner.external_id in theirs
+    twice = owner is not None and (owner.entity, owner.external_id) in theirs
     return Found(
         kind="duplicate" if twice else "orphan",
         local_type=row.local_type,
@@ -207,6 +235,7 @@ def _unclaimed(row: Theirs, owner: Ours | None, theirs: Mapping[str, Theirs]) ->
         currency=row.currency,
         ours_minor=None,
         theirs_minor=to_minor(decimal(row.total), row.currency),
+        entity=row.entity,
     )
 
 

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, u
 from qbo_sink import conversion, schema, twoway
 from qbo_sink.deciding import bring_in_step
 from qbo_sink.followed import NOTHING, STANDING, Became, followed
-from qbo_sink.model import DEFAULTS, Entity, JsonObject, Key, Settings, State
+from qbo_sink.model import DEFAULTS, SALES, Entity, JsonObject, Key, Settings, State
 from qbo_sink.opening import lease
 from qbo_sink.plan import Intent
 from qbo_sink.reconcile_store import note_drift
@@ -499,7 +499,7 @@ class Ledger:
                     update(_mappings).where(is_key(_mappings, account, key)).values(drift=drift)
                 )
 
-    def relink(self, account: bytes, mapping: Mapping, answer: Answer | None) -> str:
+    def relink(self, account: bytes, mapping: Mapping, answers: Sequence[Answer | None]) -> str:
         """This document is that entity, whatever it was linked to before.
 
         Returns "" or who has that entity already.
@@ -511,7 +511,8 @@ class Ledger:
             mapping = _based(connection, account, mapping)
             values = {**columns(account, mapping.key), **mapping_values(mapping)}
             upsert(connection, _mappings, [values], ["account", "entity", "local_type", "local_id"])
-            _say(connection, account, answer)
+            for answer in answers:
+                _say(connection, account, answer)
             bring_in_step(connection, account, [mapping.key], self._now_ms())
         return ""
 
@@ -559,7 +560,7 @@ class Ledger:
             values["snapshot"] = snapshot
         with writing(self._engine) as connection:
             _report(connection, account, key, drift, became)
-            if key.entity is Entity.ESTIMATE:
+            if key.entity in SALES:
                 note_drift(connection, account, key, drift, row)
             connection.execute(
                 update(_mappings).where(is_key(_mappings, account, key)).values(**values)
@@ -577,10 +578,14 @@ def _based(connection: Connection, account: bytes, mapping: Mapping) -> Mapping:
 def _report(
     connection: Connection, account: bytes, key: Key, drift: str, became: Became = NOTHING
 ) -> None:
-    """Say what became of a document there, unless it is as it was known."""
-    known = connection.scalar(select(_mappings.c.drift).where(is_key(_mappings, account, key)))
-    if known is not None and known != drift and not {known, drift} <= set(STANDING):
-        _say(connection, account, followed(key, drift, became))
+    """Say what became of a document there, unless it is as it was known. What is said of an order
+    says its invoice each time."""
+    known = load(connection, _mappings, account, [key]).get(key)
+    if known is None or known.drift == drift or {known.drift, drift} <= set(STANDING):
+        return
+    if key.entity is Entity.INVOICE:
+        became = became._replace(document=known.external_id, number=known.number)
+    _say(connection, account, followed(key, drift, became))
 
 
 def _say(connection: Connection, account: bytes, answer: Answer | None) -> None:

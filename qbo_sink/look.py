@@ -154,6 +154,8 @@ class Looker:
         number = body.get("DocNumber")
 
         def ours(row: JsonObject) -> bool:
+            if entity is Entity.INVOICE and compare.is_voided(row):
+                return False  # another one is made in its place
             found = marker.find(self._bodies.marker_keys, row.get("PrivateNote"))
             return found == (intent.key.local_type, intent.key.local_id)
 

@@ -325,7 +325,7 @@ class QuickBooksSink:
         return await self._company.connect(account, callback)
 
     async def compare(self, account: AccountId) -> Comparison:
-        """Every committed order and quote against its estimate. Raises ``TokenUnavailable``."""
+        """Every committed order and quote against what it became. Raises ``TokenUnavailable``."""
         if self._runner is None:
             raise TokenUnavailable("no QuickBooks is configured")
         return await self._runner.compare(account)

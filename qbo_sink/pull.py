@@ -214,11 +214,10 @@ class Pull:
         shows, and is what a cancelled order waits for."""
         account, changed = self._session.account, 0
         for row, link, before in await self._moved(Entity.INVOICE, rows):
-            state = compare.invoice_drift(row, before)
-            became = Became(
-                ", ".join(compare.differences(row, before)) if state == "changed" else ""
-            )
-            became = became._replace(document=link.external_id, number=link.number)
+            total = Decimal(link.total) if link.total else None
+            state = compare.invoice_drift(row, before, total)
+            edited = state in ("changed", "differs")
+            became = Became(", ".join(compare.differences(row, before)) if edited else "")
             await asyncio.to_thread(
                 self._ledger.drifted,
                 account,
@@ -227,7 +226,8 @@ class Pull:
                 str(row.get("SyncToken") or link.sync_token),
                 became,
                 # What our next change starts from; what was gone keeps what it was.
-                snapshot=None if state in (*GONE, "changed") else as_json(row),
+                snapshot=None if edited or state in GONE else as_json(row),
+                row=row,
             )
             if state in GONE:
                 await asyncio.to_thread(self._ledger.settle, account, link.key)

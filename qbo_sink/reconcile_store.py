@@ -7,11 +7,12 @@ by their id there, so a page that comes twice changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import msgspec
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Engine,
     FromClause,
@@ -21,14 +22,25 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    or_,
     select,
 )
 
 from qbo_sink import compare, schema
 from qbo_sink.answers import net_total, to_minor
-from qbo_sink.judge import DRIFTS, Found, Month, Ours, Theirs, Verdict
-from qbo_sink.model import Entity, JsonObject, Key, Sale, decode_wanted
-from qbo_sink.rows import is_open, load, parts, reading, same_key, to_mapping, upsert, writing
+from qbo_sink.judge import DRIFTS, VOIDED, Found, Month, Ours, Place, Theirs, Verdict
+from qbo_sink.model import CONVERTED, SALES, Entity, JsonObject, Key, Sale, decode_wanted
+from qbo_sink.rows import (
+    columns,
+    is_open,
+    load,
+    parts,
+    reading,
+    same_key,
+    to_mapping,
+    upsert,
+    writing,
+)
 from replica.limits import QBO_COMPARISON_AGE_MS
 
 FETCHING, DONE = "fetching", "done"
@@ -39,6 +51,7 @@ _comparisons, _theirs, _findings, _ignored = (
     schema.ignored,
 )
 _mappings, _wanted, _intents = schema.mappings, schema.wanted, schema.intents
+_bills = schema.mappings.alias()
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,7 @@ class Progress:
     equal: int = 0
     months: tuple[Month, ...] = ()
     foreign: int = 0
+    entity: str = Entity.ESTIMATE  # whose pages are read
 
 
 @dataclass(frozen=True)
@@ -102,9 +116,8 @@ class ReconcileStore:
         self, account: bytes, progress: Progress, rows: Sequence[Theirs], fetched: int, reads: int
     ) -> Progress:
         """Keep one page; the next one begins behind it."""
-        moved = Progress(
-            state=FETCHING,
-            started_ms=progress.started_ms,
+        moved = replace(
+            progress,
             fetched=progress.fetched + fetched,
             next_start=progress.next_start + fetched,
             reads=progress.reads + reads,
@@ -113,15 +126,28 @@ class ReconcileStore:
             {"account": account, "seen_ms": progress.started_ms, **row._asdict()} for row in rows
         ]
         with writing(self._engine) as connection:
-            upsert(connection, _theirs, values, ["account", "external_id"])
+            upsert(connection, _theirs, values, ["account", "entity", "external_id"])
             row = {"account": account, **self._columns(moved)}
             upsert(connection, _comparisons, [row], ["account"])
         return moved
 
-    def unseen(self, account: bytes, progress: Progress) -> list[str]:
-        """Ids of linked estimates that no page showed."""
+    def turn(self, account: bytes, progress: Progress, entity: Entity) -> Progress:
+        """Begin with the pages of ``entity``."""
+        turned = replace(progress, entity=entity, next_start=1)
+        self._write(account, turned)
+        return turned
+
+    def has_invoices(self, account: bytes) -> bool:
+        """Whether any order of this account became an invoice or shall: those are compared too."""
+        found = select(_wanted.c.account).filter_by(account=account, entity=Entity.INVOICE)
+        with reading(self._engine) as connection:
+            return connection.execute(found.limit(1)).first() is not None
+
+    def unseen(self, account: bytes, progress: Progress, entity: Entity) -> list[str]:
+        """Ids of linked documents that no page showed."""
         seen = and_(
             _theirs.c.account == _mappings.c.account,
+            _theirs.c.entity == _mappings.c.entity,
             _theirs.c.external_id == _mappings.c.external_id,
             _theirs.c.seen_ms == progress.started_ms,
         )
@@ -131,7 +157,7 @@ class ReconcileStore:
                     select(_mappings.c.external_id)
                     .where(
                         _mappings.c.account == account,
-                        _mappings.c.entity == str(Entity.ESTIMATE),
+                        _mappings.c.entity == str(entity),
                         ~select(_theirs.c.account).where(seen).exists(),
                     )
                     .order_by(_mappings.c.external_id)
@@ -139,50 +165,62 @@ class ReconcileStore:
             )
 
     def ours(self, account: bytes) -> Iterator[Ours]:
-        """Every committed order and quote, and what it is linked to."""
+        """Every committed order and quote, and what it is linked to: its invoice once there is one
+        or it shall become nothing else, its estimate until then."""
         row_waits = select(_intents.c.id).where(same_key(_intents, _wanted), is_open()).exists()
+        billed = and_(_bills.c.entity == str(Entity.INVOICE), _same_document(_bills, _wanted))
         statement = (
             select(
-                _wanted.c.local_type,
-                _wanted.c.local_id,
+                _wanted.c.entity,
                 _wanted.c.content,
                 _mappings.c.external_id,
                 row_waits.label("waits"),
+                _bills.c.external_id.is_not(None).label("billed"),
             )
-            .select_from(_wanted.outerjoin(_mappings, same_key(_wanted, _mappings)))
+            .select_from(
+                _wanted.outerjoin(_mappings, same_key(_wanted, _mappings)).outerjoin(_bills, billed)
+            )
             .where(
                 _wanted.c.account == account,
-                _wanted.c.entity == str(Entity.ESTIMATE),
+                _wanted.c.entity.in_([str(entity) for entity in SALES]),
                 _wanted.c.hash != "",
+                # A conversion that is still to come: the estimate stands for the order.
+                or_(_wanted.c.form != CONVERTED, _mappings.c.external_id.is_not(None)),
             )
             .order_by(_wanted.c.position)
         )
         with reading(self._engine) as connection:
             for row in connection.execute(statement):
-                sale = decode_wanted(Entity.ESTIMATE, row.content)
+                entity = Entity(row.entity)
+                sale = decode_wanted(entity, row.content)
                 if isinstance(sale, Sale):
-                    yield _document(sale, row.external_id or "", waits=row.waits)
+                    one = _document(entity, sale, row.external_id or "", waits=row.waits)
+                    is_replaced = entity is Entity.ESTIMATE and row.billed
+                    yield one._replace(replaced=True) if is_replaced else one
 
     def links(self, account: bytes) -> list[tuple[Key, str, str]]:
-        """Every linked document: key, id there, the state that was known."""
-        statement = select(
-            _mappings.c.local_type, _mappings.c.local_id, _mappings.c.external_id, _mappings.c.drift
-        ).where(_mappings.c.account == account, _mappings.c.entity == str(Entity.ESTIMATE))
+        """Every linked order and quote: key, id there, the state that was known."""
+        names = ("entity", "local_type", "local_id", "external_id", "drift")
+        statement = select(*(_mappings.c[name] for name in names)).where(
+            _mappings.c.account == account,
+            _mappings.c.entity.in_([str(entity) for entity in SALES]),
+        )
         with reading(self._engine) as connection:
             return [
-                (Key(Entity.ESTIMATE, kind, identity), external_id, drift)
-                for kind, identity, external_id, drift in connection.execute(statement)
+                (Key(Entity(entity), kind, identity), external_id, drift)
+                for entity, kind, identity, external_id, drift in connection.execute(statement)
             ]
 
-    def theirs(self, account: bytes, progress: Progress) -> dict[str, Theirs]:
-        """Every estimate that this comparison saw, by id."""
+    def theirs(self, account: bytes, progress: Progress) -> dict[Place, Theirs]:
+        """Everything that this comparison saw."""
         with reading(self._engine) as connection:
             found = connection.execute(
                 select(*(_theirs.c[name] for name in Theirs._fields)).where(
                     _theirs.c.account == account, _theirs.c.seen_ms == progress.started_ms
                 )
             )
-            return {row[0]: Theirs(*row) for row in found}
+            rows = (Theirs(*row) for row in found)
+            return {(row.entity, row.external_id): row for row in rows}
 
     def finish(self, account: bytes, progress: Progress, verdict: Verdict, now_ms: int) -> None:
         """The comparison is complete: its findings replace those of the last one."""
@@ -311,10 +349,10 @@ class ReconcileStore:
 def note_drift(
     connection: Connection, account: bytes, key: Key, drift: str, row: JsonObject | None
 ) -> None:
-    """What became of a document's estimate is a difference as a comparison would find it, at once;
+    """What became of a document there is a difference as a comparison would find it, at once;
     one that stands as it was left is none any more. ``row`` is what is there now, if anything."""
     found = _drifted(connection, account, key, drift, row)
-    place = {"account": account, "local_type": key.local_type, "local_id": key.local_id}
+    place = columns(account, key)
     values = {} if found is None else _values(found)
     known = select(_findings.c.id).filter_by(**(place | values))
     if values and connection.execute(known).first():
@@ -328,18 +366,23 @@ def note_drift(
 def _drifted(
     connection: Connection, account: bytes, key: Key, drift: str, row: JsonObject | None
 ) -> Found | None:
-    known = load(connection, _mappings, account, [key]).get(key)
+    bill = key._replace(entity=Entity.INVOICE)
+    links = load(connection, _mappings, account, [key, bill])
+    known = links.get(key)
     wanted = load(connection, _wanted, account, [key]).get(key)
-    if drift not in DRIFTS or known is None or wanted is None or wanted.cancelled:
+    if drift not in (*DRIFTS, VOIDED) or known is None or wanted is None or wanted.cancelled:
         return None
+    if key != bill and bill in links:
+        return None  # its invoice stands for the order now
     link = to_mapping(known)
-    sale = decode_wanted(Entity.ESTIMATE, wanted.content) if wanted.content else None
+    sale = decode_wanted(key.entity, wanted.content) if wanted.content else None
     if not isinstance(sale, Sale):
         return None
-    ours = _document(sale, link.external_id, waits=False)
+    ours = _document(key.entity, sale, link.external_id, waits=False)
     gone = drift == "deleted" or row is None
+    fields = ",".join(compare.holds(row, link.row)) if row and drift == "changed" else ""
     return Found(
-        kind=drift,
+        kind="deleted" if drift == VOIDED else drift,
         local_type=ours.local_type,
         local_id=ours.local_id,
         external_id=link.external_id,
@@ -349,11 +392,17 @@ def _drifted(
         currency=ours.currency,
         ours_minor=ours.total_minor,
         theirs_minor=None if gone or row is None else to_minor(net_total(row), ours.currency),
-        fields=",".join(compare.holds(row, link.row)) if row and drift == "changed" else "",
+        fields=VOIDED if drift == VOIDED else fields,
+        entity=key.entity,
     )
 
 
-def _document(sale: Sale, external_id: str, *, waits: bool) -> Ours:
+def _same_document(left: FromClause, right: FromClause) -> ColumnElement[bool]:
+    names = ("account", "local_type", "local_id")
+    return and_(*(left.c[name] == right.c[name] for name in names))
+
+
+def _document(entity: Entity, sale: Sale, external_id: str, *, waits: bool) -> Ours:
     one = sale.content
     return Ours(
         sale.type,
@@ -365,6 +414,7 @@ def _document(sale: Sale, external_id: str, *, waits: bool) -> Ours:
         sale.cancelled,
         external_id,
         bool(waits),
+        entity,
     )
 
 

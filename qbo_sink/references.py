@@ -82,8 +82,8 @@ class References:
             agreed="",
             updated_ms=self._session.now_ms(),
         )
-        answer = answers.done(link.key, row, "")
-        owner = await asyncio.to_thread(self._ledger.relink, self._session.account, moved, answer)
+        said = [answers.done(link.key, row, "")]
+        owner = await asyncio.to_thread(self._ledger.relink, self._session.account, moved, said)
         if owner:
             return 0
         self._bodies.learned(moved)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from qbo_sink.answers import done, net_total
+from qbo_sink.answers import net_total
 from qbo_sink.client import entity_of
-from qbo_sink.judge import ACCEPTED
+from qbo_sink.compare import is_voided
+from qbo_sink.conversion import Conversions
+from qbo_sink.judge import ACCEPTED, VOIDED
 from qbo_sink.ledger import Ledger
 from qbo_sink.model import (
     UNKNOWN_OUTCOME,
+    Entity,
     JsonObject,
     Key,
     Sale,
@@ -22,7 +25,7 @@ from qbo_sink.model import (
     content_hash,
     decode_wanted,
 )
-from qbo_sink.reconcile import linked
+from qbo_sink.reconcile import linked, said
 from qbo_sink.rows import Mapping
 from qbo_sink.session import Session, Unanswered
 from qbo_sink.wire import BOTH_STATES, Answer, as_json, equals, select
@@ -35,10 +38,17 @@ async def send_again(session: Session, key: Key, ledger: Ledger) -> str:
     mapping = await _mapping(session, key, ledger)
     if mapping is None:
         return "it has not been sent yet"
-    if await _row(session, mapping) is not None:
+    row = await _row(session, mapping)
+    voided = row is not None and key.entity is Entity.INVOICE and is_voided(row)
+    if row is not None and not voided:
         return "it still stands in QuickBooks; sending it again would make a second document"
-    await asyncio.to_thread(ledger.forget, session.account, key)
-    return ""
+    if key.entity is not Entity.INVOICE:
+        await asyncio.to_thread(ledger.forget, session.account, key)
+        return ""
+    gone = VOIDED if voided else "deleted"
+    await asyncio.to_thread(ledger.drifted, session.account, key, gone, row=row)
+    conversions = Conversions(ledger.engine)
+    return await asyncio.to_thread(conversions.again, session.account, *key[1:], session.now_ms())
 
 
 async def accept_theirs(session: Session, key: Key, ledger: Ledger) -> str:
@@ -103,10 +113,11 @@ async def resend(session: Session, key: Key, ledger: Ledger) -> str:
     return "it waits in the queue already"
 
 
-async def link(session: Session, key: Key, ledger: Ledger, said: str) -> str:
-    """This document is the estimate with the number or id ``said``: nothing is sent for it.
+async def link(session: Session, key: Key, ledger: Ledger, number: str) -> str:
+    """This document is the estimate or invoice with the number or id ``number``: nothing is sent
+    for it.
 
-    Refused where another document here stands for that estimate, or may be sent at this moment.
+    Refused where another document here stands for that one, or may be sent at this moment.
     """
     waiting = await asyncio.to_thread(ledger.open_intent, session.account, key)
     if waiting is not None and waiting.state in UNKNOWN_OUTCOME:
@@ -115,15 +126,17 @@ async def link(session: Session, key: Key, ledger: Ledger, said: str) -> str:
     wanted = decode_wanted(key.entity, contents[key]) if key in contents else None
     if not isinstance(wanted, Sale):
         return "it is not known here"
-    rows = await session.query(select("Estimate", equals("DocNumber", said)), "Estimate")
+    rows = await session.query(select(key.entity, equals("DocNumber", number)), key.entity)
     if not rows:
-        rows = await session.query(select("Estimate", equals("Id", said)), "Estimate")
+        rows = await session.query(select(key.entity, equals("Id", number)), key.entity)
     if len(rows) != 1:
-        return f"QuickBooks has {len(rows) or 'no'} estimates with the number or id {said}"
+        found = f"{len(rows) or 'no'} {key.entity.path}s"
+        return f"QuickBooks has {found} with the number or id {number}"
     mapping = linked(session.realm, key, rows[0], contents[key])
-    answer = done(key, rows[0], wanted.content.currency)
-    owner = await asyncio.to_thread(ledger.relink, session.account, mapping, answer)
-    return f"that estimate belongs to {owner}" if owner else ""
+    source = await _mapping(session, wanted.key, ledger)
+    answers = said(key, rows[0], wanted.content.currency, of_estimate=source is not None)
+    owner = await asyncio.to_thread(ledger.relink, session.account, mapping, answers)
+    return f"that {key.entity.path} belongs to {owner}" if owner else ""
 
 
 async def link_record(session: Session, key: Key, ledger: Ledger, external_id: str) -> str:
@@ -135,6 +148,6 @@ async def link_record(session: Session, key: Key, ledger: Ledger, external_id: s
     if not rows or key not in contents:
         return "it is not there any more"
     mapping = linked(session.realm, key, rows[0], contents[key])
-    answer = done(key, rows[0], "")
-    owner = await asyncio.to_thread(ledger.relink, session.account, mapping, answer)
+    answers = said(key, rows[0], "", of_estimate=False)
+    owner = await asyncio.to_thread(ledger.relink, session.account, mapping, answers)
     return f"that record belongs to {owner}" if owner else ""

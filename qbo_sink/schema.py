@@ -223,12 +223,14 @@ comparisons = Table(
     _number("reads"),
     _number("equal"),
     _text("months"),  # JSON of the control totals
+    _text("entity"),  # whose pages are read
 )
-# Estimates there as that comparison saw them, without their content.
+# Estimates and invoices there as that comparison saw them, without their content.
 theirs = Table(
     "qbo_theirs",
     metadata,
     Column("account", LargeBinary, primary_key=True),
+    Column("entity", Text, primary_key=True),
     Column("external_id", Text, primary_key=True),
     _number("seen_ms"),  # the start of the comparison that saw it last
     _text("sync_token"),
@@ -260,6 +262,7 @@ findings = Table(
     _text("ours"),  # totals before tax, empty where there is none
     _text("theirs"),
     _text("fields"),  # what differs, comma-separated
+    _text("entity"),
 )
 Index("ix_qbo_findings_account", findings.c.account, findings.c.id)
 ignored = Table(
