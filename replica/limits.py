@@ -36,6 +36,7 @@ PUSH_BYTES_MAX = 196_608
 # then confirms many. Far below the window, so that the server never waits for it.
 CONFIRM_INTERVAL_MS = 100
 CONFIRM_BYTES = 131_072
+HELLO_KNOWS_MAX = 32  # things that a device says it can do
 # An EVENTS frame counts at least this much in the window, which bounds how many may be on the way.
 WINDOW_FRAME_BYTES_MIN = 512
 # A reason told with an outcome: a sentence. 500 of them fit into one RESULT.

@@ -43,6 +43,7 @@ from replica.sync.effects import (
     Welcomed,
 )
 from replica.sync.messages import (
+    KNOWS_SCOPE,
     PROTOCOL_VERSION,
     PROTOCOL_VERSION_MIN,
     Cursor,
@@ -152,6 +153,7 @@ class DevicePeer(Peer):
                 chain=place.chain if place.cursor else b"",
                 sent_ms=now_ms,
                 software=place.software,
+                knows=(KNOWS_SCOPE,),
             )
         )
 

@@ -19,7 +19,13 @@ from msgspec import Meta
 from replica.errors import Malformed, TooLarge
 from replica.events.record import Outcome as Outcome  # noqa: PLC0414 - a word of the wire
 from replica.events.record import Segment
-from replica.limits import DETAIL_BYTES_MAX, FRAME_BYTES_MAX, SAFE_INTEGER_MAX, TOKEN_CHARS_MAX
+from replica.limits import (
+    DETAIL_BYTES_MAX,
+    FRAME_BYTES_MAX,
+    HELLO_KNOWS_MAX,
+    SAFE_INTEGER_MAX,
+    TOKEN_CHARS_MAX,
+)
 
 PROTOCOL_VERSION = 1
 PROTOCOL_VERSION_MIN = 1
@@ -34,6 +40,8 @@ Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 MaybeUuid = Annotated[bytes, Meta(max_length=16)]
 MaybeHash = Annotated[bytes, Meta(max_length=32)]
 Code = Annotated[str, Meta(max_length=64)]
+KNOWS_SCOPE = "scope"
+"""In HELLO: the device can hold a part of its account (§14)."""
 Words = Annotated[str, Meta(max_length=DETAIL_BYTES_MAX)]
 
 
@@ -94,6 +102,9 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     chain: MaybeHash  # chain hash at ``cursor``; empty for 0
     sent_ms: Millis
     software: Words
+    knows: Annotated[
+        tuple[Code, ...], Meta(max_length=HELLO_KNOWS_MAX)
+    ] = ()  # what it can beyond the log
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=2):

@@ -45,6 +45,7 @@ from replica.sync.effects import (
 )
 from replica.sync.heads import head_in, next_epoch
 from replica.sync.messages import (
+    KNOWS_SCOPE,
     PROTOCOL_VERSION,
     PROTOCOL_VERSION_MIN,
     Cursor,
@@ -72,6 +73,10 @@ LIMITS = {
 """What WELCOME tells a device (§9)."""
 
 EPOCH_MAX = 2**31 - 1
+SCOPE_UNKNOWN = (
+    "this program cannot hold a part of the account, and that is what the office chose for this "
+    "device; update the program, or choose everything for it"
+)
 
 
 class _Waiting(NamedTuple):
@@ -182,6 +187,10 @@ class ServerPeer(Peer):
     def on_authenticated(self, standing: Standing, now_ms: int) -> None:
         hello, head = self.hello, standing.head
         assert hello is not None
+        if standing.scope and KNOWS_SCOPE not in hello.knows:
+            # It would take the cursor for the log, and never be equal (§4.1).
+            self._leave(make_goodbye(UpgradeRequired(SCOPE_UNKNOWN)))
+            return
         resumes = _same_history(hello, standing)
         resume_after = hello.cursor if resumes else 0
         self._down = Downstream(

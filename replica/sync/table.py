@@ -91,7 +91,7 @@ _SERVER: _States = {
         _I.HELLO: ("on_hello", _S.AUTHENTICATING, _S.CLOSED),
     },
     _S.AUTHENTICATING: {
-        _I.AUTHENTICATED: ("on_authenticated", _S.PROBING),
+        _I.AUTHENTICATED: ("on_authenticated", _S.PROBING, _S.CLOSED),
         _I.OFFERED: ("on_early", _S.AUTHENTICATING),
         _I.HINTED: ("on_early", _S.AUTHENTICATING),
     },

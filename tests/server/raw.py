@@ -52,6 +52,7 @@ class RawDevice:
     chain: bytes = b""
     log_id: bytes = b""
     generation: int = 0
+    knows: tuple[str, ...] = (m.KNOWS_SCOPE,)
     inbox: list[Frame] = field(default_factory=list)
     socket: ClientConnection | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
@@ -113,6 +114,7 @@ class RawDevice:
             "chain": self.chain,
             "sent_ms": self.clock_ms(),
             "software": "raw",
+            "knows": self.knows,
         }
         return m.Hello(**{**values, **changed})  # type: ignore[arg-type]
 

@@ -65,6 +65,7 @@ FRAMES: dict[str, m.Frame] = {
         chain=sha256(b"chain at 7").digest(),
         sent_ms=MS,
         software="example/1.0",
+        knows=("scope",),
     ),
     "WELCOME": m.Welcome(
         version=1,
@@ -106,6 +107,15 @@ FRAMES: dict[str, m.Frame] = {
 }
 
 
+SHORTER: dict[str, m.Frame] = {"HELLO": msgspec.structs.replace(FRAMES["HELLO"], knows=())}
+"""Frames as an older program says them: what they leave out at the end is as if it were empty."""
+
+
+def shortened(frame: m.Frame) -> bytes:
+    """The bytes of ``frame`` without its last field."""
+    return msgspec.msgpack.encode(msgspec.msgpack.decode(m.encode_frame(frame))[:-1])
+
+
 def readable(value: Any) -> Any:
     """Plain JSON: structs as objects, bytes as hex."""
     if isinstance(value, msgspec.Struct):
@@ -129,6 +139,10 @@ def vectors() -> dict[str, Any]:
         "frames": [
             {"name": name, "hex": m.encode_frame(frame).hex(), "frame": readable(frame)}
             for name, frame in FRAMES.items()
+        ],
+        "shorter": [
+            {"name": name, "hex": shortened(frame).hex(), "frame": readable(frame)}
+            for name, frame in SHORTER.items()
         ],
     }
 

@@ -27,7 +27,7 @@ from replica.sync.messages import (
 from replica.sync.peer import Peer
 from replica.sync.table import Role, State
 from tests.sync.drive import NOW, goodbye, peer_in
-from tests.sync.samples import FRAMES, PATH, text
+from tests.sync.samples import FRAMES, PATH, SHORTER, shortened, text
 
 PLACES = [
     (role, state)
@@ -58,6 +58,12 @@ def test_extra_elements_are_ignored(name: str) -> None:
     """A later minor version may add fields at the end of any frame (§4)."""
     parts = msgspec.msgpack.decode(encode_frame(FRAMES[name]))
     assert decode_frame(msgspec.msgpack.encode([*parts, "new", {"deep": [1]}])) == FRAMES[name]
+
+
+@pytest.mark.parametrize("name", sorted(SHORTER))
+def test_what_an_older_program_leaves_out_is_empty(name: str) -> None:
+    """A frame without the fields that came later still says what it said (§4, §9)."""
+    assert decode_frame(shortened(SHORTER[name])) == SHORTER[name]
 
 
 @pytest.mark.parametrize("name", sorted(FRAMES))

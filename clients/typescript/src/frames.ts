@@ -127,6 +127,7 @@ const FRAMES = {
     chain: bytes,
     sent_ms: ms,
     software: words,
+    knows: or(list(words), []),
   },
   WELCOME: {
     version: count,

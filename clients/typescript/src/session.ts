@@ -285,6 +285,7 @@ export class Session {
       chain: place.cursor > 0 ? place.chain : new Uint8Array(0),
       sent_ms: this.#around.now(),
       software: this.#around.software,
+      knows: [],
     });
   }
 

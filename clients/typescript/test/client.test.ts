@@ -334,7 +334,7 @@ function helloOf(): Said<"HELLO"> {
   };
   const none = new Uint8Array(0);
   const who = { token: "", account: ACCOUNT, device: OTHER, software: "" };
-  return { ...numbers, ...who, log_id: none, chain: none, sent_ms: 0 };
+  return { ...numbers, ...who, log_id: none, chain: none, sent_ms: 0, knows: [] };
 }
 
 test("a restored server is offered again what it forgot, and history is raised", async () => {

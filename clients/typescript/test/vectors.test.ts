@@ -35,8 +35,9 @@ function hexed(value: unknown): unknown {
 }
 
 test("every frame decodes to its fields and encodes to the same bytes", () => {
-  const { frames, chain } = vectors<{
+  const { frames, shorter, chain } = vectors<{
     frames: { name: string; hex: string; frame: unknown }[];
+    shorter: { name: string; hex: string; frame: unknown }[];
     chain: { before: string; ids: string[]; after: string };
   }>("frames");
   for (const one of frames) {
@@ -49,6 +50,10 @@ test("every frame decodes to its fields and encodes to the same bytes", () => {
     if (frame.name !== "WELCOME") assert.equal(hex(encoded), one.hex);
   }
   assert.deepEqual(new Set(frames.map(({ name }) => name)), new Set<string>(FRAME_NAMES));
+  for (const one of shorter) {
+    const frame = decodeFrame(unhex(one.hex));
+    assert.deepEqual([frame.name, hexed(frame.says)], [one.name, one.frame]);
+  }
   assert.equal(hex(chainAfter(unhex(chain.before), chain.ids.map(unhex))), chain.after);
 });
 
