@@ -81,6 +81,7 @@ EPOCH_MS_MAX = 253_402_300_799_999
 # Puts one removal may name: each costs 34 bytes, and a removal must fit into one event.
 SEEN_PUTS_MAX = 4_096
 REPORT_ENTRIES_MAX = 256
+REPORT_BYTES_MAX = 65_536  # every device takes it in; what is more goes into another event
 # One keystroke is some 30 bytes; a pasted text of TEXT_CHARS_MAX in four-byte characters fits.
 NOTE_UPDATE_BYTES_MAX = 32_768
 # What a view applies of one note, oldest first; the rest is listed as unreadable.
@@ -156,6 +157,8 @@ ACCOUNT_SYNC_ANSWER_BYTES_MAX = 1_048_576
 SYNC_PLAN_ROWS_MAX = 500  # rows of a plan that are named one by one; the rest are counted
 SYNC_PLAN_WAIT_S = 2.0  # for devices that are asked what they hold
 SYNC_PLANS_KEPT_MAX = 4  # plans of one account that a press may still name
+SYNC_PAGE_DEVICES_MAX = 200  # shown of one run, those that need somebody first
+SYNC_PROBLEMS_MAX = 200  # of one run that are told one by one; the rest are counted
 SYNC_DEVICE_WAIT_S = 20.0
 SYNC_PROJECTION_WAIT_S = 30.0
 # A device and the server are compared at one position; this often they may miss each other.

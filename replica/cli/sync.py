@@ -14,6 +14,7 @@ app = verb("Sync Now: devices, lists and accounting, and the proof")
 
 POLL_S = 0.3
 RUN_S_MAX = 3_600.0
+FINGERPRINT_CHARS = 16  # of 64: enough for people to compare; --json has all
 
 
 @app.command()
@@ -92,13 +93,30 @@ def _say_steps(found: dict[str, Any], said: set[str]) -> None:
 
 
 def _proofs(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row per section of the server, then one per device."""
-    sections = [
-        {"part": one["section"], "state": "server", "count": one["count"], "digest": one["digest"]}
-        for one in found["sections"]
+    """A row per section of the server, then one per device, those that differ first, with both
+    fingerprints, and a row for each section in which it differs."""
+    rows = [
+        _proof(one["section"], "server", (one["count"], one["digest"])) for one in found["sections"]
     ]
-    devices = [
-        {"part": one["name"], "state": one["state"], "count": one["pending"], "digest": ""}
-        for one in found["devices"]
-    ]
-    return sections + devices
+    well = ("equal", "offline")
+    for one in sorted(found["devices"], key=lambda one: one["state"] in well):
+        server, device = ("", one["server_fingerprint"]), ("", one["device_fingerprint"])
+        rows.append(_proof(one["name"], one["state"], server, device))
+        for unlike in one["differing"]:
+            server = unlike["server_count"], unlike["server_digest"]
+            device = unlike["device_count"], unlike["device_digest"]
+            rows.append(_proof(f"{one['name']}: {unlike['section']}", "differs", server, device))
+    return rows
+
+
+def _proof(
+    part: str, state: str, server: tuple[int | str, str], device: tuple[int | str, str] = ("", "")
+) -> dict[str, Any]:
+    return {
+        "part": part,
+        "state": state,
+        "count": server[0],
+        "fingerprint": server[1][:FINGERPRINT_CHARS],
+        "on device": device[0],
+        "its fingerprint": device[1][:FINGERPRINT_CHARS],
+    }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -28,9 +28,27 @@ class SectionTotal(NamedTuple):
     digest: bytes
 
 
+def fingerprint(sections: Iterable[SectionLike]) -> bytes:
+    """32 bytes naming everything that ``sections`` count (wire-protocol.md §7): equal exactly when
+    all counts and digests are. A section that holds no document counts for nothing."""
+    held = sorted((one.section, one.count, one.digest) for one in sections if one.count)
+    return sha256(_encode(held)).digest()
+
+
 def document_hash(key: DocKey, state: bytes) -> bytes:
     """32 bytes naming a document and its state. ``state`` comes from ``Document.encode``."""
     return sha256(_encode((key.type, key.id, state))).digest()
+
+
+class SectionLike(Protocol):
+    """A section's total, as stored here or as it came over the wire."""
+
+    @property
+    def section(self) -> str: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def digest(self) -> bytes: ...
 
 
 class SectionTotals:

@@ -35,8 +35,23 @@ class SyncPlan(NamedTuple):
     pull_text: str
 
 
+class Differing(msgspec.Struct, frozen=True):
+    """A section that differs: documents and digest (hex) on either side."""
+
+    section: str
+    server_count: int
+    server_digest: str
+    device_count: int
+    device_digest: str
+
+
 class AccountSync(msgspec.Struct, frozen=True):
-    """A run, while it goes on and afterwards. ``proof`` is the state of this device in it."""
+    """A run, while it goes on and afterwards.
+
+    ``proof`` is the state of this device in it, with the fingerprint of everything that either
+    side held (hex, empty until they were compared; wire-protocol.md §7) and the sections in which
+    they differ.
+    """
 
     run: str
     running: bool
@@ -49,6 +64,9 @@ class AccountSync(msgspec.Struct, frozen=True):
     proof: str
     moved: tuple[str, ...]  # what was otherwise than the plan said
     problems: tuple[str, ...]
+    server_fingerprint: str = ""
+    device_fingerprint: str = ""
+    differing: tuple[Differing, ...] = ()
 
 
 class _Device(msgspec.Struct):

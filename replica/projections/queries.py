@@ -316,8 +316,15 @@ def sync_runs_page(
 ) -> Page:
     """Runs of Sync Now, newest first."""
     c = t.sync_runs.c
-    query = select(*_shown(t.sync_runs)).where(c.account == account)
+    query = select(*_shown(t.sync_runs)).where(c.account == account, c.id.not_like("%.%"))
     return _page(connection, query, (c.started_ms, c.id), after, limit, newest_first=True)
+
+
+def sync_run(connection: Connection, account: AccountId, identity: str) -> Row | None:
+    """One result of Sync Now, or one of its further events."""
+    c = t.sync_runs.c
+    query = select(*_shown(t.sync_runs)).where(c.account == account, c.id == identity)
+    return next(iter(_rows(connection, query)), None)
 
 
 def failures_page(

@@ -48,7 +48,7 @@ from replica.server.auth import Principal, Right
 from replica.server.devices import CODE_MINUTES
 from replica.server.door import WEB
 from replica.server.plans import plan_values
-from replica.server.runs import Run
+from replica.server.runs import Run, proof_values
 from replica.server.runtime import Runtime
 from replica.server.stores import PASSWORD_BYTES, new_user
 from replica.server.why import why
@@ -118,6 +118,7 @@ class Api:
             ("POST", "/sync-now", self.sync_now, edit),
             ("GET", "/sync-now/plan", self.plan, see),
             ("POST", "/sync-now/plan", self.make_plan, edit),
+            ("GET", "/sync-now/{run}", self.result, see),
             ("POST", "/events", self.write, edit),
             ("GET", "/devices", self.devices, see),
             ("POST", "/devices/codes", self.open_code, manage),
@@ -268,6 +269,13 @@ class Api:
         run = self._runtime.sync_now.current(who.account)
         return run_values(run) if run else {"run": None}
 
+    async def result(self, request: Request, who: Principal) -> Any:
+        """What an earlier run found, as its event keeps it."""
+        row = await self._read(queries.sync_run, who.account, request.path_params["run"])
+        if row is None:
+            raise NotFound("there is no such run")
+        return {**row, "equal": bool(row["equal"]), "report": msgspec.json.decode(row["report"])}
+
     async def devices(self, _: Request, who: Principal) -> Any:
         return {"rows": await self._runtime.devices.rows(who.account)}
 
@@ -377,17 +385,7 @@ def run_values(run: Run) -> dict[str, Any]:
             {"section": one.section, "count": one.count, "digest": one.digest}
             for one in run.sections
         ],
-        "devices": [
-            {
-                "device": proof.row.id,
-                "name": proof.row.name,
-                "state": proof.state,
-                "seen_ms": proof.row.seen_ms,
-                "pending": proof.pending,
-                "differing": proof.differing,
-            }
-            for proof in run.devices
-        ],
+        "devices": [proof_values(proof) for proof in run.devices],
         "reports": run.reports,
         "comparisons": run.comparisons,
         "problems": run.problems,

@@ -32,6 +32,7 @@ from replica.server.web.pages import Pages
 from replica.server.web.queue_pages import QueuePages
 from replica.server.web.reconcile_pages import ReconcilePages
 from replica.server.web.record_pages import RecordPages
+from replica.server.web.run_pages import RunPages
 from replica.server.web.scope_pages import ScopePages
 
 SYNC_PATHS = ("/sync", "/api/v1/sync")
@@ -65,6 +66,7 @@ def build_app(runtime: Runtime) -> ASGIApp:
             *(WebSocketRoute(path, runtime.sync_endpoint) for path in SYNC_PATHS),
             *runtime.sinks.routes(),
             *pages.routes(),
+            *RunPages(runtime, frame).routes(),
             *ScopePages(runtime, frame).routes(),
             *QueuePages(runtime, frame).routes(),
             *CompanyPages(runtime, frame).routes(),

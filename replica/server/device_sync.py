@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from replica.server.answers import Json, NotFound, device_of, told
 from replica.server.plans import plan_values
-from replica.server.runs import Run
+from replica.server.runs import Run, proof_values
 from replica.server.runtime import Runtime
 from replica.store.access import Device
 
@@ -59,9 +59,17 @@ class DeviceSyncRoutes:
         return await device_of(request, self._runtime.stores.control.check_token)
 
 
+_NOT_COMPARED: dict[str, Any] = {
+    "server_fingerprint": "",
+    "device_fingerprint": "",
+    "differing": [],
+}
+
+
 def _run_values(run: Run, device: Device) -> dict[str, Any]:
     identity = device.device.hex()
-    mine = next((proof.state for proof in run.devices if proof.row.id == identity), "")
+    proofs = (proof_values(proof) for proof in run.devices if proof.row.id == identity)
+    mine = next(proofs, {"state": "", **_NOT_COMPARED})
     return {
         "run": run.id,
         "running": run.running,
@@ -71,7 +79,8 @@ def _run_values(run: Run, device: Device) -> dict[str, Any]:
         "fetched": run.fetched,
         "position": run.position,
         "equal": not run.running and run.equal,
-        "proof": mine,
+        "proof": mine["state"],
+        **{name: mine[name] for name in _NOT_COMPARED},
         "moved": run.moved,
         "problems": run.problems,
         "steps": run.steps,

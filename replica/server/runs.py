@@ -1,19 +1,21 @@
-"""One run of Sync Now as a value: its steps while it goes on, its result, the event it leaves."""
+"""One run of Sync Now as a value: its steps while it goes on, and what it found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
+from replica.crdt.digest import DIGEST_BYTES, fingerprint
 from replica.events.event import AccountId
-from replica.events.payloads import SyncFinished
-from replica.limits import REPORT_ENTRIES_MAX
 from replica.server.devices import DeviceRow
-from replica.server.plans import Plan, entries
+from replica.server.plans import Plan
 from replica.sink import Comparison, RunReport
 from replica.sync.messages import SectionDigest
 
 DIGEST_CHARS = 16  # of the 64 that a digest has: enough for people to compare
+NAMED = 5  # names in a sentence; the rest are counted
 
 
 @dataclass
@@ -26,18 +28,66 @@ class Step:
     text: str = ""
 
 
+class Unlike(NamedTuple):
+    """One section that is not the same on both sides; a side without documents counts none."""
+
+    section: str
+    server: SectionDigest
+    device: SectionDigest
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What the server and a device held at one position of the log."""
+
+    position: int
+    server: tuple[SectionDigest, ...]
+    device: tuple[SectionDigest, ...]
+
+    @cached_property
+    def fingerprints(self) -> tuple[str, str]:
+        """The server's and the device's, of everything they hold, in hex (wire-protocol.md §7)."""
+        return fingerprint(self.server).hex(), fingerprint(self.device).hex()
+
+    @cached_property
+    def unlike(self) -> tuple[Unlike, ...]:
+        """The sections that differ, by name."""
+        one, other = _by_name(self.server), _by_name(self.device)
+        return tuple(
+            Unlike(name, one.get(name, _none(name)), other.get(name, _none(name)))
+            for name in sorted(one.keys() | other.keys())
+            if one.get(name) != other.get(name)
+        )
+
+
 @dataclass
 class DeviceProof:
     """What a run learnt of one device.
 
-    ``state``: equal, differs, pending (it still holds unsent events), silent (it was here and did
-    not answer in time), offline.
+    ``state``: equal, differs, pending (it still holds unsent events), moving (it kept changing),
+    silent (it was here and did not answer in time), offline. ``compared`` is None when both sides
+    were never seen at the same position.
     """
 
     row: DeviceRow
     state: str
     pending: int = 0
-    differing: tuple[str, ...] = ()
+    compared: Compared | None = None
+
+    @property
+    def troubled(self) -> bool:
+        """Whether somebody has to know: it is here, and was not shown to hold the same."""
+        return self.state not in ("equal", "offline")
+
+    @property
+    def fingerprints(self) -> tuple[str, str]:
+        """The server's and the device's, both empty when they were not compared."""
+        return self.compared.fingerprints if self.compared else ("", "")
+
+    @property
+    def unlike(self) -> tuple[Unlike, ...]:
+        """The sections that differ."""
+        return self.compared.unlike if self.compared else ()
 
 
 def steps() -> list[Step]:
@@ -92,49 +142,59 @@ class Run:
     @property
     def equal(self) -> bool:
         """Whoever could be asked holds the same, and nothing needs anybody."""
-        agreed = all(proof.state in ("equal", "offline") for proof in self.devices)
-        return agreed and not self.problems
+        return not self.problems and not any(proof.troubled for proof in self.devices)
 
 
-def finished_event(run: Run, finished_ms: int) -> SyncFinished:
-    """The result of ``run`` as every replica will show it."""
-    entries = dict(_entries(run))
-    return SyncFinished(
-        run=run.id,
-        started_ms=run.started_ms,
-        finished_ms=max(finished_ms, run.started_ms),
-        pushed=run.received + run.sent,
-        pulled=run.fetched,
-        equal=run.equal,
-        report=dict(list(entries.items())[:REPORT_ENTRIES_MAX]),
-    )
+def proof_values(proof: DeviceProof) -> dict[str, object]:
+    """What a run learnt of one device as plain values, both fingerprints and what differs."""
+    server, device = proof.fingerprints
+    return {
+        "device": proof.row.id,
+        "name": proof.row.name,
+        "state": proof.state,
+        "seen_ms": proof.row.seen_ms,
+        "pending": proof.pending,
+        "position": proof.compared.position if proof.compared else None,
+        "server_fingerprint": server,
+        "device_fingerprint": device,
+        "differing": [
+            {
+                "section": one.section,
+                "server_count": one.server.count,
+                "server_digest": one.server.digest,
+                "device_count": one.device.count,
+                "device_digest": one.device.digest,
+            }
+            for one in proof.unlike
+        ],
+    }
 
 
-def _entries(run: Run) -> Iterator[tuple[str, str]]:
-    yield "by", run.by
-    yield "position", str(run.position)
-    yield "received", str(run.received)
-    for section in run.sections:
-        yield f"section.{section.section}", f"{section.count} {section.digest.hex()}"
-    for name, report in run.reports.items():
-        done = f"sent {report.sent}, fetched {report.pulled}"
-        yield f"sink.{name}", f"{done}, failed {report.failed}, waiting {report.waiting}"
-    if run.plan is not None:
-        yield from entries(run.plan, run.moved)
-    for number, problem in enumerate(run.problems):
-        yield f"problem.{number}", problem
-    for proof in run.devices:
-        since = f" since {proof.row.seen_ms}" if proof.state == "offline" else ""
-        yield f"device.{proof.row.id}", f"{proof.state}{since}, pending {proof.pending}"
+def _by_name(sections: Sequence[SectionDigest]) -> dict[str, SectionDigest]:
+    return {section.section: section for section in sections if section.count}
 
 
-def differing(ours: Sequence[SectionDigest], theirs: Sequence[SectionDigest]) -> tuple[str, ...]:
-    """Names of the sections that are not the same on both sides."""
-    one = {section.section: section for section in ours if section.count}
-    other = {section.section: section for section in theirs if section.count}
-    return tuple(
-        sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
-    )
+def _none(name: str) -> SectionDigest:
+    return SectionDigest(name, 0, bytes(DIGEST_BYTES))
+
+
+def device_problems(proofs: Sequence[DeviceProof]) -> list[str]:
+    """One sentence per kind of trouble, with the first names."""
+    found = []
+    for state, text in _TROUBLES.items():
+        names = [proof.row.name for proof in proofs if proof.state == state]
+        if names:
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            found.append(f"{', '.join(names[:NAMED])}{more}: {text}")
+    return found
+
+
+_TROUBLES = {
+    "differs": "other data than the server's; what differs, or everything, is fetched again",
+    "pending": "still some work that could not be sent",
+    "silent": "connected, and no answer in time",
+    "moving": "kept changing while it was compared; press again",
+}
 
 
 def disagreements(comparisons: Mapping[str, Comparison]) -> list[str]:
@@ -149,6 +209,6 @@ def disagreements(comparisons: Mapping[str, Comparison]) -> list[str]:
             (comparison.extra, "there that nothing here stands for"),
         ):
             if numbers:
-                shown = ", ".join(numbers[:5]) + (", …" if len(numbers) > 5 else "")
+                shown = ", ".join(numbers[:NAMED]) + (", …" if len(numbers) > NAMED else "")
                 found.append(f"{name}: {len(numbers)} {text} ({shown})")
     return found

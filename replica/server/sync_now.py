@@ -32,7 +32,8 @@ from replica.server.metrics import Metrics
 from replica.server.planning import Planner
 from replica.server.plans import Plan, decode_plan, encode_plan, moved, undone
 from replica.server.projecting import Projecting
-from replica.server.runs import DeviceProof, Run, differing, disagreements, finished_event
+from replica.server.results import finished_events
+from replica.server.runs import Compared, DeviceProof, Run, device_problems, disagreements
 from replica.server.sinks import Sinks
 from replica.server.web.words import count
 from replica.store.runs import OpenRun, OpenRuns
@@ -152,7 +153,8 @@ class SyncNow:
         remembered = OpenRun(run.account, run.id, run.by, run.started_ms, plan)
         await asyncio.to_thread(self._open_runs.begin, remembered)
         await self._do(run)
-        await self._door.submit_local(run.account, WEB, [finished_event(run, self._now_ms())])
+        result = finished_events(run, self._now_ms())
+        await self._door.submit_local(run.account, WEB, result)
         await asyncio.to_thread(self._open_runs.end, remembered)
 
     async def _do(self, run: Run) -> None:
@@ -233,9 +235,7 @@ class SyncNow:
         run.devices = list(proofs)
         position, run.sections = await self._projecting.digest_at(run.account, 0)
         run.position = position
-        for proof in proofs:
-            if proof.state not in ("equal", "offline"):
-                run.problems.append(f"{proof.row.name}: {_DEVICE_PROBLEMS[proof.state]}")
+        run.problems.extend(device_problems(proofs))
         equal = sum(proof.state == "equal" for proof in proofs)
         offline = sum(proof.state == "offline" for proof in proofs)
         devices = count(len(rows), "device")
@@ -256,7 +256,7 @@ class SyncNow:
         connection = self._connections.find(run.account, parse_device(row.id))
         if connection is None or not connection.met:
             return DeviceProof(row, "offline")
-        pending = 0
+        pending, compared = 0, None
         for _ in range(SYNC_PROOF_ROUNDS_MAX):
             last = await _answer(connection.ask_digest(), SYNC_DEVICE_WAIT_S)
             if last is None:
@@ -264,20 +264,13 @@ class SyncNow:
                 return DeviceProof(row, "silent" if still_here else "offline")
             pending = last.pending
             position, ours = await self._digest(connection, last.position)
-            if position == last.position and not pending:
-                unlike = differing(ours, last.sections)
-                return DeviceProof(row, "differs" if unlike else "equal", 0, unlike)
+            if position == last.position:
+                compared = Compared(position, tuple(ours), last.sections)
+                if not pending:
+                    return DeviceProof(row, "differs" if compared.unlike else "equal", 0, compared)
             # One side is behind; the log brings them together, so look again in a moment.
             await asyncio.sleep(SYNC_PROOF_WAIT_S)
-        return DeviceProof(row, "pending" if pending else "moving", pending)
-
-
-_DEVICE_PROBLEMS = {
-    "differs": "its data differs from the server's; it fetches what differs, or everything, again",
-    "pending": "it still holds work that it could not send",
-    "silent": "it is connected and did not answer in time",
-    "moving": "it kept changing while it was compared; press again",
-}
+        return DeviceProof(row, "pending" if pending else "moving", pending, compared)
 
 
 async def _answer(asked: asyncio.Future[Digest], timeout_s: float) -> Digest | None:

@@ -14,13 +14,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from typer import Typer
 
+from replica.crdt.digest import fingerprint
 from replica.device import CustomerCreated, CustomerDeleted, CustomerFields, Device
 from replica.errors import MisuseError, StoreUnavailable
 from replica.events.event import AccountId
 from replica.events.kinds import encode_payload
 from replica.events.payloads import OrderEstimated
 from replica.server.plans import Plan, moved, undone
-from replica.server.runs import Run, differing, finished_event
+from replica.server.runs import Compared, Run
 from replica.sink import (
     Comparison,
     Correction,
@@ -208,11 +209,14 @@ def test_a_run_pushes_pulls_and_proves(
     assert run["problems"] == []
     (proof,) = run["devices"]
     assert (proof["name"], proof["state"], proof["pending"]) == ("Ana's phone", "equal", 0)
+    assert (proof["position"], proof["differing"]) == (run["position"], [])
     counts = {row["section"]: row["count"] for row in run["sections"]}
     assert counts["customer"] == 2
     ours = {one.section: one.digest.hex() for one in device.digest()}
     theirs = {row["section"]: row["digest"] for row in run["sections"]}
     assert {name: ours[name] for name in counts} == theirs
+    both = fingerprint(one for one in device.digest() if one.section in counts).hex()
+    assert proof["server_fingerprint"] == proof["device_fingerprint"] == both
 
 
 def test_the_result_is_an_event_on_every_replica(
@@ -227,6 +231,9 @@ def test_the_result_is_an_event_on_every_replica(
     assert seen["equal"] is True
     assert seen["report"]["by"] == "operator"
     assert seen["report"]["sink.books"].startswith("sent 1, fetched 2")
+    (proof,) = run["devices"]
+    both = f"server {proof['server_fingerprint']} device {proof['device_fingerprint']}"
+    assert seen["report"]["equal.0"] == f"at {proof['position']} {both}: {proof['device']}"
     order_seen = device.get("order", "o-1")
     assert order_seen is not None
     assert order_seen["answers"]["books"]["number"] == "1001"
@@ -383,18 +390,13 @@ def test_sections_differ_by_count_or_digest() -> None:
     one = SectionDigest("customer", 1, b"a" * 32)
     other = SectionDigest("customer", 1, b"b" * 32)
     empty = SectionDigest("order", 0, bytes(32))
-    assert differing([one, empty], [one]) == ()
-    assert differing([one], [other]) == ("customer",)
-    assert differing([one], []) == ("customer",)
-
-
-def test_a_result_fits_into_an_event() -> None:
-    """However many devices and problems there are, the event stays within its bounds (I-20)."""
-    run = Run("r-1", AccountId(bytes(16)), "ana", 5, problems=["x"] * 1_000)
-    event = finished_event(run, 3)
-    assert event.finished_ms >= event.started_ms
-    assert len(event.report) <= 256
-    assert encode_payload(event)
+    assert Compared(1, (one, empty), (one,)).unlike == ()
+    assert [found.section for found in Compared(1, (one,), (other,)).unlike] == ["customer"]
+    (missing,) = Compared(1, (one,), ()).unlike
+    assert (missing.server.count, missing.device.count) == (1, 0)
+    for ours, theirs in (((one, empty), (one,)), ((one,), (other,)), ((one,), ())):
+        compared = Compared(1, ours, theirs)
+        assert len(set(compared.fingerprints)) == 1 + bool(compared.unlike)
 
 
 # The plan -----------------------------------------------------------------------------------------
@@ -515,6 +517,9 @@ def test_a_device_plans_and_presses(
     result = device.sync_now(plan.id)
     assert (result.running, result.equal, result.proof, result.sent) == (False, True, "equal", 1)
     assert result.plan == plan.id
+    assert len(result.server_fingerprint) == 64
+    assert result.server_fingerprint == result.device_fingerprint
+    assert result.differing == ()
     assert "1 not waiting any more: Estimate A-1" in result.moved
     with pytest.raises(MisuseError):
         device.sync_now("0123456789abcdef")
