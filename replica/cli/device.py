@@ -14,12 +14,35 @@ Account = Annotated[str, typer.Option(help="name or id of the account; the oldes
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
+Chosen = Annotated[str, typer.Option(help="all, none, or ids with commas between them")]
+Orders = Annotated[str, typer.Option(help="team or own")]
+Days = Annotated[int, typer.Option(help="days until it ends; 0 for no end")]
+Strict = Annotated[bool | None, typer.Option(help="hide what is held when it has ended")]
+Locked = Annotated[bool | None, typer.Option(help="only the office changes it")]
+
+
 @app.command()
-def add(name: str, account: Account = "", as_json: Json = False) -> None:
-    """Print a one-time code with which one device enrols itself."""
+def add(
+    name: str,
+    *,
+    user: Annotated[str, typer.Option(help="login of who will use it")] = "",
+    customers: Chosen = "",
+    prospects: Chosen = "",
+    products: Chosen = "",
+    orders: Orders = "",
+    ttl_days: Days = -1,
+    strict: Strict = None,
+    locked: Locked = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """Print a one-time code with which one device enrols itself. What it is to hold at first can
+    be given with it; what is not named is as the policy says."""
     from replica.cli.local import ask
 
-    made = ask(config(), "POST", "/devices/codes", {"name": name}, account=account)
+    wish = _wish(customers, prospects, products, orders, ttl_days, strict=strict, locked=locked)
+    body = {"name": name, "user": user or None, "scope": wish or None}
+    made = ask(config(), "POST", "/devices/codes", body, account=account)
     say(f"Type the code on the device within {made['minutes']} minutes. It works once.")
     emit(made, as_json=as_json)
 
@@ -44,7 +67,30 @@ def revoke(device: str, account: Account = "", as_json: Json = False) -> None:
     emit(ask(config(), "POST", f"/devices/{device}/revoke", account=account), as_json=as_json)
 
 
-Chosen = Annotated[str, typer.Option(help="all, none, or ids with commas between them")]
+@app.command()
+def policy(
+    which: Annotated[str, typer.Argument(help="all or selected; nothing to show it")] = "",
+    *,
+    customers: Chosen = "",
+    prospects: Chosen = "",
+    products: Chosen = "",
+    orders: Orders = "",
+    ttl_days: Days = -1,
+    strict: Strict = None,
+    locked: Locked = None,
+    account: Account = "",
+    as_json: Json = False,
+) -> None:
+    """Show or say what devices that enrol from now on hold at first: all, or what is selected.
+    Of `selected`, a list that is not named is empty. Devices that are in keep what they hold."""
+    from replica.cli.local import ask
+
+    wish = _wish(customers, prospects, products, orders, ttl_days, strict=strict, locked=locked)
+    if wish and not which:
+        raise MisuseError("say `selected` with what is to be held")
+    body = {"policy": which, "wish": wish} if which else None
+    method = "PUT" if which else "GET"
+    emit(ask(config(), method, "/devices/policy", body, account=account), as_json=as_json)
 
 
 @app.command()
@@ -54,10 +100,10 @@ def scope(
     customers: Chosen = "",
     prospects: Chosen = "",
     products: Chosen = "",
-    orders: Annotated[str, typer.Option(help="team or own")] = "",
-    ttl_days: Annotated[int, typer.Option(help="days until it ends; 0 for no end")] = -1,
-    strict: Annotated[bool | None, typer.Option(help="hide what is held when it has ended")] = None,
-    locked: Annotated[bool | None, typer.Option(help="only the office changes it")] = None,
+    orders: Orders = "",
+    ttl_days: Days = -1,
+    strict: Strict = None,
+    locked: Locked = None,
     preview: Annotated[bool, typer.Option(help="say what it would cost, change nothing")] = False,
     account: Account = "",
     as_json: Json = False,
@@ -65,19 +111,7 @@ def scope(
     """Show what a device holds; with options, change it. What is not named stays as it is."""
     from replica.cli.local import ask
 
-    wish: dict[str, Any] = {
-        name: _chosen(text)
-        for name, text in (
-            ("customers", customers),
-            ("prospects", prospects),
-            ("products", products),
-        )
-        if text
-    }
-    flags = {"orders": orders or None, "strict": strict, "locked": locked}
-    wish |= {name: value for name, value in flags.items() if value is not None}
-    if ttl_days >= 0:
-        wish["ttl_s"] = 86_400 * ttl_days
+    wish = _wish(customers, prospects, products, orders, ttl_days, strict=strict, locked=locked)
     query = f"?device={_identity(device, account)}"
     method, path = ("POST", "/scope/preview") if preview else ("PUT" if wish else "GET", "/scope")
     body = wish if wish or preview else None
@@ -104,6 +138,26 @@ def handover(
         "force": force,
     }
     emit(ask(config(), "POST", "/scope/handover", body, account=account), as_json=as_json)
+
+
+def _wish(
+    customers: str,
+    prospects: str,
+    products: str,
+    orders: str,
+    ttl_days: int,
+    *,
+    strict: bool | None,
+    locked: bool | None,
+) -> dict[str, Any]:
+    """What was named of a scope, as the API takes it."""
+    lists = {"customers": customers, "prospects": prospects, "products": products}
+    wish: dict[str, Any] = {name: _chosen(text) for name, text in lists.items() if text}
+    flags = {"orders": orders or None, "strict": strict, "locked": locked}
+    wish |= {name: value for name, value in flags.items() if value is not None}
+    if ttl_days >= 0:
+        wish["ttl_s"] = 86_400 * ttl_days
+    return wish
 
 
 def _chosen(text: str) -> str | list[str]:

@@ -45,11 +45,13 @@ from replica.server.answers import (
     told,
 )
 from replica.server.auth import Principal, Right
+from replica.server.beginning import Policy
 from replica.server.devices import CODE_MINUTES
 from replica.server.door import WEB
 from replica.server.plans import plan_values
 from replica.server.runs import Run, proof_values
 from replica.server.runtime import Runtime
+from replica.server.scopes import Wish
 from replica.server.stores import PASSWORD_BYTES, new_user
 from replica.server.why import why
 from replica.sink import QueueAsk
@@ -66,7 +68,12 @@ class EnrolBody(msgspec.Struct):
 
 
 class CodeBody(msgspec.Struct):
+    """``user`` is the login of who will use the device, by default of who asks for the code;
+    ``scope`` is what it begins with where that is not what the policy says."""
+
     name: Name
+    user: Login | None = None
+    scope: Wish | None = None
 
 
 class AccountBody(msgspec.Struct):
@@ -122,6 +129,8 @@ class Api:
             ("POST", "/events", self.write, edit),
             ("GET", "/devices", self.devices, see),
             ("POST", "/devices/codes", self.open_code, manage),
+            ("GET", "/devices/policy", self.policy, see),
+            ("PUT", "/devices/policy", self.set_policy, manage),
             ("POST", "/devices/{id}/revoke", self.revoke, manage),
             ("GET", "/accounts", self.accounts, operate),
             ("POST", "/accounts", self.add_account, operate),
@@ -281,8 +290,24 @@ class Api:
 
     async def open_code(self, request: Request, who: Principal) -> Any:
         body = await json_body(request, CodeBody)
-        code = await self._runtime.devices.open_code(who.account, body.name, who.user)
+        user = await self._user(who, body.user) if body.user else who.user
+        devices = self._runtime.devices
+        code = await devices.open_code(who.account, body.name, user, body.scope)
         return {"code": code, "name": body.name, "minutes": CODE_MINUTES}
+
+    async def _user(self, who: Principal, login: str) -> bytes:
+        rows = await asyncio.to_thread(self._runtime.stores.control.users, who.account)
+        found = [row.id for row in rows if row.login == login.casefold()]
+        if not found:
+            raise NotFound("there is no such user", hint="see: replica user ls")
+        return found[0]
+
+    async def policy(self, _: Request, who: Principal) -> Any:
+        return await self._runtime.devices.policy(who.account)
+
+    async def set_policy(self, request: Request, who: Principal) -> Any:
+        body = await json_body(request, Policy)
+        return await self._runtime.devices.set_policy(who.account, body)
 
     async def revoke(self, request: Request, who: Principal) -> Any:
         await self._runtime.devices.revoke(who.account, request.path_params["id"])

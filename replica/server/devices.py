@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from replica.errors import Forbidden, Malformed
 from replica.events.event import UUID_BYTES, AccountId, DeviceId
-from replica.events.payloads import DeviceEnrolled, DeviceRevoked
+from replica.events.kinds import REGISTRY
+from replica.events.payloads import DeviceEnrolled, DeviceRevoked, Payload
 from replica.limits import ENROLMENT_CODE_TTL_MS, NAME_CHARS_MAX
+from replica.server import beginning
+from replica.server.beginning import Policy
 from replica.server.connections import Connections
 from replica.server.door import WEB, Door
+from replica.server.scoped import granted
+from replica.server.scopes import Wish
 from replica.store.access import CODE_BYTES, TOKEN_BYTES, Device, Touch, make_code, make_token
 from replica.store.control import Control
 
@@ -62,36 +67,70 @@ class Devices:
         self._head = head
         self._now_ms = now_ms
 
-    async def open_code(self, account: AccountId, name: str, user: bytes | None = None) -> str:
-        """A code that lets one device in during the next minutes. Raises ``Malformed`` for an
-        unusable name and ``Overloaded`` while too many codes are open."""
+    async def open_code(
+        self,
+        account: AccountId,
+        name: str,
+        user: bytes | None = None,
+        wish: Wish | None = None,
+    ) -> str:
+        """A code that lets one device in during the next minutes. What ``wish`` leaves out is as
+        the account's policy says. Raises ``Malformed`` for an unusable name and a scope that cannot
+        be, ``TooLarge`` for one that is too long, and ``Overloaded`` while too many codes are
+        open."""
         code = make_code(secrets.token_bytes(CODE_BYTES))
-        await asyncio.to_thread(
-            self._control.open_enrolment,
-            account,
-            code,
-            name=_checked_name(name),
-            now_ms=self._now_ms(),
-            user=user,
-        )
+        await asyncio.to_thread(self._open, account, code, _checked_name(name), user, wish)
         return code
+
+    def _open(
+        self, account: AccountId, code: str, name: str, user: bytes | None, wish: Wish | None
+    ) -> None:
+        now_ms, stored = self._now_ms(), None
+        if wish is not None:
+            stored = beginning.encode_wish(wish)
+            policy = self._control.wish(account)
+            beginning.check([one for one in (policy, stored) if one is not None], now_ms)
+        self._control.open_enrolment(
+            account, code, name=name, now_ms=now_ms, user=user, wish=stored
+        )
+
+    async def policy(self, account: AccountId) -> Policy:
+        """What new devices of an account begin with."""
+        return beginning.policy_of(await asyncio.to_thread(self._control.wish, account))
+
+    async def set_policy(self, account: AccountId, policy: Policy) -> Policy:
+        """Let devices that enrol from now on begin with something else, and give that. Those that
+        are in keep what they hold. Raises ``Malformed`` and ``TooLarge``."""
+        stored = policy.stored()
+        if stored is not None:
+            beginning.check([stored], self._now_ms())
+        await asyncio.to_thread(self._control.set_wish, account, stored)
+        return beginning.policy_of(stored)
 
     async def enrol(self, code: str, *, software: str, address: str) -> Enrolled:
         """Exchange a code for an identity. Raises ``Forbidden`` for a wrong, used or expired code
         and ``Overloaded`` after too many of those from ``address``."""
         token = make_token(secrets.token_bytes(TOKEN_BYTES))
+        identity, now_ms = DeviceId(secrets.token_bytes(UUID_BYTES)), self._now_ms()
+
+        def first(wishes: Sequence[bytes]) -> bytes:
+            return REGISTRY.say(beginning.first_scope(identity, wishes, now_ms)).body
+
         device = await asyncio.to_thread(
             self._control.enrol,
             code,
-            DeviceId(secrets.token_bytes(UUID_BYTES)),
+            identity,
             token,
             source=address,
-            now_ms=self._now_ms(),
+            now_ms=now_ms,
             software=software[:NAME_CHARS_MAX],
+            first=first,
         )
         user = device.user.hex() if device.user else ""
-        fact = DeviceEnrolled(device=device.device.hex(), name=device.name, user=user)
-        await self._door.submit_local(device.account, WEB, [fact])
+        facts: list[Payload] = [DeviceEnrolled(identity.hex(), device.name, user)]
+        if device.scope is not None:
+            facts.append(granted(device))
+        await self._door.submit_local(device.account, WEB, facts)
         return Enrolled(device, token)
 
     async def revoke(self, account: AccountId, device: str) -> None:

@@ -10,7 +10,7 @@ only here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from argon2 import PasswordHasher
@@ -46,6 +46,10 @@ from replica.store.tables import accounts, devices, enrolment_codes, users, web_
 from replica.store.tries import Tries, code_counters, login_counters
 
 
+def _granted_nowhere(_: Sequence[bytes]) -> bytes:
+    raise MisuseError("the code comes with a wish, and nobody is here who could grant it")
+
+
 class Control:
     """Access control over an open database whose migrations have run.
 
@@ -73,16 +77,28 @@ class Control:
 
     def accounts(self) -> list[Account]:
         """All companies, oldest first."""
-        query = select(accounts).order_by(accounts.c.created_ms, accounts.c.id)
+        query = select(*_ACCOUNT_COLUMNS).order_by(accounts.c.created_ms, accounts.c.id)
         with self._database.reading() as connection:
             return [Account(*row) for row in connection.execute(query)]
 
     def account(self, account: AccountId) -> Account | None:
         """One company, None when unknown."""
-        query = select(accounts).where(accounts.c.id == account)
+        query = select(*_ACCOUNT_COLUMNS).where(accounts.c.id == account)
         with self._database.reading() as connection:
             row = connection.execute(query).first()
         return None if row is None else Account(*row)
+
+    def wish(self, account: AccountId) -> bytes | None:
+        """What new devices of a company begin with, opaque here; None for everything."""
+        query = select(accounts.c.wish).where(accounts.c.id == account)
+        with self._database.reading() as connection:
+            return connection.execute(query).scalar()
+
+    def set_wish(self, account: AccountId, wish: bytes | None) -> None:
+        """From now on new devices begin with ``wish``, also those whose codes are open already."""
+        with self._database.writing() as connection:
+            mine = accounts.c.id == account
+            connection.execute(update(accounts).where(mine).values(wish=wish))
 
     def add_user(self, account: AccountId, user: NewUser, *, now_ms: int) -> User:
         """Raises ``Malformed`` for a password outside the limits and ``MisuseError`` for a login
@@ -208,9 +224,11 @@ class Control:
         name: str,
         now_ms: int,
         user: bytes | None = None,
+        wish: bytes | None = None,
     ) -> None:
         """Let one device in with ``code`` (:func:`make_code`) during the next ten minutes.
 
+        ``wish``, opaque here, is what it begins with beyond what the account says.
         Raises ``Overloaded`` when ``ENROLMENT_CODES_OPEN_MAX`` codes of the account are open.
         """
         row = {
@@ -220,6 +238,7 @@ class Control:
             "user": user,
             "expires_ms": now_ms + ENROLMENT_CODE_TTL_MS,
             "used_ms": None,
+            "wish": wish,
         }
         mine = enrolment_codes.c.account == account
         dead = (enrolment_codes.c.expires_ms <= now_ms) | enrolment_codes.c.used_ms.is_not(None)
@@ -239,18 +258,23 @@ class Control:
         source: str,
         now_ms: int,
         software: str = "",
+        first: Callable[[Sequence[bytes]], bytes] = _granted_nowhere,
     ) -> Device:
-        """Use ``code`` up and register ``device`` with ``token``.
+        """Use ``code`` up and register ``device`` with ``token`` and its first scope, all at once:
+        nobody can use the token before the scope bounds it (CFG-05).
 
-        Of two that claim one code exactly one gets in. Raises one ``Forbidden`` for a wrong, used
-        or expired code, ``Overloaded`` after too many of them from ``source``, and ``MisuseError``
-        when the device is enrolled already; the code is then still good.
+        ``first`` makes that scope of the wishes there are, the account's and then the code's; it
+        is not asked when there is none. Of two that claim one code exactly one gets in. Raises one
+        ``Forbidden`` for a wrong, used or expired code, ``Overloaded`` after too many of them from
+        ``source``, ``MisuseError`` when the device is enrolled already, and what ``first`` raises;
+        the code is then still good.
         """
         counters = code_counters(source)
         self._tries.check(counters, now_ms)
         with self._database.writing() as connection:
             claimed = _claim(connection, code, now_ms)
             if claimed is not None:
+                wishes = [wish for wish in (claimed.account_wish, claimed.wish) if wish is not None]
                 fresh = Device(
                     account=AccountId(claimed.account),
                     device=device,
@@ -261,6 +285,7 @@ class Control:
                     last_seen_ms=None,
                     offset_ms=0,
                     software=software,
+                    scope=first(wishes) if wishes else None,
                 )
                 _add_device(connection, fresh, token)
                 return fresh
@@ -354,6 +379,7 @@ class Control:
             connection.execute(_TOUCH, [_touch_row(touch) for touch in touches])
 
 
+_ACCOUNT_COLUMNS = tuple(accounts.c[name] for name in Account._fields)
 _USER_COLUMNS = (users.c.id, users.c.account, users.c.login, users.c.role)
 _DEVICE_COLUMNS = tuple(devices.c[name] for name in Device._fields)
 _TOUCH = update(devices).where(
@@ -403,5 +429,9 @@ def _claim(connection: Connection, code: str, now_ms: int) -> Row[*tuple[Any, ..
     )
     if done.rowcount != 1:
         return None
-    columns = (enrolment_codes.c.account, enrolment_codes.c.name, enrolment_codes.c.user)
-    return connection.execute(select(*columns).where(mine)).one()
+    codes = enrolment_codes.c
+    columns = (codes.account, codes.name, codes.user, codes.wish)
+    joined = select(*columns, accounts.c.wish.label("account_wish")).join(
+        accounts, accounts.c.id == codes.account
+    )
+    return connection.execute(joined.where(mine)).one()

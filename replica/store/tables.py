@@ -92,6 +92,7 @@ accounts = Table(
     Column("id", LargeBinary(16), primary_key=True),
     Column("name", Text, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
+    Column("wish", LargeBinary, nullable=True),
 )
 
 users = Table(
@@ -143,6 +144,7 @@ enrolment_codes = Table(
     Column("user", LargeBinary(16), ForeignKey("users.id"), nullable=True),
     Column("expires_ms", BigInteger, nullable=False),
     Column("used_ms", BigInteger, nullable=True),
+    Column("wish", LargeBinary, nullable=True),
     Index("enrolment_codes_by_account", "account"),
 )
 

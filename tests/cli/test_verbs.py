@@ -84,6 +84,13 @@ def test_devices_without_a_server(cli: Cli) -> None:
     assert len(made["code"].replace("-", "")) == 16
     assert cli.json("device", "ls") == []
     assert "no such device" in _failed(cli, "device", "revoke", "00" * 16)
+    assert cli.json("device", "policy")["policy"] == "all"
+    said = cli.json("device", "policy", "selected", "--products", "all", "--orders", "own")
+    assert said["wish"] == {"customers": [], "prospects": [], "products": "all", "orders": "own"}
+    assert cli.json("device", "add", "Till", "--customers", "c-1", "--locked")["name"] == "Till"
+    assert "no such user" in _failed(cli, "device", "add", "Till", "--user", "nobody")
+    assert "selected" in _failed(cli, "device", "policy", "--products", "all", code=2)
+    assert cli.json("device", "policy", "all")["policy"] == "all"
 
 
 def test_devices_of_a_running_server(cli: Cli, data: Path) -> None:

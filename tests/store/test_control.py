@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -221,6 +222,33 @@ def test_a_code_lets_one_device_in(
     assert control.devices(account) == [enrolled]
     with pytest.raises(Forbidden):
         control.enrol(mine, DeviceId(os.urandom(16)), token(), source=somewhere(), now_ms=NOW_MS)
+
+
+def test_a_device_comes_in_with_its_first_scope(
+    control: Control, owner: User, account: AccountId, device: DeviceId
+) -> None:
+    """The scope made of the account's wish and then the code's is there with the token; while none
+    can be made the device stays out and the code good, and nobody forgets to ask (CFG-05)."""
+    mine, key = code(), token()
+    control.set_wish(account, b"account")
+    control.open_enrolment(account, mine, name="phone", now_ms=NOW_MS, wish=b"code")
+    control.open_enrolment(account, plain := code(), name="till", user=owner.id, now_ms=NOW_MS)
+
+    def failing(_: Sequence[bytes]) -> bytes:
+        raise Malformed("no scope can say that")
+
+    with pytest.raises(Malformed):
+        control.enrol(mine, device, key, source=somewhere(), now_ms=NOW_MS, first=failing)
+    with pytest.raises(MisuseError):
+        control.enrol(mine, device, key, source=somewhere(), now_ms=NOW_MS)
+    assert control.devices(account) == []
+    control.enrol(mine, device, key, source=somewhere(), now_ms=NOW_MS, first=b"+".join)
+    assert control.check_token(key).scope == b"account+code"
+    other = DeviceId(os.urandom(16))
+    made = control.enrol(plain, other, token(), source=somewhere(), now_ms=NOW_MS, first=b"+".join)
+    assert made.scope == b"account"
+    control.set_wish(account, None)
+    assert control.wish(account) is None
 
 
 def test_wrong_and_late_codes_are_refused_alike(

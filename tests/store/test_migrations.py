@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from argon2 import PasswordHasher
 from sqlalchemy import inspect, text
 
 from replica.errors import StoreUnavailable
+from replica.events.event import AccountId, DeviceId
 from replica.store import migrations
+from replica.store.access import code_digest
+from replica.store.control import Control
 from replica.store.engine import Database, open_postgres, open_sqlite
 from replica.store.tables import VERSION_TABLE, metadata
 from tests.postgres import fresh_database
@@ -66,6 +70,40 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(
                 migrations.upgrade(database)
         assert inspect(database.read).get_table_names() == []
         assert migrations.upgrade(database) == migrations.newest()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def test_codes_that_were_open_before_first_scopes_are_good_after(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """An upgrade over the one that brings first scopes keeps accounts and open codes, and both go
+    on meaning everything (CFG-05)."""
+    if kind == "sqlite":
+        opened = open_sqlite(tmp_path / "log.db")
+    else:
+        opened = open_postgres(fresh_database(request.getfixturevalue("postgres_url")))
+    account, code = AccountId(bytes(16)), "abcd"
+    with closing(opened) as database:
+        with database.writing() as connection:
+            migrations._STORE.upgrade(connection, "0004")
+            connection.execute(
+                text("INSERT INTO accounts (id, name, created_ms) VALUES (:id, 'Acme', 1)"),
+                {"id": account},
+            )
+            connection.execute(
+                text(
+                    "INSERT INTO enrolment_codes (code_hash, account, name, expires_ms)"
+                    " VALUES (:code, :account, 'Till', 10)"
+                ),
+                {"code": code_digest(code), "account": account},
+            )
+        assert migrations.upgrade(database) == migrations.newest()
+        control = Control(
+            database, hasher=PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+        )
+        assert control.wish(account) is None
+        made = control.enrol(code, DeviceId(bytes(16)), "token", source="here", now_ms=2)
+        assert (made.name, made.scope, control.check_token("token")) == ("Till", None, made)
 
 
 @pytest.mark.postgres
