@@ -51,7 +51,8 @@ def run(root: Path, *, seed: int, connections: int) -> Tally:
             demand(len(proofs) == 1, f"I-10: the replicas prove different things: {proofs}")
             company.auditor.look(whole=True)
             company.auditor.check(fleet.ledger, settled=True)
-            demand(server.end() == 0, "a server that was asked to end does not end well")
+            status = server.end()
+            demand(status == 0, f"a server that was asked to end ends with {status}")
         company.check_rest(fleet.ledger)
     finally:
         wires.close()

@@ -73,7 +73,8 @@ class ServerDay:
             self.watch = None
             self._work(lambda step: step(), 1)
             self._audit()
-            demand(server.end() == 0, "a server that was asked to end does not end well")
+            status = server.end()
+            demand(status == 0, f"a server that was asked to end ends with {status}")
         self.company.check_rest(self.ledger)
 
     def _said(self, server: Child) -> str:

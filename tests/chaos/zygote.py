@@ -13,6 +13,8 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing.connection import wait
+from threading import Lock
 from typing import Any, Self
 
 PRELOADED = (
@@ -36,6 +38,9 @@ PATIENCE_S = 300.0  # before a process counts as stuck, on a machine with much e
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(list(PRELOADED))
+# A status can be read once, and starting a process looks at all the others: two threads that read
+# the same one at a time would make 255 of it.
+_reading = Lock()
 
 
 class Child:
@@ -47,17 +52,19 @@ class Child:
     def __init__(self, role: Callable[..., None], **arguments: Any) -> None:
         self.channel, theirs = _forks.Pipe()
         self._process = _forks.Process(target=role, args=(theirs,), kwargs=arguments)
-        self._process.start()
+        with _reading:
+            self._process.start()
         theirs.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.is_alive():
+        if self._status() is None:
             self._process.kill()
-        self._process.join()
-        self._process.close()
+        self._await_end()
+        with _reading:
+            self._process.close()
         self.channel.close()
 
     @property
@@ -78,7 +85,7 @@ class Child:
     def kill(self) -> list[Any]:
         """``kill -9``; gives what it had said and nobody had heard."""
         self._process.kill()
-        self._process.join()
+        self._await_end()
         rest = []
         with suppress(EOFError, OSError):  # the last message may be half of one
             while True:
@@ -92,9 +99,18 @@ class Child:
 
     def ended(self) -> int:
         """Wait for its end; gives the exit status, below zero for a signal."""
-        self._process.join(PATIENCE_S)
-        assert self._process.exitcode is not None, "a process does not end"
-        return self._process.exitcode
+        self._await_end(PATIENCE_S)
+        status = self._status()
+        assert status is not None, "a process does not end"
+        return status
+
+    def _await_end(self, wait_s: float | None = None) -> None:
+        wait([self._process.sentinel], wait_s)
+        self._status()
+
+    def _status(self) -> int | None:
+        with _reading:
+            return self._process.exitcode
 
 
 def free_port() -> int:
