@@ -13,7 +13,7 @@ from copy import deepcopy
 from decimal import ROUND_HALF_UP, Decimal
 
 from qbo_sink.model import Entity, JsonObject
-from qbo_sink.party import COMPANY_CHARS, CUSTOMER_NAME_CHARS, shorten
+from qbo_sink.party import COMPANY_CHARS, CUSTOMER_NAME_CHARS, ITEM_NAME_CHARS, shorten
 from qbo_sink.wire import decimal, plain
 
 DESCRIPTION_CHARS = 1_000
@@ -31,11 +31,13 @@ Rule = Callable[[JsonObject], None]
 
 
 def _other_name(body: JsonObject) -> None:
-    name = body.get("DisplayName")
-    if name is None:  # an update that leaves the name alone
-        return
-    body.setdefault("CompanyName", name[:COMPANY_CHARS])
-    body["DisplayName"] = name[: CUSTOMER_NAME_CHARS - len(_SUFFIX)] + _SUFFIX
+    """A customer keeps its own name as that of its company. An update may leave the name alone."""
+    if "DisplayName" in body:
+        name = body["DisplayName"]
+        body.setdefault("CompanyName", name[:COMPANY_CHARS])
+        body["DisplayName"] = name[: CUSTOMER_NAME_CHARS - len(_SUFFIX)] + _SUFFIX
+    elif "Name" in body:
+        body["Name"] = body["Name"][: ITEM_NAME_CHARS - len(_SUFFIX)] + _SUFFIX
 
 
 def _shorter_texts(body: JsonObject) -> None:
@@ -132,6 +134,7 @@ _BY_CODE = {
     ("6160", Entity.ESTIMATE): TAX_CODES_AGAIN,
     ("6170", Entity.ESTIMATE): TAX_CODES_AGAIN,
     ("6240", Entity.CUSTOMER): OTHER_NAME,
+    ("6240", Entity.ITEM): OTHER_NAME,
     ("2050", Entity.ESTIMATE): "shorter_texts",
     ("2040", Entity.ESTIMATE): "plain_characters",
     ("2210", Entity.ESTIMATE): "without_email",

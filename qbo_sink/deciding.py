@@ -82,7 +82,8 @@ def _acknowledged(key: Key, wanted: Any, mapping: Any) -> str | None:
 
 def _kept_corrections(connection: Connection, account: bytes, wanted: Any, mapping: Any) -> str:
     """The corrections under which a document stands there: a later change is said in the same way,
-    or it would meet the same fault again. A name of ours that is new may be free."""
+    or it would meet the same fault again. A name of ours that is new may be free, and an item's
+    name that is not goes along as it stands there."""
     if mapping is None:
         return ""
     key = Key(Entity(wanted.entity), wanted.local_type, wanted.local_id)
@@ -95,7 +96,7 @@ def _kept_corrections(connection: Connection, account: bytes, wanted: Any, mappi
     kept = [name for name in (names or "").split(",") if name]
     if OTHER_NAME in kept and key.entity in TWO_WAY:
         record = decode_wanted(key.entity, wanted.content)
-        if "name" in pending(record, to_mapping(mapping)):
+        if key.entity is Entity.ITEM or "name" in pending(record, to_mapping(mapping)):
             kept.remove(OTHER_NAME)
     return ",".join(kept)
 

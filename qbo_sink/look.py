@@ -187,17 +187,19 @@ class Looker:
         return await self._first(Entity.CUSTOMER, ours, equals("DisplayName", name), BOTH_STATES)
 
     async def _item(self, intent: Intent, *, clash: bool) -> JsonObject | None:
-        """The item that we made; one that the first call met is ours by its SKU alone."""
+        """The item that we made; one that the first call met is ours by its SKU alone, one of a
+        corrected name by everything we said of it."""
         met = clash and intent.sends <= 1 and intent.key.local_type != CHARGE
         product = decode_wanted(intent.key.entity, intent.content)
-        name = str(decode_body(intent.body)["Name"])
+        body = decode_body(intent.body)
 
         def ours(row: JsonObject) -> bool:
-            if not isinstance(product, Product) or (met and not same_sku(product, row)):
+            apart = self._bodies.is_apart(intent.key, str(row["Id"]))
+            if apart or not isinstance(product, Product) or (met and not same_sku(product, row)):
                 return False
-            return matches_item(product, row)
+            return matches_item(product, row) or shows(Entity.ITEM, row, body)
 
-        return await self._first(Entity.ITEM, ours, equals("Name", name))
+        return await self._first(Entity.ITEM, ours, equals("Name", str(body["Name"])))
 
     async def _label(self, intent: Intent) -> JsonObject | None:
         """A class or department of the same name under the same parent is the same one (§2.6)."""

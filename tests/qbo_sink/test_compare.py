@@ -110,6 +110,8 @@ def test_a_correction_changes_no_money_party_or_period(rule: str) -> None:
     assert source == before
     if rule == "other_name":
         assert after == {"DisplayName": "Harbour Deli (2)", "CompanyName": "Harbour Deli"}
+        item = corrections.apply({"Name": "B" * 99, "UnitPrice": 2}, rule)
+        assert item == {"Name": "B" * 96 + " (2)", "UnitPrice": 2}
         return
     assert total_of(after) == total_of(before)
     assert [line["SalesItemLineDetail"] for line in after["Line"]] == [
@@ -128,6 +130,7 @@ def test_a_rule_exists_for_known_codes_only() -> None:
             rule = corrections.rule_for(str(code), "", entity)
             assert rule is None or rule in corrections.RULES
     assert corrections.rule_for("6000", "name_used", Entity.CUSTOMER) == "other_name"
+    assert corrections.rule_for("6240", "", Entity.ITEM) == "other_name"
     assert corrections.rule_for("6200", "", Entity.ESTIMATE) is None
     assert corrections.rule_for("6140", "", Entity.ESTIMATE) is None
 
