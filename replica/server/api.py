@@ -290,17 +290,10 @@ class Api:
 
     async def open_code(self, request: Request, who: Principal) -> Any:
         body = await json_body(request, CodeBody)
-        user = await self._user(who, body.user) if body.user else who.user
         devices = self._runtime.devices
+        user = await devices.user(who.account, body.user) if body.user else who.user
         code = await devices.open_code(who.account, body.name, user, body.scope)
         return {"code": code, "name": body.name, "minutes": CODE_MINUTES}
-
-    async def _user(self, who: Principal, login: str) -> bytes:
-        rows = await asyncio.to_thread(self._runtime.stores.control.users, who.account)
-        found = [row.id for row in rows if row.login == login.casefold()]
-        if not found:
-            raise NotFound("there is no such user", hint="see: replica user ls")
-        return found[0]
 
     async def policy(self, _: Request, who: Principal) -> Any:
         return await self._runtime.devices.policy(who.account)

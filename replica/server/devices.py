@@ -13,6 +13,7 @@ from replica.events.kinds import REGISTRY
 from replica.events.payloads import DeviceEnrolled, DeviceRevoked, Payload
 from replica.limits import ENROLMENT_CODE_TTL_MS, NAME_CHARS_MAX
 from replica.server import beginning
+from replica.server.answers import NotFound
 from replica.server.beginning import Policy
 from replica.server.connections import Connections
 from replica.server.door import WEB, Door
@@ -86,13 +87,21 @@ class Devices:
         self, account: AccountId, code: str, name: str, user: bytes | None, wish: Wish | None
     ) -> None:
         now_ms, stored = self._now_ms(), None
-        if wish is not None:
+        if wish is not None and wish != Wish():
             stored = beginning.encode_wish(wish)
             policy = self._control.wish(account)
             beginning.check([one for one in (policy, stored) if one is not None], now_ms)
         self._control.open_enrolment(
             account, code, name=name, now_ms=now_ms, user=user, wish=stored
         )
+
+    async def user(self, account: AccountId, login: str) -> bytes:
+        """The user with this login. Raises ``NotFound``."""
+        rows = await asyncio.to_thread(self._control.users, account)
+        for row in rows:
+            if row.login == login.casefold():
+                return row.id
+        raise NotFound("there is no such user", hint="see: replica user ls")
 
     async def policy(self, account: AccountId) -> Policy:
         """What new devices of an account begin with."""

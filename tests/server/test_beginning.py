@@ -19,12 +19,15 @@ from replica.projections import hashes
 from replica.server.beginning import Policy
 from replica.server.scoped import granted
 from replica.server.scopes import Wish
+from replica.server.stores import new_user
+from replica.store.access import Device as StoredDevice
+from replica.store.access import Role
 from replica.sync import messages as m
 from replica.sync.chunks import decode_manifest
 from tests.crdt.samples import content
 from tests.server.raw import RawDevice
 from tests.server.test_scope import CANARY, EVEN, hexed, ids, phone, stocked, synced
-from tests.server.world import Company, World
+from tests.server.world import PASSWORD, Company, World
 
 
 @pytest.fixture(autouse=True)
@@ -199,6 +202,42 @@ def test_a_scope_that_no_event_can_say_is_refused_early(world: World, company: C
         body = {"policy": "selected", "wish": lists}
         assert office.put("/devices/policy", json=body).status_code == 413
         assert office.post("/devices/codes", json={"name": "P", "scope": lists}).status_code == 413
+
+
+def test_the_page_asks_what_a_device_holds_at_first(world: World, company: Company) -> None:
+    """The form of a code and that of the policy offer everything, products, nothing and what
+    another device holds; what they do not offer is refused (CFG-01, CFG-05)."""
+    with world.browser(company) as pages:
+        assert "A new device holds everything." in pages.text("/devices")
+        pages.post("/devices/policy", begins="products", orders="own", locked="1")
+        text = pages.text("/devices")
+        assert "no customers, no prospects, all products, only its own orders" in text
+        assert "only the office changes it" in text
+        first = granted(enrolled(world, pages.post("/devices/enrol", name="One").text))
+        assert (first.customers, first.products, first.locked) == ((), None, True)
+        assert (first.orders, first.version) == ("own", 1)
+        answer = pages.post("/devices/enrol", name="Two", begins=f"as.{first.device}").text
+        second = granted(enrolled(world, answer))
+        assert (second.customers, second.orders) == ((), "own")
+        answer = pages.post("/devices/enrol", name="Three", begins="all", orders="team").text
+        assert granted(enrolled(world, answer)).customers is None
+        for wrong in ({"begins": f"as.{'00' * 16}"}, {"orders": "mine"}, {"user": "nobody"}):
+            assert pages.post("/devices/enrol", name="Four", **wrong).status_code in (400, 404)
+        assert pages.post("/devices/policy", orders="team").status_code == 400
+        pages.post("/devices/policy", begins="all", orders="team")
+        assert "A new device holds everything." in pages.text("/devices")
+        rep = new_user(f"rep-{company.login}", PASSWORD, Role.REP)
+        world.stores.control.add_user(company.account, rep, now_ms=1)
+    with world.browser(company, rep.login) as pages:
+        assert "Enrol a device" not in pages.text("/devices")
+        assert pages.post("/devices/policy", begins="nothing").status_code == 403
+
+
+def enrolled(world: World, page: str) -> StoredDevice:
+    """A device that comes in with the code of ``page``."""
+    code = page.split('id="code">')[1].split("<", maxsplit=1)[0]
+    said = httpx2.post(f"{world.url}/api/v1/enrol", json={"code": code}).json()
+    return world.stores.control.check_token(said["token"])
 
 
 def test_policies_are_plain_values() -> None:

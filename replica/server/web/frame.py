@@ -54,6 +54,7 @@ FLASHES = {
     "discarded": Flash(
         "The file was forgotten here. Nothing that was imported is taken back.", "info"
     ),
+    "policy": Flash("Saved. It counts for devices that enrol from now on."),
     "scoped": Flash("Saved. The device takes what changes with its next connection."),
     "saved": Flash("Saved. The change is on its way to every device."),
     "unchanged": Flash("Nothing was changed.", "info", ""),

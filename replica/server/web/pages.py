@@ -29,7 +29,7 @@ from replica.server.answers import (
 from replica.server.auth import NotSignedIn, Principal, Right
 from replica.server.devices import CODE_MINUTES
 from replica.server.guard import check_form_token, check_same_origin, form_token
-from replica.server.web import run_views, views
+from replica.server.web import beginning_views, run_views, views
 from replica.server.web.frame import Files, address, links
 from replica.server.web.group import Form, PageGroup, frame_numbers, live_mark, read_form
 from replica.server.web.marks import ORDER_MARKS
@@ -55,6 +55,7 @@ class Pages(PageGroup):
             self._change("/sync-now", self.sync_now, Right.EDIT),
             self._change("/sync/plan", self.make_plan, Right.EDIT),
             self._change("/devices/enrol", self.enrol, Right.MANAGE),
+            self._change("/devices/policy", self.policy, Right.MANAGE),
             self._change("/devices/{id}/revoke", self.revoke, Right.MANAGE),
             Mount("/static", Files(), name="static"),
         ]
@@ -176,8 +177,20 @@ class Pages(PageGroup):
             rows=devices.values(),
             handovers=[views.handover_row(one, devices, customers) for one in leaving],
             code=code,
+            begins=await self._beginning(who) if who.may(Right.MANAGE) else None,
             may_manage=who.may(Right.MANAGE),
         )
+
+    async def _beginning(self, who: Principal) -> dict[str, Any]:
+        """What the forms of new devices offer."""
+        control, devices = self._runtime.stores.control, self._runtime.devices
+        users = await asyncio.to_thread(control.users, who.account)
+        found = await asyncio.to_thread(control.devices, who.account)
+        return {
+            "users": [one.login for one in users],
+            "choices": beginning_views.choices(found),
+            "words": beginning_views.policy_words(await devices.policy(who.account)),
+        }
 
     async def customers(self, request: Request, who: Principal) -> Response:
         asked = request.query_params
@@ -259,10 +272,21 @@ class Pages(PageGroup):
 
     async def enrol(self, request: Request, who: Principal, form: Form) -> Response:
         """The one form that answers with a page: the code is shown once and not kept."""
-        name = form.get("name", "")
-        text = await self._runtime.devices.open_code(who.account, name, who.user)
+        runtime, name = self._runtime, form.get("name", "")
+        login = form.get("user", "")
+        user = await runtime.devices.user(who.account, login) if login else who.user
+        found = await asyncio.to_thread(runtime.stores.control.devices, who.account)
+        wish = beginning_views.wish_of(form, found)
+        text = await runtime.devices.open_code(who.account, name, user, wish)
         code = {"name": name, "text": text, "minutes": CODE_MINUTES}
         return await self.devices(request, who, code)
+
+    async def policy(self, _: Request, who: Principal, form: Form) -> Response:
+        """Say what devices hold at first that enrol from now on."""
+        found = await asyncio.to_thread(self._runtime.stores.control.devices, who.account)
+        policy = beginning_views.policy_of(form, found)
+        await self._runtime.devices.set_policy(who.account, policy)
+        return RedirectResponse("/devices?done=policy", status_code=303)
 
     async def revoke(self, request: Request, who: Principal, _: Form) -> Response:
         await self._runtime.devices.revoke(who.account, request.path_params["id"])
