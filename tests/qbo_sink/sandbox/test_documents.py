@@ -228,6 +228,22 @@ def test_what_was_voided_can_still_be_changed(desk: Desk, entity: str, how: dict
     assert desk.get("reports/ProfitAndLoss").status == 200
 
 
+@pytest.mark.parametrize("reopens", [True, False])
+def test_deleting_an_invoice_frees_its_estimate_or_not(
+    open_desk: Callable[..., Desk], reopens: bool
+) -> None:
+    """Afterwards the estimate can be invoiced again, or stays linked and is 620, by switch
+    (section 1.17)."""
+    desk = open_desk(delete_reopens_estimate=reopens)
+    made = desk.save("Estimate", order())
+    link = [{"TxnId": made["Id"], "TxnType": "Estimate"}]
+    bill = desk.save("Invoice", order(LinkedTxn=link))
+    desk.save("Invoice", {"Id": bill["Id"], "SyncToken": "0"}, operation="delete")
+    assert (desk.read("Estimate", made["Id"])["LinkedTxn"] == []) == reopens
+    again = desk.post("invoice", order(LinkedTxn=link))
+    assert again.status == 200 if reopens else again.codes == [620]
+
+
 @pytest.mark.parametrize("status", ["unchanged", "Closed", "Converted"])
 @pytest.mark.parametrize("bump", [True, False])
 def test_conversion_links_both_ways_once(

@@ -37,13 +37,18 @@ def test_unknown_paths_verbs_and_types(desk: Desk) -> None:
     assert (read.status, read.codes) == (400, [610])
 
 
-def test_repeated_request_id_is_answered_without_applying_again(desk: Desk) -> None:
-    """The same id gives the same bytes and one document, for a day (section 1.6)."""
+@pytest.mark.parametrize("life_s", [60, 86_400])
+def test_repeated_request_id_is_answered_without_applying_again(
+    open_desk: Callable[..., Desk], life_s: int
+) -> None:
+    """The same id gives the same bytes and one document, for a day or as long as the switch says
+    (sections 1.6, 1.17)."""
+    desk = open_desk(requestid_ttl_s=life_s)
     first = desk.post("estimate", order(), requestid="r1")
     again = desk.post("estimate", order(), requestid="r1")
     assert again.content == first.content
     assert desk.control("count", method="GET")["Estimate"] == 1
-    desk.now_ms += 86_401 * SECOND_MS
+    desk.now_ms += (life_s + 1) * SECOND_MS
     desk.tokens = desk.control("connect")
     desk.headers = {"Authorization": f"Bearer {desk.tokens['access_token']}"}
     desk.post("estimate", order(), requestid="r1")
