@@ -57,6 +57,10 @@ class Principal:
     role: Role | None
     session: str
 
+    def uses(self, user: bytes | None) -> bool:
+        """Whether what is ``user``'s is this user's own; nothing is the operator's."""
+        return user is not None and user == self.user
+
     def may(self, right: Right) -> bool:
         """The operator may do everything on every account; users what their role says."""
         return right in _RIGHTS[self.role] if self.role else True

@@ -38,10 +38,12 @@ class Enrolled:
 
 @dataclass(frozen=True)
 class DeviceRow:
-    """One device as shown. ``pending`` and ``behind`` are None when nobody knows."""
+    """One device as shown. ``user`` is the id of who uses it, if that was said; ``pending`` and
+    ``behind`` are None when nobody knows."""
 
     id: str
     name: str
+    user: bytes | None
     state: str  # online, offline, never, revoked
     seen_ms: int | None
     pending: int | None
@@ -175,6 +177,7 @@ class Devices:
         return DeviceRow(
             id=device.device.hex(),
             name=device.name,
+            user=device.user,
             state=state,
             seen_ms=self._now_ms() if online else device.last_seen_ms,
             pending=reported.pending if reported else None,

@@ -100,10 +100,10 @@ def page(chromium: Browser, world: World) -> Iterator[Page]:
     assert complaints == []
 
 
-def sign_in(page: Page, company: Company) -> None:
-    """From the login to the orders."""
+def sign_in(page: Page, company: Company, login: str = "") -> None:
+    """From the login to the orders, as the owner unless another user is named."""
     page.goto("/")
-    page.get_by_label("User name").fill(company.login)
+    page.get_by_label("User name").fill(login or company.login)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/orders")

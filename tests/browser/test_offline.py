@@ -9,10 +9,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from replica.device import CustomerCreated, CustomerFields, Device, OrderCommitted
+from replica.server.stores import new_user
+from replica.store.access import Role
 from tests.browser.conftest import LOOKS, check_readable, sign_in
 from tests.crdt.samples import content
 from tests.server.raw import RawDevice
-from tests.server.world import Company, World
+from tests.server.world import PASSWORD, Company, World
 
 pytestmark = pytest.mark.browser
 
@@ -67,6 +69,40 @@ def test_customers_are_filtered_priced_and_saved(page: Page, company: Company, p
     expect(page.get_by_label("Orders", exact=True)).to_have_value("own")
     page.get_by_role("link", name="Prospects all").click()
     expect(page.get_by_role("heading", name="All are held")).to_be_visible()
+
+
+def test_a_rep_chooses_for_his_own_device(
+    page: Page, world: World, company: Company, path: str
+) -> None:
+    """A rep filters, sees the price and saves for the device that he uses, as long as the office
+    lets him, and for no other (CFG-01, CFG-02)."""
+    rep = new_user(f"rep-{company.login}", PASSWORD, Role.REP)
+    world.stores.control.add_user(company.account, rep, now_ms=world.runtime.now_ms())
+    with world.operator(company) as office:
+        body = {"name": "Bo's phone", "user": rep.login}
+        code = office.post("/devices/codes", json=body).json()["code"]
+        told = office.post("/enrol", json={"code": code, "name": "", "software": "raw"}).json()
+        own = told["device"]
+        sign_in(page, company, rep.login)
+        page.goto("/devices")
+        expect(page.get_by_role("button", name="Revoke")).to_have_count(0)
+        page.get_by_role("link", name="Offline on").click()
+        page.wait_for_url(f"**/devices/{own}/offline")
+        expect(page.get_by_label("Only the office changes it")).to_have_count(0)
+        page.get_by_label("Text").fill("café")
+        page.get_by_label("Text").press("Enter")
+        page.get_by_label("Select all 3 filtered").check()
+        page.get_by_role("button", name="What would it cost?").click()
+        expect(page.locator("#cost")).to_contain_text("Not saved yet")
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("heading", name="3 selected")).to_be_visible()
+        locked = {"locked": True}
+        office.put("/scope", params={"device": own}, json=locked).raise_for_status()
+    page.goto(f"/devices/{own}/offline")
+    expect(page.get_by_role("button", name="Save")).to_have_count(0)
+    expect(page.get_by_text("Ask it to change it")).to_be_visible()
+    refused = page.request.get(f"{world.url}{path}")
+    assert (refused.status, "another user" in refused.text()) == (403, True)
 
 
 def test_a_handover_is_seen_and_need_not_be_waited_for(

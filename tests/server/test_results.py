@@ -38,7 +38,7 @@ def held(number: int) -> tuple[SectionDigest, ...]:
 
 
 def proof(number: int, state: str, sections: tuple[SectionDigest, ...] = SERVER) -> DeviceProof:
-    row = DeviceRow(f"{number:032x}", f"Phone {number}", "online", 7, 0, 0, 0, "")
+    row = DeviceRow(f"{number:032x}", f"Phone {number}", None, "online", 7, 0, 0, 0, "")
     known = state in ("equal", "differs", "pending")
     return DeviceProof(row, state, 0, Compared(AT, SERVER, sections) if known else None)
 

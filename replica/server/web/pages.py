@@ -169,7 +169,7 @@ class Pages(PageGroup):
         names = [name for one in leaving for name in one.customers]
         customers = await self._read(queries.names, who.account, "customer", names)
         rows = await self._runtime.devices.rows(who.account)
-        devices = {row.id: views.device_row(row) for row in rows}
+        devices = {row.id: views.device_row(row, who) for row in rows}
         return await self._page(
             request,
             who,

@@ -2,7 +2,8 @@
 
 One form serves looking and saving, so the page works without scripts and with the keyboard alone.
 What is checked counts for the rows that are shown; the rest of the selection stays (CFG-01, CFG-02,
-CFG-07, pitfalls B9).
+CFG-07, pitfalls B9). Who may manage devices chooses for all of them, a rep for his own as long as
+the office lets him.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from replica.errors import Malformed, PeerError
+from replica.errors import Forbidden, Malformed, PeerError
 from replica.events.payloads import DeviceScoped
 from replica.limits import SCOPE_DAYS_MAX, SCOPE_ROWS_SHOWN_MAX
 from replica.projections import choosing
@@ -39,8 +40,8 @@ class ScopePages(PageGroup):
 
     def routes(self) -> list[BaseRoute]:
         return [
-            self._show("/devices/{id}/offline", self.show, Right.MANAGE),
-            self._change("/devices/{id}/offline", self.save, Right.MANAGE),
+            self._show("/devices/{id}/offline", self.show, Right.EDIT),
+            self._change("/devices/{id}/offline", self.save, Right.EDIT),
             self._change("/devices/{id}/handover", self.force, Right.MANAGE),
         ]
 
@@ -54,7 +55,8 @@ class ScopePages(PageGroup):
         tab = asked.get("tab", "customers")
         tab = tab if tab in TABS else "customers"
         rows = await self._choices(who, tab, asked)
-        wish = None if form is None or problem else _wish(form, scope, tab, rows)
+        office = who.may(Right.MANAGE)
+        wish = None if form is None or problem else _wish(form, scope, tab, rows, office=office)
         cost = None
         if wish is not None:
             cost = await asyncio.to_thread(self._runtime.scopes.cost, device, wish)
@@ -72,6 +74,7 @@ class ScopePages(PageGroup):
             device=device,
             hex=device.device.hex(),
             scope=scope,
+            office=office,
             tabs=[(name, title, _held(scope, name)) for name, title in TABS.items()],
             tab=tab,
             asked={name: asked.get(name, "") for name in ("q", "days", "group", "rep")},
@@ -97,8 +100,9 @@ class ScopePages(PageGroup):
             if tab not in TABS:
                 raise Malformed("There is no such list.")
             rows = await self._choices(who, tab, form)
-            wish = _wish(form, granted(device), tab, rows)
-            await self._runtime.scopes.wish(device, wish, office=True)
+            office = who.may(Right.MANAGE)
+            wish = _wish(form, granted(device), tab, rows, office=office)
+            await self._runtime.scopes.wish(device, wish, office=office)
         except PeerError as error:
             text, hint = describe(error)
             return await self.show(request, who, form, f"{text} ({hint})" if hint else text)
@@ -113,8 +117,12 @@ class ScopePages(PageGroup):
         return RedirectResponse("/devices?done=handed", status_code=303)
 
     async def _device(self, request: Request, who: Principal) -> Device:
+        """The device that is asked about. Raises ``Forbidden`` when it is somebody else's."""
         identity = parse_device(request.path_params["id"])
-        return await asyncio.to_thread(self._runtime.scopes.device, who.account, identity)
+        device = await asyncio.to_thread(self._runtime.scopes.device, who.account, identity)
+        if not (who.may(Right.MANAGE) or who.uses(device.user)):
+            raise Forbidden("this is another user's device", hint="ask the office to choose for it")
+        return device
 
     async def _choices(self, who: Principal, tab: str, asked: Mapping[str, str]) -> list[Choice]:
         days = bounded_limit(asked.get("days") or None, 0, SCOPE_DAYS_MAX, least=0)
@@ -133,7 +141,7 @@ def _held(scope: DeviceScoped, tab: str) -> str:
     return "all" if chosen is None else str(len(chosen))
 
 
-def _wish(form: Form, scope: DeviceScoped, tab: str, rows: list[Choice]) -> Wish:
+def _wish(form: Form, scope: DeviceScoped, tab: str, rows: list[Choice], *, office: bool) -> Wish:
     """What the form asks for. Raises ``Malformed``."""
     before = set(getattr(scope, tab) or ())
     shown = {row.id for row in rows[:SCOPE_ROWS_SHOWN_MAX]}
@@ -154,8 +162,9 @@ def _wish(form: Form, scope: DeviceScoped, tab: str, rows: list[Choice]) -> Wish
         tab: which[mode],
         "orders": form.get("orders", scope.orders),
         "strict": "strict" in form,
-        "locked": "locked" in form,
     }
+    if office:
+        asked["locked"] = "locked" in form
     if ttl_days.isdecimal():
         asked["ttl_s"] = 86_400 * int(ttl_days)
     try:

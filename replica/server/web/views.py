@@ -11,6 +11,7 @@ from replica.events.money import minor_digits
 from replica.limits import HANDED_SHOWN_MAX
 from replica.projections.queries import Row
 from replica.server.aside import Kept
+from replica.server.auth import Principal, Right
 from replica.server.devices import DeviceRow
 from replica.server.scopes import Handover
 from replica.server.web import marks, words
@@ -219,8 +220,9 @@ _DEVICE_MARKS = {
 }
 
 
-def device_row(row: DeviceRow) -> dict[str, Any]:
-    """One device in the list."""
+def device_row(row: DeviceRow, who: Principal) -> dict[str, Any]:
+    """One device in the list, and what ``who`` may do with it."""
+    in_use, may_manage = row.state != "revoked", who.may(Right.MANAGE)
     unknown = {"offline": "unknown while offline", "online": "not reported yet"}.get(row.state, "")
     nothing = "nothing" if row.pending == 0 else words.count(row.pending or 0, "event")
     behind = "up to date" if row.behind == 0 else words.count(row.behind or 0, "event")
@@ -233,7 +235,8 @@ def device_row(row: DeviceRow) -> dict[str, Any]:
         "pending": unknown if row.pending is None else nothing,
         "behind": unknown if row.behind is None else behind,
         "skew": words.skew(row.offset_ms),
-        "can_revoke": row.state != "revoked",
+        "may_revoke": in_use and may_manage,
+        "may_choose": in_use and (may_manage or who.uses(row.user)),
     }
 
 
