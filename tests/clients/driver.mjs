@@ -3,16 +3,26 @@ import { createInterface } from "node:readline";
 import { readFileSync, writeFileSync } from "node:fs";
 import { Client, totalMinor } from "../../clients/typescript/dist/index.js";
 import { sqliteStorage } from "../../clients/typescript/dist/adapters/sqlite.js";
+import { FINGERPRINT } from "../../clients/typescript/dist/digest.js";
 
 let client;
 let aheadMs = 0;
+let asksLeft = Infinity;
 
-const seen = (status) =>
+// Ends this process before a question too many, as a dead battery does.
+const fetchUntilCut = (url, request) => {
+  asksLeft -= 1;
+  if (asksLeft < 0) process.kill(process.pid, "SIGKILL");
+  return fetch(url, request);
+};
+
+const seen = (wanted) =>
   new Promise((resolve) => {
     const look = () => {
-      const now = client.status();
+      const status = client.status();
+      const now = { ...status, stored: status.storedMs !== null };
       if (
-        !Object.entries(status).every(([name, wanted]) => now[name] === wanted)
+        !Object.entries(wanted).every(([name, one]) => now[name] === one)
       )
         return;
       forget();
@@ -39,13 +49,15 @@ const bytesIn = (value) => {
 };
 
 const commands = {
-  async open({ path, ahead_ms = 0 }) {
+  async open({ path, ahead_ms = 0, asks = Infinity }) {
     aheadMs = ahead_ms;
+    asksLeft = asks;
     const now = () => Date.now() + aheadMs;
     client = await Client.open({
       storage: sqliteStorage(path),
       now,
       software: "driver/1",
+      fetch: fetchUntilCut,
     });
     return client.identity;
   },
@@ -73,7 +85,9 @@ const commands = {
       found.push({ ...rest, payload });
     return found;
   },
+  documents: ({ type = null }) => client.documents(type),
   digest: () => client.digest(),
+  fingerprint: () => FINGERPRINT,
   async export({ path, scope }) {
     writeFileSync(path, await client.export(scope));
   },

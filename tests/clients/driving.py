@@ -51,16 +51,22 @@ class Refused(Exception):
         self.code: str = answer["error"]
 
 
-class Driven:
-    """One client process with its storage at ``path``; use it as a context manager."""
+class Ended(AssertionError):
+    """The process is gone and did not answer."""
 
-    def __init__(self, path: Path, *, ahead_ms: int = 0) -> None:
+
+class Driven:
+    """One client process with its storage at ``path``; use it as a context manager. After ``asks``
+    questions over HTTP it is dead (SIGKILL)."""
+
+    def __init__(self, path: Path, *, ahead_ms: int = 0, asks: int | None = None) -> None:
         self.path = path
         self.process = subprocess.Popen(
             [str(NODE), str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         try:
-            self.identity = self.ask("open", path=str(path), ahead_ms=ahead_ms)
+            bounded = {} if asks is None else {"asks": asks}
+            self.identity = self.ask("open", path=str(path), ahead_ms=ahead_ms, **bounded)
         except BaseException:
             self.kill()
             raise
@@ -78,7 +84,8 @@ class Driven:
     def answer(self) -> Any:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line, f"node ended with {self.process.wait()}"
+        if not line:
+            raise Ended(f"node ended with {self.process.wait()}")
         answer = json.loads(line)
         if "error" in answer:
             raise Refused(answer)

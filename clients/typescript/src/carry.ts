@@ -15,6 +15,7 @@ import {
 } from "./limits.ts";
 import { pack, unpack, type Value } from "./msgpack.ts";
 import type { Answer, Identity, Place } from "./rows.ts";
+import { bound, deflate, inflate } from "./streams.ts";
 
 const MAGIC = Uint8Array.of(0x89, 0x52, 0x50, 0x4c, 0x43, 0x0d, 0x0a, 0x1a);
 const FORMAT = 1;
@@ -173,7 +174,7 @@ async function open(file: Uint8Array, identity: Identity): Promise<Opened> {
   if (!same(seal(opened, identity.token), sealed.subarray(-HASH_BYTES))) {
     throw new ReplicaError("forbidden", "the file was not made by this device's server");
   }
-  const body = await inflate(opened.slice(end));
+  const body = await inflate(opened.slice(end), "what a file holds", CARRY_BODY_BYTES_MAX);
   return { header, frames: [...framesOf(body)] };
 }
 
@@ -198,33 +199,4 @@ function lengthOf(bytes: Uint8Array, width: 2 | 4): Uint8Array {
   const length = new Uint8Array(4);
   new DataView(length.buffer).setUint32(0, bytes.length);
   return length.subarray(4 - width);
-}
-
-function bound(what: string, actual: number, limit: number): void {
-  if (actual > limit) {
-    throw new ReplicaError("too_large", `${what} has ${actual} bytes, the limit is ${limit}`);
-  }
-}
-
-async function deflate(body: Bytes): Promise<Uint8Array> {
-  const stream = new Blob([body]).stream().pipeThrough(new CompressionStream("deflate"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
-
-/** Bounded, whatever the file claims: a small file may hold a flood. */
-async function inflate(body: Bytes): Promise<Uint8Array> {
-  const stream = new Blob([body]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  try {
-    for await (const part of stream) {
-      parts.push(part);
-      size += part.length;
-      bound("what a file holds", size, CARRY_BODY_BYTES_MAX);
-    }
-  } catch (cause) {
-    if (cause instanceof ReplicaError) throw cause;
-    throw malformed("the frames of the file cannot be read", cause);
-  }
-  return concat(...parts);
 }

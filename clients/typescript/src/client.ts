@@ -3,8 +3,8 @@
 import { hex, unhex } from "./bytes.ts";
 import { decodeReceipt, encodeWork, takeAnswers } from "./carry.ts";
 import { makeId, type Fact } from "./chain.ts";
-import { skewWords, stampMs } from "./clock.ts";
-import { documents, documentOf, sections } from "./digest.ts";
+import { skewWords, STAMP_BYTES, stampMs } from "./clock.ts";
+import { documentOf, factsOf, readable, type Stated } from "./digest.ts";
 import { enrol, syncUrl } from "./enrolment.ts";
 import { ReplicaError } from "./errors.ts";
 import { bytesOf, decodeEvent, HASH_BYTES } from "./event.ts";
@@ -50,6 +50,17 @@ export type FactOf<K extends DeviceKind> = {
   readonly deps?: readonly string[];
 };
 export type AnyFact = { [K in DeviceKind]: FactOf<K> }[DeviceKind];
+
+/** What one event says of a document. */
+export type HeldFact = Pick<RecordBase, "id" | "tag" | "atMs" | "origin" | "deps"> &
+  { [K in KindName]: { readonly kind: K; readonly payload: PayloadOf<K> } }[KindName];
+
+/** A document as it stands: the facts about it that may still matter, oldest first. */
+export interface Document {
+  readonly type: string;
+  readonly id: string;
+  readonly facts: readonly HeldFact[];
+}
 
 interface RecordBase {
   /** Give it to `records()` to go on after this one. */
@@ -113,6 +124,12 @@ export interface Status {
   readonly lastSyncMs: number | null;
   /** Raised when everything is fetched again: drop what was made of `records()`. */
   readonly history: number;
+  /** Version of the scope that this device holds; 0 while it holds the account. */
+  readonly scope: number;
+  /** Device clock when what is held was last what the scope says; null while it is not. */
+  readonly storedMs: number | null;
+  /** What stands in the log up to here came as documents, and is not in `records()`. */
+  readonly documentsAt: number;
 }
 
 /** What one round did, and its proof. */
@@ -156,7 +173,6 @@ export class Client {
   readonly #software: string;
   readonly #listeners = new Set<() => void>();
   #turn: Promise<unknown> = Promise.resolve();
-  #digested: { readonly of: string; readonly sections: readonly SectionDigest[] } | null = null;
 
   private constructor(journal: Journal, options: ClientOptions) {
     this.#journal = journal;
@@ -169,7 +185,7 @@ export class Client {
         journal,
         now: this.#now,
         software: this.#software,
-        sections: () => this.digest(),
+        fetch: this.#fetch,
         welcomed: () => undefined,
         changed: () => this.#changed(),
       },
@@ -281,10 +297,20 @@ export class Client {
    * Everything that stands in the log, own and of others, each event once, in order of arrival.
    *
    * Fold them by `tag`, not by this order. Keep the last `at` to go on from there; when
-   * `status().history` has changed, drop what was made of them and begin at 0.
+   * `status().history` has changed, drop what was made of them and begin at 0. While
+   * `status().documentsAt` is not 0 there are documents that no record here tells of: read
+   * `documents()`.
    */
   async *records(after = 0): AsyncGenerator<LogRecord> {
     for await (const stood of this.#journal.records(after)) yield logRecord(stood);
+  }
+
+  /**
+   * Documents as they stand, of one type or of all, with own work that waits for an answer laid on
+   * top: what to show, whether this device holds its whole account or a part of it.
+   */
+  async documents(type: string | null = null): Promise<readonly Document[]> {
+    return (await this.#journal.standing(type, true)).map(documentIn);
   }
 
   /** Own events that are not in the log, with the reason, newest first. */
@@ -293,15 +319,8 @@ export class Client {
   }
 
   /** Counts and digests per type of document of everything that stands in the log here. */
-  async digest(): Promise<readonly SectionDigest[]> {
-    const { place, arrivals } = this.#journal;
-    const of = `${place.history}/${arrivals}/${place.cursor}`;
-    if (this.#digested?.of !== of) {
-      const records: Stood[] = [];
-      for await (const stood of this.#journal.records(0)) records.push(stood);
-      this.#digested = { of, sections: sections(documents(records)) };
-    }
-    return this.#digested.sections;
+  digest(): Promise<readonly SectionDigest[]> {
+    return this.#journal.sections();
   }
 
   status(): Status {
@@ -321,6 +340,9 @@ export class Client {
       skewText: skewWords(place.skewMs),
       lastSyncMs: place.syncedMs || null,
       history: place.history,
+      scope: place.scope,
+      storedMs: place.storedMs || null,
+      documentsAt: place.documentsAt,
     };
   }
 
@@ -493,6 +515,19 @@ function logRecord(stood: Stood): LogRecord {
   return { ...base, known: true, kind, payload: said } as unknown as LogRecord;
 }
 
+function documentIn(stated: Stated): Document {
+  const facts = factsOf(stated).map(({ kind, tag, origin, payload, deps }) => ({
+    kind,
+    payload,
+    id: hex(tag.subarray(STAMP_BYTES)),
+    tag: hex(tag),
+    atMs: stampMs(tag),
+    origin: ORIGINS[origin] ?? "import",
+    deps: deps.map(hex),
+  }));
+  return { type: stated.type, id: stated.id, facts: facts as unknown as HeldFact[] };
+}
+
 function rejectedOf({ id, event }: Own, answer: Answer): Rejected {
   const payload = isKind(event.kind) ? readable(() => decodePayload(event)) : null;
   return {
@@ -504,12 +539,4 @@ function rejectedOf({ id, event }: Own, answer: Answer): Rejected {
     reason: answer.detail || answer.code,
     fix: FIXES.get(answer.code) ?? FIX_DEFAULT,
   };
-}
-
-function readable<T>(read: () => T): T | null {
-  try {
-    return read();
-  } catch {
-    return null;
-  }
 }

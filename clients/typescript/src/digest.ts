@@ -3,11 +3,12 @@
  * (wire-protocol.md §7). A state is made of the facts that may still matter, in merge order.
  */
 
-import { compare, concat, type Bytes } from "./bytes.ts";
-import { decodeEvent, sha256 } from "./event.ts";
+import { compare, concat, hex, utf8, type Bytes } from "./bytes.ts";
+import { malformed } from "./errors.ts";
+import { bytesOf, countOf, decodeEvent, sha256 } from "./event.ts";
 import type { SectionDigest } from "./frames.ts";
 import { CATALOGUE, decodePayload, isKind, type From } from "./kinds.ts";
-import { pack, type Value, type ValueMap } from "./msgpack.ts";
+import { pack, unpack, type Value, type ValueMap } from "./msgpack.ts";
 
 /** What a digest is made of: an event in the log, with what the door decided. */
 export interface Evidence {
@@ -17,21 +18,29 @@ export interface Evidence {
   readonly origin: number;
 }
 
-export interface DocumentState {
+/** A document as replicas keep it. */
+export interface Stated {
   readonly type: string;
   readonly id: string;
-  readonly state: Bytes;
+  readonly state: Uint8Array;
+}
+
+export interface DocumentState extends Stated {
   readonly hash: Bytes;
 }
 
-interface Fact {
+/** What one event says of a document: `tag` is its merge stamp and id. */
+export interface Fact {
   readonly kind: string;
-  readonly tag: Bytes;
+  readonly tag: Uint8Array;
   readonly origin: number;
   readonly payload: ValueMap;
   readonly bytes: Uint8Array;
   readonly deps: readonly Uint8Array[];
 }
+
+/** Raised whenever the rules below keep other facts. */
+const MERGE_RULES_VERSION = 1;
 
 type Keep = (facts: readonly Fact[]) => Iterable<Fact>;
 
@@ -78,6 +87,14 @@ const KEPT: readonly (readonly [kinds: readonly string[], keep: Keep])[] = [
 /** Every kind that is in a document. */
 export const FOLDED: ReadonlySet<string> = new Set(KEPT.flatMap(([kinds]) => kinds));
 
+/** Names the rules of this fold: states of a server that names others are of no use (§12). */
+export const FINGERPRINT = fingerprint();
+
+function fingerprint(): string {
+  const kinds = Object.entries(CATALOGUE).map(([kind, { version }]) => `'${kind}/${version}'`);
+  return hex(sha256(utf8(`${MERGE_RULES_VERSION}\n[${kinds.sort().join(", ")}]`)));
+}
+
 function byField(facts: readonly Fact[]): Set<Fact> {
   const kept = new Set(facts.slice(-9));
   const perField = new Map<string, number>();
@@ -107,8 +124,14 @@ function stock(facts: readonly Fact[]): Fact[] {
   return [...counts.slice(-9), ...moves];
 }
 
-/** Every document that `records` make, whatever their order. */
-export function documents(records: Iterable<Evidence>): DocumentState[] {
+/**
+ * Documents as they are when `records` are folded into those of `base`, in whatever order. Throws
+ * `malformed` for a state that is none.
+ */
+export function documents(
+  records: Iterable<Evidence>,
+  base: Iterable<Stated> = [],
+): DocumentState[] {
   const facts = new Map<string, Fact[]>();
   for (const record of records) {
     const fact = factOf(record);
@@ -118,41 +141,99 @@ export function documents(records: Iterable<Evidence>): DocumentState[] {
     if (others) others.push(fact);
     else facts.set(name, [fact]);
   }
-  return Array.from(facts, ([name, its]) => {
+  const untouched: DocumentState[] = [];
+  for (const { type, id, state } of base) {
+    const fresh = facts.get(nameOf({ type, id }));
+    if (fresh) fresh.push(...factsOf({ state }));
+    else untouched.push({ type, id, state, hash: hashOf({ type, id, state }) });
+  }
+  const folded = Array.from(facts, ([name, its]) => {
     const [type, id] = splitName(name);
-    const state = stateOf(its.sort((one, other) => compare(one.tag, other.tag)));
-    return { type, id, state, hash: sha256(pack([type, id, state])) };
+    const state = stateOf(once(its));
+    return { type, id, state, hash: hashOf({ type, id, state }) };
   });
+  return [...untouched, ...folded];
+}
+
+export function hashOf({ type, id, state }: Stated): Bytes {
+  return sha256(pack([type, id, state]));
+}
+
+/** Facts in merge order; one that was in the state already counts once. */
+function once(facts: Fact[]): Fact[] {
+  facts.sort((one, other) => compare(one.tag, other.tag));
+  return facts.filter(({ tag }, at) => at === 0 || compare(tag, facts[at - 1]!.tag) !== 0);
+}
+
+/** The facts of a state, oldest first. Throws `malformed`. */
+export function factsOf({ state }: Pick<Stated, "state">): readonly Fact[] {
+  const facts = Object.entries(unpack(state) as ValueMap).flatMap(([kind, its]) => {
+    if (!isKind(kind) || !Array.isArray(its)) throw malformed(`${kind} is in no state`);
+    const { version } = CATALOGUE[kind];
+    return its.map((one: Value): Fact => {
+      const [tag, origin, payload, deps] = one as readonly Value[];
+      const bytes = bytesOf(payload);
+      const said = decodePayload({ kind, version, payload: bytes });
+      return {
+        kind,
+        tag: bytesOf(tag),
+        origin: countOf(origin),
+        payload: said as unknown as ValueMap,
+        bytes,
+        deps: (deps as readonly Value[]).map((dep) => bytesOf(dep)),
+      };
+    });
+  });
+  return facts.sort((one, other) => compare(one.tag, other.tag));
+}
+
+/** The name of the document that an event is about; null where that cannot be read. */
+export function touched(data: Uint8Array): string | null {
+  const event = decodeEvent(data);
+  const payload = readable(() => decodePayload(event));
+  return payload === null ? null : documentOf(event.kind, payload as unknown as ValueMap);
+}
+
+export function nameOf({ type, id }: Pick<Stated, "type" | "id">): string {
+  return `${type}/${id}`;
 }
 
 /** One line for every type of documents, sorted by name, as DIGEST carries them. */
-export function sections(states: Iterable<DocumentState>): SectionDigest[] {
-  const sums = new Map<string, { count: number; sum: bigint }>();
-  for (const { type, hash } of states) {
-    const so = sums.get(type) ?? { count: 0, sum: 0n };
-    sums.set(type, { count: so.count + 1, sum: BigInt.asUintN(256, so.sum + numberOf(hash)) });
+export function sections(states: Iterable<Pick<DocumentState, "type" | "hash">>): SectionDigest[] {
+  const totals = new Totals();
+  for (const { type, hash } of states) totals.count(type, hash, 1);
+  return totals.sections();
+}
+
+/** Counts and sums of hashes, kept as documents come and go. */
+export class Totals {
+  readonly #sums = new Map<string, { readonly count: number; readonly sum: bigint }>();
+
+  count(type: string, hash: Uint8Array, by: 1 | -1): void {
+    const { count, sum } = this.#sums.get(type) ?? { count: 0, sum: 0n };
+    const moved = BigInt.asUintN(256, sum + BigInt(by) * BigInt(`0x${hex(hash)}`));
+    if (count + by === 0) this.#sums.delete(type);
+    else this.#sums.set(type, { count: count + by, sum: moved });
   }
-  return [...sums.entries()]
-    .sort(([one], [other]) => (one < other ? -1 : 1))
-    .map(([section, { count, sum }]) => ({ section, count, digest: bytesOfNumber(sum) }));
+
+  sections(): SectionDigest[] {
+    return [...this.#sums.entries()]
+      .sort(([one], [other]) => (one < other ? -1 : 1))
+      .map(([section, { count, sum }]) => ({ section, count, digest: bytesOfNumber(sum) }));
+  }
 }
 
 function factOf(record: Evidence): Fact | null {
   const event = decodeEvent(record.data);
   const allowed = isKind(event.kind) ? ORIGIN_OF[CATALOGUE[event.kind].from] : null;
   if (allowed !== null && allowed !== record.origin) return null;
-  let payload: Value;
-  try {
-    payload = decodePayload(event);
-  } catch {
-    return null; // it breaks its rules: in no document (wire-protocol.md §7)
-  }
-  if (payload === null) return null;
+  const payload = readable(() => decodePayload(event));
+  if (payload === null) return null; // unknown, or it breaks its rules (wire-protocol.md §7)
   return {
     kind: event.kind,
     tag: concat(record.mergeStamp, record.id),
     origin: record.origin,
-    payload: payload as ValueMap,
+    payload: payload as unknown as ValueMap,
     bytes: event.payload,
     deps: WITH_DEPS.has(event.kind) ? event.deps : [],
   };
@@ -184,8 +265,13 @@ function stateOf(facts: readonly Fact[]): Bytes {
   return pack(state);
 }
 
-function numberOf(hash: Uint8Array): bigint {
-  return hash.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
+/** Null for what cannot be read. */
+export function readable<T>(read: () => T): T | null {
+  try {
+    return read();
+  } catch {
+    return null;
+  }
 }
 
 function bytesOfNumber(value: bigint): Bytes {

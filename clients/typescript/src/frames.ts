@@ -111,6 +111,7 @@ export const SEGMENT = struct({
 export const VERDICTS = list(struct(VERDICT));
 export const DECISIONS = list(struct(DECISION));
 const SECTION = { section: words, count, digest: hash };
+export const SECTIONS = list(struct(SECTION));
 
 const FRAMES = {
   HELLO: {
@@ -161,7 +162,7 @@ const FRAMES = {
     next_epoch: or(count, 0),
   },
   DIGEST_REQUEST: { position: count },
-  DIGEST: { position: count, sections: list(struct(SECTION)), pending: or(count, 0) },
+  DIGEST: { position: count, sections: SECTIONS, pending: or(count, 0) },
   SYNC_REQUEST: { run: words },
 };
 

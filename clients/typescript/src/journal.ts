@@ -8,6 +8,8 @@
  * - `aside`: own events in quarantine or refused; the value is the row that says it again, or 0.
  * - `arrival`: what is in the log as far as it is known here, in order of arrival: a segment of
  *   others, or a run of own events (by outbox row).
+ * - `document`: documents as the server folded them, up to `place.documentsAt`; arrivals behind that
+ *   come on top when somebody reads.
  * - `state`: who this is, how far it got, and the lives (epochs) its events belong to.
  */
 
@@ -23,8 +25,12 @@ import {
 } from "./chain.ts";
 import { STAMP_BYTES } from "./clock.ts";
 import { ReplicaError } from "./errors.ts";
+import { documents, nameOf, sections, touched } from "./digest.ts";
+import type { DocumentState, Evidence, Stated } from "./digest.ts";
+import { Documents, statedIn } from "./documents.ts";
 import { decodeEvent, NO_HASH } from "./event.ts";
-import { SEGMENT, type Decision, type Segment, type Verdict } from "./frames.ts";
+import { SEGMENT, type Decision, type SectionDigest } from "./frames.ts";
+import type { Segment, Verdict } from "./frames.ts";
 import { STORAGE_READ_ROWS } from "./limits.ts";
 import { pack, unpack } from "./msgpack.ts";
 import type { Change, Storage } from "./ports.ts";
@@ -32,6 +38,7 @@ import {
   FOREIGN,
   checkChain,
   heard,
+  heldThrough,
   NOWHERE,
   OWN,
   ownArrivals,
@@ -64,6 +71,19 @@ import { Tables } from "./tables.ts";
 
 const FIRST_EPOCH = 1;
 const ALL = Number.MAX_SAFE_INTEGER;
+const DEVICE_ORIGIN = 1;
+const NOTHING_HELD = {
+  cursor: 0,
+  chain: NO_HASH,
+  arrivals: 0,
+  scope: 0,
+  documentsAt: 0,
+  storedMs: 0,
+};
+const NOTHING_ARRIVED: readonly Change[] = [
+  { table: "arrival", from: 0, to: ALL },
+  { table: "document", from: 0, to: ALL },
+];
 /** Own events of one epoch, without a gap. */
 export interface Chain {
   readonly epoch: number;
@@ -84,6 +104,10 @@ export class Journal {
   #resaid = new Map<number, number>();
   #turn: Promise<unknown> = Promise.resolve();
   #complete = false;
+  #documents = new Documents();
+  /** Raised by every commit that moves the place. */
+  #moves = 0;
+  #digested: { readonly of: number; readonly sections: readonly SectionDigest[] } | null = null;
   /** Digests compared in a row that were not equal. */
   differed = 0;
 
@@ -135,9 +159,14 @@ export class Journal {
     return this.#states.filter((one) => one === state).length;
   }
 
-  /** Grows with everything that `records` would give. */
-  get arrivals(): number {
-    return this.#place.arrivals;
+  /** What is held is the fold of the log up to here, once nothing own lies beyond. */
+  get heldThrough(): number {
+    return heldThrough(this.#place);
+  }
+
+  /** Documents as they are stored, without what arrived since. */
+  get documents(): Documents {
+    return this.#documents;
   }
 
   level(serverPosition: number): boolean {
@@ -340,13 +369,14 @@ export class Journal {
       await this.#storage.commit([
         { table: "answer", from: known + 1, to: ALL },
         { table: "aside", from: known + 1, to: ALL },
-        { table: "arrival", from: 0, to: ALL },
+        ...NOTHING_ARRIVED,
         ...(await this.#forgetPlaces(this.#life.firstN)),
         ...putArrivals(arrivals, 0),
         putPlace(place),
       ]);
       this.#states.length = Math.min(this.#states.length, known);
-      this.#place = place;
+      this.#documents = new Documents();
+      this.#moveTo(place);
     });
   }
 
@@ -399,6 +429,117 @@ export class Journal {
     return this.#tables.records(after, () => this.#place.history === history);
   }
 
+  /**
+   * Documents as everything that stands in the log here makes them; of one `type`, and with own
+   * work that waits for an answer laid on top, if wanted.
+   */
+  standing(type: string | null = null, pending = false): Promise<DocumentState[]> {
+    return this.#exclusively(() => this.#standing(type, pending));
+  }
+
+  async #standing(type: string | null = null, pending = false): Promise<DocumentState[]> {
+    const base: Stated[] = [];
+    if (this.#documents.size > 0) {
+      for (const row of await this.#tables.all("document", 1)) {
+        const stated = statedIn(row);
+        if (type === null || stated.type === type) base.push(stated);
+      }
+    }
+    const records: Evidence[] = [];
+    for await (const record of this.recent()) records.push(record);
+    if (pending) {
+      for await (const { id, data, event } of this.own(true)) {
+        records.push({ id, data, mergeStamp: event.stamp, origin: DEVICE_ORIGIN });
+      }
+    }
+    const found = documents(records, base);
+    return type === null ? found : found.filter((one) => one.type === type);
+  }
+
+  /** Counts and digests of everything that stands in the log here. */
+  sections(): Promise<readonly SectionDigest[]> {
+    return this.#exclusively(async () => {
+      const of = this.#moves;
+      if (this.#digested?.of !== of) this.#digested = { of, sections: await this.#sections() };
+      return this.#digested.sections;
+    });
+  }
+
+  async #sections(): Promise<readonly SectionDigest[]> {
+    const { reach, documentsAt } = this.#place;
+    return reach <= documentsAt ? this.#documents.sections() : sections(await this.#standing());
+  }
+
+  /** What stands in the log behind the documents, or behind `position`. */
+  async *recent(position = this.#place.documentsAt): AsyncGenerator<Stood> {
+    if (this.#place.reach <= position) return;
+    for await (const record of this.records(0)) if (record.position > position) yield record;
+  }
+
+  // Documents ------------------------------------------------------------------------------------
+
+  /**
+   * Stores `put` in the place of what there is, lets `dropped` names go, and moves the place, in one
+   * commit. What unsent work is about is not dropped, nor what own events behind `asked` are about.
+   */
+  hold(
+    moved: Partial<Place>,
+    put: readonly Stated[] = [],
+    dropped: Iterable<string> = [],
+    asked = 0,
+  ): Promise<number> {
+    return this.#exclusively(async () => {
+      const gone = new Set(dropped);
+      if (gone.size > 0) {
+        for await (const { data } of this.own(true)) gone.delete(touched(data) ?? "");
+        for await (const { data } of this.recent(asked)) gone.delete(touched(data) ?? "");
+      }
+      const place = { ...this.#place, ...moved };
+      const reach = Math.max(place.reach, place.documentsAt);
+      await this.#hold({ ...place, reach }, put, gone, []);
+      return put.length + gone.size;
+    });
+  }
+
+  /**
+   * From the log to documents: what the arrivals make is held as documents from now on, and only
+   * own events stay among them.
+   */
+  beginDocuments(scope: number): Promise<void> {
+    return this.#exclusively(async () => {
+      if (this.#place.scope > 0) return;
+      const documentsAt = this.heldThrough;
+      const before = await this.#standing();
+      const own: Arrival[] = [];
+      for (const { value } of await this.#tables.all("arrival", 1)) {
+        const row = unpack(value) as Arrival;
+        if (row[0] === OWN) own.push(row);
+      }
+      const history = this.#place.history + 1;
+      const place = { ...this.#place, scope, documentsAt, storedMs: 0, history };
+      await this.#hold(
+        { ...place, arrivals: own.length },
+        before,
+        [],
+        [{ table: "arrival", from: 0, to: ALL }, ...putArrivals(own, 0)],
+      );
+    });
+  }
+
+  async #hold(
+    place: Place,
+    put: readonly Stated[],
+    dropped: Iterable<string>,
+    also: readonly Change[],
+  ): Promise<void> {
+    const once = [...new Map(put.map((stated) => [nameOf(stated), stated])).values()];
+    const gone = [...dropped];
+    const changes = this.#documents.changes(once, gone);
+    await this.#storage.commit([...changes, ...also, putPlace(place)]);
+    this.#documents.moved(once, gone);
+    this.#moveTo(place);
+  }
+
   // Inside -----------------------------------------------------------------------------------------
 
   get #author(): Identity {
@@ -444,19 +585,19 @@ export class Journal {
 
   async #move(place: Place): Promise<void> {
     await this.#storage.commit([putPlace(place)]);
-    this.#place = place;
+    this.#moveTo(place);
   }
 
   #fromTheBeginning(): Place {
     const history = this.#place.history + 1;
-    return { ...this.#place, cursor: 0, chain: NO_HASH, arrivals: 0, history };
+    return { ...this.#place, ...NOTHING_HELD, history };
   }
 
   /** Starts a life: rows `lost` and what is pending are said again in it, in one commit. */
   async #renew(
     identity: Identity,
     epoch: number,
-    place: Place,
+    from: Place,
     lost: readonly number[],
   ): Promise<void> {
     const old: Own[] = [];
@@ -471,7 +612,8 @@ export class Journal {
     const life = { firstN: this.#lastN + 1, device: identity.device, epoch };
     const lives = [...this.#lives.filter(({ firstN }) => firstN !== life.firstN), life];
     const answers = old.map(({ n }) => remade(n));
-    const fresh = place.cursor === 0;
+    const fresh = from.cursor === 0;
+    const place = fresh ? { ...from, ...NOTHING_HELD } : from;
     const forgotten = fresh ? await this.#forgetPlaces(life.firstN) : [];
     await this.#storage.commit([
       putIdentity(identity),
@@ -482,11 +624,12 @@ export class Journal {
       ...builder.made.map(({ data }, at) => {
         return { table: "outbox", key: life.firstN + at, value: data } as const;
       }),
-      ...(fresh ? [{ table: "arrival", from: 0, to: ALL } as const] : []),
+      ...(fresh ? NOTHING_ARRIVED : []),
     ]);
+    if (fresh) this.#documents = new Documents();
     for (const { n } of answers) this.#states[n - 1] = State.remade;
     this.#identity = identity;
-    this.#place = place;
+    this.#moveTo(place);
     this.#lives = lives;
     this.#lastN += builder.made.length;
     this.#complete = false;
@@ -550,9 +693,14 @@ export class Journal {
     const changes = answers.flatMap((answer) => this.#putAnswer(answer));
     await this.#storage.commit([...changes, ...putArrivals(arrived, before), putPlace(place)]);
     for (const { n, state } of answers) this.#states[n - 1] = state;
-    // What was measured while the commit was under way stays.
+    this.#moveTo(place);
+  }
+
+  /** What was measured while the commit was under way stays. */
+  #moveTo(place: Place): void {
     const { skewMs, syncedMs } = this.#place;
     this.#place = { ...place, skewMs, syncedMs };
+    this.#moves += 1;
   }
 
   /** The quarantined event `id` and those that wait on it, oldest first. */
@@ -577,6 +725,7 @@ export class Journal {
       const by = unpack(value);
       if (typeof by === "number" && by > 0) this.#resaid.set(key, by);
     }
+    this.#documents = new Documents(await this.#tables.all("document", 1));
     this.#lastN = await this.#tables.last(
       "outbox",
       Math.max(this.#states.length, this.#life.firstN - 1),

@@ -33,3 +33,29 @@ export const RECORD_PAYLOADS_MAX = 2_000;
 /** Rows read from storage at once. */
 export const STORAGE_READ_ROWS = 500;
 export const SOFTWARE_CHARS_MAX = 100;
+
+/** Asking the server over HTTP beside the websocket. */
+export const ASK_TIMEOUT_MS = 30_000;
+/** After an answer that did not come, at most so long until the next connection. */
+export const ASK_RETRY_MS = 5_000;
+export const ANSWER_BYTES_MAX = 33_554_432;
+/** What a page or a chunk unpacks to. */
+export const RAW_BYTES_MAX = 33_554_432;
+
+export const RECONCILE_QUESTION_BYTES_MAX = 61_440;
+export const RECONCILE_LIST_IDS = 100;
+export const RECONCILE_OPEN_RANGES_MAX = 16_384;
+export const RECONCILE_ROUNDS_MAX = 4_096;
+/** Hashes asked for at once. */
+export const RECONCILE_DOCUMENTS_MAX = 1_000;
+
+/** Pages of documents taken in one go, and documents that enter or leave with one change. */
+export const SCOPE_PAGES_MAX = 10_000;
+export const SCOPE_MOVES_MAX = 200_000;
+/** The server's documents may change while they are compared. */
+export const SCOPE_TRIES_MAX = 4;
+
+/** Small frames that follow each other are confirmed together. */
+export const CONFIRM_INTERVAL_MS = 100;
+export const CONFIRM_BYTES = 131_072;
+export const WINDOW_FRAME_BYTES_MIN = 512;

@@ -128,7 +128,7 @@ export class Link {
       this.#counts = this.counts;
       this.#session = null;
       this.#lost(session);
-      return session.goodbye?.retry_after_ms ?? 0;
+      return session.retryMs;
     } catch (error) {
       this.#session = null;
       this.failure = error;

@@ -15,7 +15,7 @@ export interface Storage {
   close(): Promise<void>;
 }
 
-export const TABLES = ["state", "outbox", "answer", "aside", "arrival"] as const;
+export const TABLES = ["state", "outbox", "answer", "aside", "arrival", "document"] as const;
 export type Table = (typeof TABLES)[number];
 
 export interface Row {
@@ -44,8 +44,19 @@ export interface Socket {
 
 export type OpenSocket = (url: string, subprotocol: string) => Socket;
 
-/** As much of `fetch` as enrolling needs. */
-export type Fetch = (
-  url: string,
-  request: { method: string; headers: Record<string, string>; body: string; signal: AbortSignal },
-) => Promise<{ readonly status: number; json(): Promise<unknown> }>;
+/** As much of `fetch` as is needed. */
+export type Fetch = (url: string, request: Asked) => Promise<Answered>;
+
+export interface Asked {
+  method: string;
+  headers: Record<string, string>;
+  body?: string | Uint8Array<ArrayBuffer>;
+  signal: AbortSignal;
+}
+
+export interface Answered {
+  readonly status: number;
+  readonly headers: { get(name: string): string | null };
+  readonly body: ReadableStream<Uint8Array<ArrayBuffer>> | null;
+  json(): Promise<unknown>;
+}

@@ -33,6 +33,17 @@ export interface Place {
   readonly arrivals: number;
   /** Raised whenever arrivals were dropped to be fetched again. */
   readonly history: number;
+  /** Version of the scope that the documents are held by; 0 while the log is followed. */
+  readonly scope: number;
+  /** Documents were folded by the server up to here, and arrivals count from here on; 0 for none. */
+  readonly documentsAt: number;
+  /** Device clock when the documents were last equal to what the scope says; 0 while they are not. */
+  readonly storedMs: number;
+}
+
+/** Up to here what is held is the fold of the log; documents may be ahead of the cursor. */
+export function heldThrough({ cursor, documentsAt }: Place): number {
+  return Math.max(cursor, documentsAt);
 }
 
 /** One epoch of one device: its events are the rows from `firstN` on. */
@@ -96,6 +107,9 @@ export const NOWHERE: Place = {
   syncedMs: 0,
   arrivals: 0,
   history: 1,
+  scope: 0,
+  documentsAt: 0,
+  storedMs: 0,
 };
 
 // Spelling out -----------------------------------------------------------------------------------
@@ -249,23 +263,19 @@ export function readIdentity(value: Value): Identity {
 
 export function putPlace(place: Place): Change {
   const { logId, generation, cursor, chain, reach, skewMs, syncedMs, arrivals, history } = place;
+  const { scope, documentsAt, storedMs } = place;
   const value = pack([
-    logId,
-    generation,
-    cursor,
-    chain,
-    reach,
-    skewMs,
-    syncedMs,
-    arrivals,
-    history,
+    ...[logId, generation, cursor, chain, reach, skewMs, syncedMs, arrivals, history],
+    ...[scope, documentsAt, storedMs],
   ]);
   return { table: "state", key: StateKey.place, value };
 }
 
 export function readPlace(value: Value): Place {
-  const [logId, generation, cursor, chain, reach, skewMs, syncedMs, arrivals, history] =
+  const [logId, generation, cursor, chain, reach, skewMs, syncedMs, arrivals, history, ...later] =
     value as readonly Value[];
+  // Missing in what was stored before there were scopes.
+  const [scope = 0, documentsAt = 0, storedMs = 0] = later;
   return {
     logId: bytesOf(logId),
     generation: countOf(generation),
@@ -276,6 +286,9 @@ export function readPlace(value: Value): Place {
     syncedMs: syncedMs as number,
     arrivals: countOf(arrivals),
     history: countOf(history),
+    scope: countOf(scope),
+    documentsAt: countOf(documentsAt),
+    storedMs: storedMs as number,
   };
 }
 

@@ -5,6 +5,7 @@
  * server must not wait for (clock probes) is answered at once.
  */
 
+import { Server } from "./asking.ts";
 import { same } from "./bytes.ts";
 import { ReplicaError, wordsOf } from "./errors.ts";
 import {
@@ -15,11 +16,13 @@ import {
   type FrameName,
   type Goodbye,
   type Said,
-  type SectionDigest,
 } from "./frames.ts";
 import type { Journal } from "./journal.ts";
 import {
+  ASK_RETRY_MS,
   CLOCK_NOISE_MS,
+  CONFIRM_BYTES,
+  CONFIRM_INTERVAL_MS,
   CONNECT_TIMEOUT_MS,
   FRAME_BYTES_MAX,
   PROOF_ASKS_MAX,
@@ -30,17 +33,18 @@ import {
   SILENCE_TIMEOUT_MS,
   UNCONFIRMED_BYTES_MAX,
   WELCOME_TIMEOUT_MS,
+  WINDOW_FRAME_BYTES_MIN,
 } from "./limits.ts";
-import type { Socket } from "./ports.ts";
+import type { Fetch, Socket } from "./ports.ts";
 import { State } from "./rows.ts";
+import { pull, sameSections } from "./scope.ts";
 
 export interface Surroundings {
   readonly journal: Journal;
   /** The clock that stamps events. */
   readonly now: () => number;
   readonly software: string;
-  /** The digest of everything that stands in the log up to the cursor. */
-  readonly sections: () => Promise<readonly SectionDigest[]>;
+  readonly fetch: Fetch;
   /** The server let us in. */
   readonly welcomed: (position: number) => void;
   /** Something a status shows has changed. */
@@ -59,15 +63,20 @@ interface Sent {
   readonly count: number;
 }
 
-type Timer = "opening" | "welcome" | "result" | "silence";
+type Timer = "opening" | "welcome" | "result" | "silence" | "confirm";
 
 const SETTLED_CODE = "closed";
+/** What this program can do beyond taking the log (wire-protocol.md §4.1). */
+const KNOWS = ["scope"];
+const GOODBYE_CHARS_MAX = 100;
 
 export class Session {
   /** What ended it; null while it lives, and when the socket was simply gone. */
   goodbye: Goodbye | null = null;
   /** Why there was no connection, in words. */
   reason = "the connection ended";
+  /** Before this nobody should connect again. */
+  retryMs = 0;
   sent = 0;
   received = 0;
   quarantined = 0;
@@ -94,6 +103,13 @@ export class Session {
   #events: Said<"EVENTS">[] = [];
   #receivedThrough = 0;
   #receivedBytes = 0;
+  /** Documents in scope are on their way, beside everything else. */
+  #pulling = false;
+  #beside: Promise<void> = Promise.resolve();
+  readonly #ended = new AbortController();
+  #confirmed = 0;
+  #confirmedTicks = -CONFIRM_INTERVAL_MS;
+  #unconfirmedBytes = 0;
   #digestAt: number | null = null;
   #digestAfterPushing = false;
   #prove: ((proof: Proof) => void) | null = null;
@@ -110,7 +126,15 @@ export class Session {
   }
 
   /** Resolves when the connection is over; rejects with what the storage threw. */
-  run(): Promise<void> {
+  async run(): Promise<void> {
+    try {
+      await this.#run();
+    } finally {
+      await this.#beside;
+    }
+  }
+
+  #run(): Promise<void> {
     const socket = this.#socket;
     socket.binaryType = "arraybuffer";
     this.#watch("opening", CONNECT_TIMEOUT_MS, () => this.#gone("no answer to the connection"));
@@ -204,19 +228,32 @@ export class Session {
         await step();
       }
     } catch (error) {
-      const code = error instanceof ReplicaError ? error.code : "";
-      if (code === "malformed") this.#violated(code, 1007, wordsOf(error));
-      // Without room nothing was stored and nothing confirmed: it comes again.
-      else if (code !== "storage_full") this.#failed(error);
-      this.#gone(wordsOf(error));
+      this.#broke(error);
     }
     this.#working = false;
     if (this.#over) this.#end();
     this.#around.changed();
   }
 
+  /** A step could not be done. What was not confirmed comes again on the next connection. */
+  #broke(error: unknown): void {
+    const code = error instanceof ReplicaError ? error.code : "";
+    const message = wordsOf(error);
+    if (code === "malformed") this.#violated(code, 1007, message);
+    else if (code === "too_large") this.#violated(code, 1009, message);
+    else if (code === "peer_gone") {
+      this.retryMs = ASK_RETRY_MS;
+      this.#leave(SETTLED_CODE, 1000, message);
+    } else if (code === "upgrade_required") {
+      this.#leave(code, 4001, message);
+      this.goodbye = { code, message, close_code: 4001, retry_after_ms: 0, next_epoch: 0 };
+    } else if (code !== "storage_full") this.#failed(error);
+    this.#gone(message);
+  }
+
   #goodbye(goodbye: Goodbye): void {
     this.goodbye = goodbye;
+    this.retryMs = goodbye.retry_after_ms;
     this.#socket.onclose = null; // what is left to do is done first
     this.#do(async () => {
       if (goodbye.code === "forked") await this.#journal.fork(goodbye.next_epoch);
@@ -226,13 +263,14 @@ export class Session {
 
   #violated(code: string, closeCode: number, message: string): void {
     this.reason = `the server broke the protocol: ${message}`;
-    this.#leave(code, closeCode, message.slice(0, 100));
+    this.#leave(code, closeCode, message);
   }
 
   #leave(code: string, close_code: number, message: string): void {
     if (this.#over) return;
     if (this.#welcome) {
-      this.#send("GOODBYE", { code, message, close_code, retry_after_ms: 0, next_epoch: 0 });
+      const words = message.slice(0, GOODBYE_CHARS_MAX);
+      this.#send("GOODBYE", { code, message: words, close_code, retry_after_ms: 0, next_epoch: 0 });
     }
     this.#gone(message);
   }
@@ -241,6 +279,7 @@ export class Session {
   #gone(reason: string): void {
     if (this.#over) return;
     this.#over = true;
+    this.#ended.abort();
     this.reason = reason;
     this.#stopTimers();
     this.#socket.onclose = null;
@@ -285,7 +324,7 @@ export class Session {
       chain: place.cursor > 0 ? place.chain : new Uint8Array(0),
       sent_ms: this.#around.now(),
       software: this.#around.software,
-      knows: [],
+      knows: KNOWS,
     });
   }
 
@@ -300,7 +339,7 @@ export class Session {
     if (welcome.resume_after !== 0 && welcome.resume_after !== cursor) {
       return this.#violated("protocol_violation", 1002, "another cursor than ours");
     }
-    this.#receivedThrough = welcome.resume_after;
+    this.#receivedThrough = this.#confirmed = welcome.resume_after;
     this.#do(() => this.#begin(welcome));
   }
 
@@ -322,6 +361,8 @@ export class Session {
     const joins = here !== null && same(here, welcome.device_hash);
     if (this.#pushedSeq === welcome.device_seq && !joins) return this.#fork();
     this.#around.welcomed(welcome.position);
+    const { scope, storedMs } = journal.place;
+    if (welcome.scope !== scope || (scope > 0 && storedMs === 0)) this.#pull([]);
     return this.#proceed();
   }
 
@@ -427,7 +468,7 @@ export class Session {
     if (events.through < at || events.through <= this.#receivedThrough) {
       return this.#violated("protocol_violation", 1002, "EVENTS end before they begin");
     }
-    this.#receivedBytes += size;
+    this.#receivedBytes += Math.max(size, WINDOW_FRAME_BYTES_MIN);
     if (this.#receivedBytes > UNCONFIRMED_BYTES_MAX + FRAME_BYTES_MAX) {
       return this.#violated("protocol_violation", 1002, "EVENTS beyond the window");
     }
@@ -438,15 +479,63 @@ export class Session {
 
   /** Frames that wait are stored together and confirmed once they are durable. */
   async #receive(): Promise<void> {
+    if (this.#pulling || this.#events.length === 0) return;
     const waiting = this.#events;
+    this.#events = [];
+    this.#unconfirmedBytes += this.#receivedBytes;
+    this.#receivedBytes = 0;
+    if (this.#scoped) return this.#pull(waiting);
+    await this.#store(waiting);
+    await this.#proceed();
+  }
+
+  async #store(waiting: readonly Said<"EVENTS">[]): Promise<void> {
     const last = waiting.at(-1);
     if (last === undefined) return;
-    this.#events = [];
-    this.#receivedBytes = 0;
     const segments = waiting.flatMap((events) => events.segments);
     await this.#journal.receive(segments, last.through, last.chain);
     this.received += segments.reduce((sum, segment) => sum + segment.count, 0);
-    this.#send("CURSOR", { position: last.through });
+    const sinceMs = performance.now() - this.#confirmedTicks;
+    if (sinceMs >= CONFIRM_INTERVAL_MS || this.#unconfirmedBytes >= CONFIRM_BYTES) this.#confirm();
+    else this.#watch("confirm", CONFIRM_INTERVAL_MS - sinceMs, () => this.#confirm());
+  }
+
+  /** Tells the server what is durable, if that is news. */
+  #confirm(): void {
+    this.#unwatch("confirm");
+    const { cursor } = this.#journal.place;
+    if (this.#confirmed >= cursor) return;
+    this.#send("CURSOR", { position: cursor });
+    this.#confirmed = cursor;
+    this.#confirmedTicks = performance.now();
+    this.#unconfirmedBytes = 0;
+  }
+
+  // A part of the account (§14) ------------------------------------------------------------------
+
+  /** Whether documents of a scope come instead of the log, or are on their way back to it. */
+  get #scoped(): boolean {
+    return this.#server.scope > 0 || this.#journal.place.scope > 0;
+  }
+
+  /** Documents in scope, up to where the cursor is to be; then the cursor itself. */
+  #pull(waiting: readonly Said<"EVENTS">[]): void {
+    const journal = this.#journal;
+    if (journal.identity === null) return;
+    this.#pulling = true;
+    const server = new Server(this.#around.fetch, journal.identity, this.#ended.signal);
+    const through = waiting.at(-1)?.through ?? journal.place.cursor;
+    this.#beside = pull(journal, server, through, this.#server.scope, this.#around.now).then(
+      (moved) => this.#do(() => this.#pulled(waiting, moved)),
+      (error) => this.#do(() => Promise.reject(error)),
+    );
+  }
+
+  async #pulled(waiting: readonly Said<"EVENTS">[], moved: number): Promise<void> {
+    this.#pulling = false;
+    this.received += moved;
+    await this.#store(waiting);
+    await this.#receive();
     await this.#proceed();
   }
 
@@ -461,17 +550,19 @@ export class Session {
     this.offer();
   }
 
-  /** Documents are the fold of exactly the log up to the cursor: nothing own beyond it. */
+  /** Documents are the fold of exactly the log up to some position: nothing own beyond it. */
   get #whole(): boolean {
-    return this.#events.length === 0 && this.#journal.place.cursor >= this.#journal.place.reach;
+    if (this.#pulling || this.#events.length > 0) return false;
+    return this.#journal.heldThrough >= this.#journal.place.reach;
   }
 
   async #tellDigest(): Promise<void> {
     if (this.#digestAt === null || !this.#whole) return;
     if (this.#digestAfterPushing && !this.#idle) return;
-    const position = this.#journal.place.cursor;
-    const sections = await this.#around.sections();
+    const position = this.#journal.heldThrough;
+    const sections = await this.#journal.sections();
     this.#digestAt = null;
+    this.#confirm(); // so that both speak of the same moment
     this.#send("DIGEST", { position, sections, pending: this.#journal.pending });
   }
 
@@ -480,15 +571,15 @@ export class Session {
    * server is asked where it is, the device catches up, and the server is asked for exactly that.
    */
   async #compare(): Promise<void> {
-    const { cursor, reach } = this.#journal.place;
-    if (this.#prove === null || this.#asked || this.#journal.pending > 0) return;
-    if (reach > cursor || !this.#whole) return;
+    const journal = this.#journal;
+    if (this.#prove === null || this.#asked || journal.pending > 0 || !this.#whole) return;
+    const position = journal.heldThrough;
     if (this.#told === null) this.#ask(0);
-    else if (this.#told.position === cursor) {
-      const equal = sameSections(await this.#around.sections(), this.#told.sections);
-      await this.#proved(cursor, equal);
-    } else if (this.#told.position < cursor) {
-      if (this.#asks < PROOF_ASKS_MAX) this.#ask(cursor);
+    else if (this.#told.position === position) {
+      const equal = sameSections(await journal.sections(), this.#told.sections);
+      await this.#proved(position, equal);
+    } else if (this.#told.position < position) {
+      if (this.#asks < PROOF_ASKS_MAX) this.#ask(position);
       else await this.#proved(0, false);
     } // else wait until everything up to there has come
   }
@@ -496,6 +587,7 @@ export class Session {
   #ask(position: number): void {
     this.#asked = true;
     this.#asks += 1;
+    this.#confirm();
     this.#send("DIGEST_REQUEST", { position });
   }
 
@@ -509,6 +601,7 @@ export class Session {
     if (equal) return;
     // Meeting anew shows what is wrong; if nothing is, everything is fetched again (§7).
     if (journal.differed === 2) await journal.fork(this.#server.next_epoch);
+    else if (journal.place.scope > 0) await journal.hold({ storedMs: 0 });
     this.#leave(SETTLED_CODE, 1000, "the digests differ; meeting anew");
   }
 
@@ -518,16 +611,4 @@ export class Session {
     this.#told = told;
     await this.#proceed();
   }
-}
-
-function sameSections(ours: readonly SectionDigest[], theirs: readonly SectionDigest[]): boolean {
-  return (
-    ours.length === theirs.length &&
-    ours.every((one, at) => {
-      const other = theirs[at]!;
-      return (
-        one.section === other.section && one.count === other.count && same(one.digest, other.digest)
-      );
-    })
-  );
 }

@@ -337,6 +337,27 @@ function helloOf(): Said<"HELLO"> {
   return { ...numbers, ...who, log_id: none, chain: none, sent_ms: 0, knows: [] };
 }
 
+test("a stream of small frames is confirmed with few cursors, and to its end", async () => {
+  const server = new ScriptedServer();
+  const client = await opened(server);
+  client.connect();
+  await until(client, ({ mode }) => mode === "online");
+  const events = counted(...Array.from({ length: 60 }, (_, at) => at));
+  for (const event of events) {
+    server.others(event);
+    await until(client, ({ cursor }) => cursor === server.log.length);
+  }
+  server.sections = [...(await client.digest())];
+  assert.ok((await client.sync()).equal);
+  assert.equal(server.confirmed.at(-1), 60);
+  assert.ok(server.confirmed.length < 60);
+  assert.deepEqual(
+    server.confirmed,
+    [...new Set(server.confirmed)].sort((a, b) => a - b),
+  );
+  await client.close();
+});
+
 test("a restored server is offered again what it forgot, and history is raised", async () => {
   const server = new ScriptedServer();
   const client = await opened(server);
@@ -428,7 +449,7 @@ test("enrolling says what went wrong", async () => {
     Client.open({
       storage: memoryStorage(),
       openSocket: server.open,
-      fetch: async () => ({ status, json: async () => body }),
+      fetch: async () => Response.json(body, { status }),
     });
   const refusals = [
     [403, { message: "wrong code", hint: "ask again" }, "forbidden"],

@@ -27,11 +27,17 @@ export class ScriptedServer {
   judge: Judge = accepts;
   generation = 1;
   readonly heard: FrameName[] = [];
+  /** Where the device said it stands, one after the other. */
+  readonly confirmed: number[] = [];
   connections = 0;
   socket: FakeSocket | null = null;
   sections: Said<"DIGEST">["sections"] = [];
   /** Answer nothing to pushes. */
   silent = false;
+  /** Version of the scope that bounds the device; 0 for none. */
+  scope = 0;
+  /** What is answered to questions over HTTP, by the path behind `/api/v1/`. */
+  asked: (path: string) => Response = () => new Response(null, { status: 404 });
 
   readonly open: OpenSocket = () => {
     this.connections += 1;
@@ -39,15 +45,12 @@ export class ScriptedServer {
     return this.socket;
   };
 
-  readonly fetch: Fetch = async () => ({
-    status: 200,
-    json: async () => ({
-      account: "aa".repeat(16),
-      device: "0d".repeat(16),
-      name: "Till",
-      token: "secret",
-    }),
-  });
+  readonly fetch: Fetch = async (url) => {
+    const path = url.slice(url.indexOf("/api/v1/") + "/api/v1/".length);
+    if (path !== "enrol") return this.asked(path);
+    const [account, device] = ["aa".repeat(16), "0d".repeat(16)];
+    return Response.json({ account, device, name: "Till", token: "secret" });
+  };
 
   send<N extends FrameName>(name: N, says: Said<N>): void {
     this.socket?.deliver(encodeFrame(name, says));
@@ -88,6 +91,7 @@ export class ScriptedServer {
     const frame = decodeFrame(data);
     this.heard.push(frame.name);
     if (frame.name === "HELLO") this.#welcome(frame.says);
+    else if (frame.name === "CURSOR") this.confirmed.push(frame.says.position);
     else if (frame.name === "PUSH" && !this.silent) this.#decide(frame.says);
     else if (frame.name === "DIGEST_REQUEST") {
       this.send("DIGEST", { position: this.log.length, sections: this.sections, pending: 0 });
@@ -113,7 +117,7 @@ export class ScriptedServer {
       device_hash: last ? sha256(last) : NO_HASH,
       next_epoch: hello.epoch + 1,
       probe_sent_ms: 1,
-      scope: 0,
+      scope: this.scope,
       limits: { pushes_in_flight: 2, push_events: 3, push_bytes: 10_000 },
     });
     const missing = this.log.slice(resume_after);

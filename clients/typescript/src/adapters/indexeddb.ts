@@ -3,7 +3,7 @@
 import { ReplicaError, wordsOf } from "../errors.ts";
 import { TABLES, type Change, type Row, type Storage, type Table } from "../ports.ts";
 
-const VERSION = 1;
+const VERSION = 2;
 
 /**
  * Opens or creates the database `name`. Ask `navigator.storage.persist()` too, and tell the user
@@ -83,7 +83,9 @@ async function lock(name: string): Promise<() => void> {
 function opened(name: string): Promise<IDBDatabase> {
   const request = indexedDB.open(name, VERSION);
   request.onupgradeneeded = () => {
-    for (const table of TABLES) request.result.createObjectStore(table);
+    const { result } = request;
+    for (const table of TABLES)
+      if (!result.objectStoreNames.contains(table)) result.createObjectStore(table);
   };
   return result(request);
 }

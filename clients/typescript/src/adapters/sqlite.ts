@@ -62,7 +62,8 @@ export function sqliteStorage(path: string): Storage {
 
 function prepare(database: DatabaseSync): ReadonlyMap<Table, Statements> {
   database.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;");
-  database.exec("PRAGMA synchronous = FULL; BEGIN IMMEDIATE;");
+  // What left a device's scope is not to be read in its file either.
+  database.exec("PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; BEGIN IMMEDIATE;");
   const found = database.prepare("PRAGMA application_id").get()?.["application_id"];
   const some = database.prepare("SELECT count(*) AS count FROM sqlite_schema").get()?.["count"];
   if (found !== APPLICATION_ID && some !== 0) {

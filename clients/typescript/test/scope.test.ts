@@ -1,0 +1,177 @@
+/** A part of the account, against a server that answers what a test wants. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { memoryStorage } from "../src/adapters/memory.ts";
+import { utf8 } from "../src/bytes.ts";
+import { Client, type Status } from "../src/client.ts";
+import { documents, FINGERPRINT, sections, type DocumentState } from "../src/digest.ts";
+import { encodeEvent, NO_HASH, sha256 } from "../src/event.ts";
+import { encodePayload } from "../src/kinds.ts";
+import { makeStamp } from "../src/clock.ts";
+import { pack, type Value } from "../src/msgpack.ts";
+import { deflate } from "../src/streams.ts";
+import { ACCOUNT, OTHER, ScriptedServer } from "./scripted.ts";
+
+const NOW = 1_700_000_000_000;
+
+async function opened(server: ScriptedServer): Promise<Client> {
+  const client = await Client.open({
+    storage: memoryStorage(),
+    now: () => NOW + performance.now(),
+    random: () => 0,
+    openSocket: server.open,
+    fetch: server.fetch,
+  });
+  await client.enrol("http://server.example", "CODE", "Till");
+  return client;
+}
+
+async function until(client: Client, reached: (status: Status) => boolean): Promise<Status> {
+  return new Promise((resolve) => {
+    const look = (): void => {
+      const status = client.status();
+      if (!reached(status)) return;
+      forget();
+      resolve(status);
+    };
+    const forget = client.onChange(look);
+    look();
+  });
+}
+
+/** A product as another device made it. */
+function product(id: string, name: string, seq: number): DocumentState {
+  const data = encodeEvent({
+    account: ACCOUNT,
+    device: OTHER,
+    epoch: 1,
+    seq,
+    prev: NO_HASH,
+    stamp: makeStamp(NOW + seq, 0, OTHER.subarray(8)),
+    kind: "product.created",
+    version: 1,
+    deps: [],
+    payload: encodePayload("product.created", { product: id, fields: { name } }),
+  });
+  const made = {
+    id: sha256(data),
+    data,
+    mergeStamp: makeStamp(NOW + seq, 0, NO_HASH.subarray(8, 16)),
+  };
+  return documents([{ ...made, origin: 1 }])[0]!;
+}
+
+interface Given {
+  readonly through?: number;
+  readonly position?: number;
+  readonly everything?: boolean;
+  readonly documents?: readonly DocumentState[];
+  readonly all?: readonly DocumentState[];
+}
+
+async function page(given: Given, fold = FINGERPRINT): Promise<Response> {
+  const { through = 0, position = through, everything = false, documents: some = [] } = given;
+  const digests = sections(given.all ?? some).map(({ section, count, digest }) => [
+    section,
+    count,
+    digest,
+  ]);
+  const body = await deflate(
+    pack([
+      ...[1, 3, everything, position, through],
+      some.map(({ type, id, state }): Value => [type, id, state]),
+      through === position ? digests : [],
+    ]),
+  );
+  return new Response(body, { headers: { "replica-fold": fold } });
+}
+
+test("pages are taken one after the other, each from where the last one led", async () => {
+  const server = new ScriptedServer();
+  server.scope = 3;
+  const [tea, mate] = [product("tea", "Tea", 1), product("mate", "Mate", 2)];
+  const answers = [
+    await page({ through: 4, position: 9, documents: [tea] }),
+    await page({ through: 9, documents: [mate], all: [tea, mate] }),
+  ];
+  const asked: string[] = [];
+  server.asked = (path) => {
+    asked.push(path);
+    return answers.shift() ?? new Response(null, { status: 404 });
+  };
+  const client = await opened(server);
+  client.connect();
+  const status = await until(client, ({ storedMs }) => storedMs !== null);
+  assert.deepEqual([status.scope, status.documentsAt], [3, 9]);
+  assert.deepEqual(asked, [
+    "scope/changes?after=0&position=0&version=3&pending=0",
+    "scope/changes?after=4&position=4&version=3&pending=0",
+  ]);
+  const found = (await client.documents("product")).map(({ id, facts }) => [id, facts.length]);
+  assert.deepEqual(found.sort(), [
+    ["mate", 1],
+    ["tea", 1],
+  ]);
+  assert.deepEqual(await client.digest(), sections([tea, mate]));
+  await client.close();
+});
+
+test("own work lies on top of the documents, waiting or not", async () => {
+  const server = new ScriptedServer();
+  server.scope = 3;
+  const tea = product("tea", "Tea", 1);
+  const first = await page({ through: 4, documents: [tea] });
+  let asks = 0;
+  server.asked = () => (asks++ === 0 ? first : new Response(null, { status: 404 }));
+  const client = await opened(server);
+  await client.record("product.changed", { product: "tea", fields: { price_e4: 5 } });
+  const kinds = async (): Promise<string[]> =>
+    (await client.documents())[0]!.facts.map(({ kind }) => kind);
+  server.silent = true;
+  client.connect();
+  await until(client, ({ documentsAt }) => documentsAt === 4);
+  assert.equal(client.status().pending, 1);
+  assert.equal(client.status().storedMs, null, "what is unsent is not compared");
+  assert.deepEqual(await kinds(), ["product.created", "product.changed"]);
+  assert.deepEqual(await client.digest(), sections([tea]), "a digest is of what stands");
+  await client.close();
+});
+
+test("a server of other rules is told in words, and nothing is lost", async () => {
+  const server = new ScriptedServer();
+  server.scope = 3;
+  const other = await page({ through: 4 }, "00".repeat(32));
+  server.asked = () => other;
+  server.silent = true;
+  const client = await opened(server);
+  await client.record("stock.moved", { product: "p", qty_e3: 1 });
+  await assert.rejects(client.sync(), { code: "upgrade_required", message: /other rules/ });
+  const { mode, pending, documentsAt } = client.status();
+  assert.deepEqual([mode, pending, documentsAt], ["upgrade_required", 1, 0]);
+  await client.close();
+});
+
+test("no answer and nonsense end the connection, and the next one goes on", async () => {
+  const server = new ScriptedServer();
+  server.scope = 3;
+  const tea = product("tea", "Tea", 1);
+  const flood = await deflate(new Uint8Array(40_000_000));
+  const fold = { "replica-fold": FINGERPRINT };
+  const answers = [
+    new Response("later", { status: 503 }),
+    new Response(utf8("not deflated"), { headers: fold }),
+    new Response(flood, { headers: fold }),
+    new Response(await deflate(pack([2, "?"])), { headers: fold }),
+    await page({ through: 7, position: 3 }),
+    await page({ through: 4, documents: [tea] }),
+  ];
+  const wanted = answers.length;
+  server.asked = () => answers.shift() ?? new Response(null, { status: 404 });
+  const client = await opened(server);
+  client.connect();
+  await until(client, ({ storedMs }) => storedMs !== null);
+  assert.equal(server.connections, wanted);
+  assert.deepEqual(await client.digest(), sections([tea]));
+  await client.close();
+});
