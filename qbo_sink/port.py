@@ -55,6 +55,7 @@ from replica.sink import (
     Offer,
     Outlook,
     Overruled,
+    Progress,
     QueueAsk,
     QueuePage,
     QueueRow,
@@ -201,6 +202,10 @@ class QuickBooksSink:
             return RunReport(errors=(str(error),))
         await asyncio.to_thread(tidy, self._context.ledger)
         return report
+
+    async def progress(self, account: AccountId) -> Progress | None:
+        """How far the run or the comparison that is on has come."""
+        return None if self._runner is None else await self._runner.progress(account)
 
     async def run_only(self, account: AccountId, intents: frozenset[int]) -> RunReport:
         """Send these rows and nothing else; what they wait for is not sent for them."""

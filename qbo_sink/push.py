@@ -36,6 +36,7 @@ from qbo_sink.session import Session
 from qbo_sink.twoway import TWO_WAY, standing
 from qbo_sink.wire import Fault, Lost, Reply, as_json, decode_body, encode_body
 from replica.limits import QBO_CYCLES_MAX, QBO_GENERATIONS_MAX, QBO_RUN_LINGER_MS
+from replica.sink import Progress
 
 _log = structlog.get_logger()
 
@@ -55,6 +56,14 @@ class Tally:
     waiting: int = 0
     pulled: int = 0
     errors: list[str] = field(default_factory=list)
+    doing: str = "Beginning"
+    seen: set[int] = field(default_factory=set)  # rows that this run was to send
+    tried: set[int] = field(default_factory=set)  # of these, those that were
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has come, for whoever watches."""
+        return Progress(self.doing, len(self.tried), len(self.seen))
 
 
 class Push:
@@ -83,8 +92,10 @@ class Push:
     async def run(self, only: frozenset[int] | None = None) -> Tally:
         """Send what is ready until nothing is. ``only`` limits it to these rows."""
         await self.answer()
+        self.tally.doing = "Sending"
         while not self._session.halted:
             steps = await self._steps(only)
+            self.tally.seen |= {one.intent.id for one in steps if one.action is not Action.HOLD}
             ready = [step for step in steps if step.action in (Action.SEND, Action.LOOK)]
             if ready:
                 await self._match_items([step.intent for step in ready])
@@ -128,6 +139,7 @@ class Push:
                 if self._session.halted:
                     return
                 await self._step(step)
+                self.tally.tried.add(step.intent.id)
 
         width = 1 if self._session.settings.strict_order else self._session.width
         async with asyncio.TaskGroup() as group:

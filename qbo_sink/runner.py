@@ -38,7 +38,7 @@ from qbo_sink.session import Session, Unanswered
 from qbo_sink.tokens import TokenKeeper, TokenUnavailable
 from qbo_sink.vault import Vault
 from replica.errors import Forbidden
-from replica.sink import Comparison, RunReport
+from replica.sink import Comparison, Progress, RunReport
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class Runner:
         self._parts = parts
         self._running: dict[bytes, asyncio.Task[RunReport]] = {}
         self._comparing: dict[bytes, asyncio.Task[Comparison]] = {}
+        self._tallies: dict[bytes, Tally] = {}  # of the cycles that are on
         self._paces: dict[str, Pace] = {}
 
     def is_running(self, account: bytes) -> bool:
@@ -77,8 +78,23 @@ class Runner:
         if task is None:
             task = asyncio.create_task(self._cycle(account, only))
             self._running[account] = task
-            task.add_done_callback(lambda _: self._running.pop(account, None))
+            task.add_done_callback(lambda _: self._ended(account))
         return await asyncio.shield(task)
+
+    def _ended(self, account: bytes) -> None:
+        self._running.pop(account, None)
+        self._tallies.pop(account, None)
+
+    async def progress(self, account: bytes) -> Progress | None:
+        """How far the cycle or the comparison that is on has come."""
+        if account in self._running:
+            tally = self._tallies.get(account)
+            return Progress("Beginning") if tally is None else tally.progress
+        if account in self._comparing:
+            store = ReconcileStore(self._parts.ledger.engine)
+            found = await asyncio.to_thread(store.progress, account)
+            return Progress("Reading QuickBooks", found.fetched)
+        return None
 
     async def stop(self) -> None:
         """End the cycles that are on. What is in flight is looked up by the next one."""
@@ -196,7 +212,7 @@ class Runner:
             parts.submit,
             parts.name,
         )
-        tally = push.tally
+        tally = self._tallies[account] = push.tally
         await push.answer()
         if await session.open():
             if session.preferences != session.link.preferences:
@@ -208,6 +224,7 @@ class Runner:
                 await self._adopt(session, marker_keys)
                 await push.run(only)
                 if not session.halted and only is None:
+                    tally.doing = "Fetching what changed"
                     pull = Pull(
                         session,
                         parts.ledger,

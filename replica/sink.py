@@ -194,6 +194,16 @@ class RunReport:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a run or a comparison has come: what it does, in words, and ``done`` of ``total``;
+    ``total`` is zero while nobody knows. Both only grow."""
+
+    doing: str
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True)
 class Incoming:
     """One change there that a pull would bring. Values are shown as words, never interpreted."""
 
@@ -446,6 +456,11 @@ class Sink(Protocol):
 
     async def run(self, account: AccountId, trigger: str) -> RunReport:
         """Push what is queued and pull what changed. A second call joins the run that is on."""
+        ...
+
+    async def progress(self, account: AccountId) -> Progress | None:
+        """How far the run or the comparison that is on has come, whoever began it; None when
+        neither is. Cheap: it is asked about once a second."""
         ...
 
     async def queue(self, account: AccountId, ask: QueueAsk) -> QueuePage:

@@ -85,11 +85,13 @@ def _show_plan(found: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _say_steps(found: dict[str, Any], said: set[str]) -> None:
-    """Each step once, when it has ended."""
+    """Each step when it has ended, and how far the one is that goes on."""
     for step in found["steps"]:
-        if step["state"] in ("done", "attention") and step["name"] not in said:
-            said.add(step["name"])
-            say(f"{step['title']}: {step['text']}")
+        ended = step["state"] in ("done", "attention")
+        text = f"{step['title']}: {step['text']}" if ended else f"  {step['text']}"
+        if (ended or step["total"]) and text not in said:
+            said.add(text)
+            say(text)
 
 
 def _proofs(found: dict[str, Any]) -> list[dict[str, Any]]:

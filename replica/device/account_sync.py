@@ -45,6 +45,18 @@ class Differing(msgspec.Struct, frozen=True):
     device_digest: str
 
 
+class SyncStep(msgspec.Struct, frozen=True):
+    """One step. ``state``: waiting, running, done, attention; while it runs, ``done`` of ``total``,
+    which is 0 while nobody knows, and ``text`` in words (SYN-14)."""
+
+    name: str
+    title: str
+    state: str
+    text: str
+    done: int = 0
+    total: int = 0
+
+
 class AccountSync(msgspec.Struct, frozen=True):
     """A run, while it goes on and afterwards.
 
@@ -67,6 +79,7 @@ class AccountSync(msgspec.Struct, frozen=True):
     server_fingerprint: str = ""
     device_fingerprint: str = ""
     differing: tuple[Differing, ...] = ()
+    steps: tuple[SyncStep, ...] = ()
 
 
 class _Device(msgspec.Struct):

@@ -20,12 +20,24 @@ NAMED = 5  # names in a sentence; the rest are counted
 
 @dataclass
 class Step:
-    """One step of a run. ``state``: waiting, running, done, attention."""
+    """One step of a run. ``state``: waiting, running, done, attention.
+
+    While it runs, ``text`` says how far it is: ``done`` of ``total``, which is zero while nobody
+    knows. Afterwards it says what came of it.
+    """
 
     name: str
     title: str
     state: str = "waiting"
     text: str = ""
+    done: int = 0
+    total: int = 0
+
+    def reached(self, done: int, total: int, doing: str = "") -> None:
+        """It has come so far."""
+        number = f"{done:,} of {total:,}" if total else f"{done:,}" if done else ""
+        self.done, self.total = done, total
+        self.text = ": ".join(filter(None, (doing, number)))
 
 
 class Unlike(NamedTuple):
@@ -113,6 +125,7 @@ class Run:
     taken_up: bool = False  # begun by a process that ended in the middle of it
     steps: list[Step] = field(default_factory=steps)
     presses: int = 1
+    told_s: float = 0.0  # by the monotonic clock, when open pages last heard how far it is
     finished_ms: int | None = None
     plan: Plan | None = None  # that somebody read, or as things stood when the run began
     moved: list[str] = field(default_factory=list)  # what is otherwise than the plan said

@@ -23,6 +23,7 @@ from replica.sink import (
     Offer,
     Outlook,
     Overruled,
+    Progress,
     QueueAsk,
     QueuePage,
     QueueRow,
@@ -111,6 +112,15 @@ class Sinks:
             )
             reports[sink.name] = report
         return reports
+
+    async def progress(self, account: AccountId) -> Progress | None:
+        """How far the run or the comparison of the sink that has one on has come."""
+        for sink in self._started:
+            call = sink.progress(account)
+            found = await self._guarded(sink, "progress", call, failed=None, account=account)
+            if found is not None:
+                return found
+        return None
 
     async def queue(self, account: AccountId, ask: QueueAsk) -> QueuePage:
         """A part of the queue of the first sink, which is the one that pages show."""

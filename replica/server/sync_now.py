@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
 
 from replica.errors import ReplicaError
 from replica.events.event import AccountId
@@ -18,6 +20,7 @@ from replica.events.ids import RANDOM_BYTES, make_id
 from replica.limits import (
     SYNC_DEVICE_WAIT_S,
     SYNC_MEND_ROUNDS_MAX,
+    SYNC_PROGRESS_S,
     SYNC_PROJECTION_WAIT_S,
     SYNC_PROOF_ROUNDS_MAX,
     SYNC_PROOF_WAIT_S,
@@ -33,11 +36,20 @@ from replica.server.planning import Planner
 from replica.server.plans import Plan, decode_plan, encode_plan, moved, undone
 from replica.server.projecting import Projecting
 from replica.server.results import finished_events
-from replica.server.runs import Compared, DeviceProof, Run, device_problems, disagreements
+from replica.server.runs import (
+    Compared,
+    DeviceProof,
+    Run,
+    Step,
+    device_problems,
+    disagreements,
+)
 from replica.server.sinks import Sinks
 from replica.server.web.words import count
 from replica.store.runs import OpenRun, OpenRuns
 from replica.sync.messages import Digest, SectionDigest
+
+T = TypeVar("T")
 
 
 class SyncNow:
@@ -158,7 +170,7 @@ class SyncNow:
         await asyncio.to_thread(self._open_runs.end, remembered)
 
     async def _do(self, run: Run) -> None:
-        work: tuple[Callable[[Run], Awaitable[str]], ...] = (
+        work: tuple[Callable[[Run, Step], Awaitable[str]], ...] = (
             self._plan,
             self._ask_devices,
             self._catch_up,
@@ -167,15 +179,52 @@ class SyncNow:
             self._prove,
         )
         for step, do in zip(run.steps, work, strict=True):
-            step.state = "running"
+            step.state, run.told_s = "running", time.monotonic()
             self._live.tell(run.account, "run", step.title)
             problems = len(run.problems)
-            step.text = await do(run)
+            step.text = await do(run, step)
             step.state = "attention" if len(run.problems) > problems else "done"
+
+    def _tell(self, run: Run, step: Step) -> None:
+        """Open pages hear how far ``step`` is, not more often than anybody could read."""
+        if time.monotonic() - run.told_s >= SYNC_PROGRESS_S:
+            run.told_s = time.monotonic()
+            self._live.tell(run.account, "run", f"{step.title}: {step.text}")
+
+    async def _counted(self, run: Run, step: Step, calls: Iterable[Awaitable[T]]) -> list[T]:
+        """The results of ``calls``, and how many have come meanwhile."""
+        waiting = list(calls)
+        done = 0
+
+        async def one(call: Awaitable[T]) -> T:
+            nonlocal done
+            result = await call
+            done += 1
+            step.reached(done, len(waiting))
+            self._tell(run, step)
+            return result
+
+        return await asyncio.gather(*map(one, waiting))
+
+    async def _watched(self, run: Run, step: Step, call: Awaitable[T]) -> T:
+        """The result of what the sinks do, and how far they say that they are meanwhile."""
+        watcher = asyncio.create_task(self._watch(run, step))
+        try:
+            return await call
+        finally:
+            watcher.cancel()
+
+    async def _watch(self, run: Run, step: Step) -> None:
+        while True:
+            await asyncio.sleep(SYNC_PROGRESS_S)
+            found = await self._sinks.progress(run.account)
+            if found is not None:
+                step.reached(found.done, found.total, found.doing)
+                self._tell(run, step)
 
     # Steps: each says in words what came of it ---------------------------------------------------
 
-    async def _plan(self, run: Run) -> str:
+    async def _plan(self, run: Run, _: Step) -> str:
         """What was planned against how things stand now; without a plan, that is the plan."""
         now = await self._planner.look(run.account, run.by)
         if run.plan is None:
@@ -185,12 +234,12 @@ class SyncNow:
         since = f" Changed since the plan: {'; '.join(run.moved)}." if run.moved else ""
         return f"{send} to send, {hold} known to be on devices.{since}"
 
-    async def _ask_devices(self, run: Run) -> str:
+    async def _ask_devices(self, run: Run, step: Step) -> str:
         before = await asyncio.to_thread(self._head, run.account)
         here = [one for one in self._connections.of(run.account) if one.met]
         run.asked = {one.device.hex() for one in here}
-        answers = await asyncio.gather(
-            *(_answer(one.ask_sync(run.id), SYNC_DEVICE_WAIT_S) for one in here)
+        answers = await self._counted(
+            run, step, (_answer(one.ask_sync(run.id), SYNC_DEVICE_WAIT_S) for one in here)
         )
         run.received = await asyncio.to_thread(self._head, run.account) - before
         if not here:
@@ -199,17 +248,17 @@ class SyncNow:
         devices, events = count(len(here), "device"), count(run.received, "event")
         return f"{answered} of {devices} answered, {events} came in."
 
-    async def _catch_up(self, run: Run) -> str:
+    async def _catch_up(self, run: Run, _: Step) -> str:
         run.position = await asyncio.to_thread(self._head, run.account)
         if await self._projecting.wait(run.account, run.position, SYNC_PROJECTION_WAIT_S):
             return f"They show position {run.position} of the log."
         run.problems.append("The lists could not catch up in time; they will by themselves.")
         return "Not caught up in time."
 
-    async def _run_sinks(self, run: Run) -> str:
+    async def _run_sinks(self, run: Run, step: Step) -> str:
         if not self._sinks.names:
             return "No accounting program is installed."
-        run.reports = await self._sinks.run(run.account, "sync now")
+        run.reports = await self._watched(run, step, self._sinks.run(run.account, "sync now"))
         for name, report in run.reports.items():
             run.problems.extend(f"{name}: {text}" for text in report.errors)
         if run.plan is not None:
@@ -219,8 +268,8 @@ class SyncNow:
         failed = sum(report.failed for report in run.reports.values())
         return f"{run.sent} sent, {run.fetched} fetched, {failed} failed, {waiting} waiting."
 
-    async def _compare(self, run: Run) -> str:
-        run.comparisons = await self._sinks.compare(run.account)
+    async def _compare(self, run: Run, step: Step) -> str:
+        run.comparisons = await self._watched(run, step, self._sinks.compare(run.account))
         if not run.comparisons:
             return "Nothing to compare with."
         found = disagreements(run.comparisons)
@@ -228,11 +277,11 @@ class SyncNow:
         equal = sum(comparison.equal for comparison in run.comparisons.values())
         return f"{equal} equal, " + ("; ".join(found) if found else "none differs") + "."
 
-    async def _prove(self, run: Run) -> str:
-        await self._catch_up(run)
+    async def _prove(self, run: Run, step: Step) -> str:
+        await self._catch_up(run, step)
         rows = [row for row in await self._devices.rows(run.account) if row.state != "revoked"]
-        proofs = await asyncio.gather(*(self._prove_one(run, row) for row in rows))
-        run.devices = list(proofs)
+        proofs = await self._counted(run, step, (self._prove_one(run, row) for row in rows))
+        run.devices = proofs
         position, run.sections = await self._projecting.digest_at(run.account, 0)
         run.position = position
         run.problems.extend(device_problems(proofs))

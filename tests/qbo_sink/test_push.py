@@ -444,3 +444,35 @@ def test_two_hundred_orders_take_less_than_thirty_seconds(tmp_path: Path) -> Non
         assert world.clock.ms - started < 30_000
     finally:
         world.close()
+
+
+def test_how_far_a_run_has_come_only_grows(world: World) -> None:
+    """Whoever watches a run sees the rows that it was to send and how many of them were, one by
+    one; a run that is over has no progress (SYN-14)."""
+    world.put(customer("c-1"), product("p-1"), *(order(f"o-{n}") for n in range(6)))
+
+    async def watch() -> list[tuple[str, int, int]]:
+        sink = world.make_sink()
+        await sink.start()
+        seen: list[tuple[str, int, int]] = []
+        try:
+            assert await sink.progress(ACCOUNT) is None
+            pushing = asyncio.create_task(sink.run(ACCOUNT, "test"))
+            while not pushing.done():
+                found = await sink.progress(ACCOUNT)
+                if found is not None:
+                    seen.append((found.doing, found.done, found.total))
+                await asyncio.sleep(0)
+            assert (await pushing).waiting == 0
+            assert await sink.progress(ACCOUNT) is None
+        finally:
+            await sink.stop()
+        return seen
+
+    seen = asyncio.run(watch())
+    sending = [(done, total) for doing, done, total in seen if doing == "Sending"]
+    assert sending == sorted(sending)
+    assert all(done <= total for done, total in sending)
+    assert len({done for done, _ in sending}) > 2
+    assert sending[-1] == (8, 8)
+    assert seen[-1] == ("Fetching what changed", 8, 8)

@@ -11,7 +11,7 @@ from replica.events.event import AccountId
 from replica.server.stores import new_user
 from replica.sink import ListAsk, ListColumn, ListInfo, ListPage, ListRow
 from replica.store.access import Role
-from tests.server.test_sync_now import Books
+from tests.server.pretend import Books
 from tests.server.world import PASSWORD, Company, Pages, World
 
 BILLS = ListInfo(

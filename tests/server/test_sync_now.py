@@ -3,160 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
-from typer import Typer
 
 from replica.crdt.digest import fingerprint
 from replica.device import CustomerCreated, CustomerDeleted, CustomerFields, Device
+from replica.device.account_sync import AccountSync
 from replica.errors import MisuseError, StoreUnavailable
-from replica.events.event import AccountId
-from replica.events.kinds import encode_payload
-from replica.events.payloads import OrderEstimated
+from replica.server import sync_now
 from replica.server.plans import Plan, moved, undone
-from replica.server.runs import Compared, Run
+from replica.server.runs import Compared, Run, Step
 from replica.sink import (
     Comparison,
-    Correction,
-    Deed,
-    Guidance,
     Incoming,
-    ListAsk,
-    ListInfo,
-    ListPage,
-    Offer,
     Outlook,
-    Overruled,
-    QueueAsk,
-    QueuePage,
+    Progress,
     QueueRow,
-    Reconciliation,
-    Refusal,
-    RowDetail,
-    RunReport,
-    Setup,
-    SinkContext,
-    SinkStatus,
 )
 from replica.sync.messages import SectionDigest
+from tests.server.pretend import Books, made
 from tests.server.raw import RawDevice
 from tests.server.test_pages import order, stock
 from tests.server.world import Company, World
-
-
-class Books:
-    """A sink that answers every order with an estimate, and does what a test tells it to."""
-
-    name = "books"
-
-    def __init__(self, context: SinkContext) -> None:
-        self.context = context
-        self.runs = 0
-        self.hints: list[tuple[bytes, int]] = []
-        self.broken: Exception | None = None
-        self.held = asyncio.Event()
-        self.held.set()
-        self.found = Comparison(equal=1)
-        self.ahead = Outlook("as the books said", 1)
-        self.waiting = [self.row_()]
-        made.append(self)
-
-    @classmethod
-    def from_context(cls, context: SinkContext) -> Books:
-        return cls(context)
-
-    @staticmethod
-    def cli() -> Typer:
-        return Typer(name="books")
-
-    @staticmethod
-    def routes() -> Sequence[BaseRoute]:
-        async def hello(_: Request) -> Response:
-            return PlainTextResponse("books")
-
-        return [Route("/hello", hello)]
-
-    async def start(self) -> None:
-        pass
-
-    async def stop(self) -> None:
-        pass
-
-    def hint(self, account: AccountId, position: int) -> None:
-        self.hints.append((account, position))
-
-    async def run(self, account: AccountId, trigger: str) -> RunReport:
-        self.runs += 1
-        await self.held.wait()
-        if self.broken is not None:
-            raise self.broken
-        kind, _, body = encode_payload(OrderEstimated("o-1", self.name, "77", "1001", 998))
-        await self.context.submit(account, self.name, [(kind, body)])
-        return RunReport(sent=1, created=1, pulled=2)
-
-    def row_(self) -> QueueRow:
-        return QueueRow(
-            1, "Estimate", "order", "o-1", "A-0001", "Acme", 998, "USD", "queued", "next", 0, "r-1"
-        )
-
-    async def queue(self, account: AccountId, ask: QueueAsk) -> QueuePage:
-        counts = Counter(row.state for row in self.waiting)
-        return QueuePage(self.waiting, len(self.waiting), counts)
-
-    async def outlook(self, account: AccountId) -> Outlook:
-        return self.ahead
-
-    async def row_of(self, account: AccountId, local_type: str, local_id: str) -> QueueRow | None:
-        return self.row_() if (local_type, local_id) == ("order", "o-1") else None
-
-    async def offers(self, account: AccountId, local_type: str, local_id: str) -> Sequence[Offer]:
-        return ()
-
-    async def row(self, account: AccountId, identity: str) -> RowDetail | None:
-        return RowDetail(self.row_()) if identity == "r-1" else None
-
-    async def act(self, account: AccountId, thing: str, action: str, deed: Deed) -> None:
-        raise Refusal("Nothing can be done with it.")
-
-    async def corrections(self, account: AccountId) -> Sequence[Correction]:
-        return ()
-
-    async def overruled(self, account: AccountId) -> Sequence[Overruled]:
-        return ()
-
-    def guidance(self) -> Sequence[Guidance]:
-        return ()
-
-    async def setup(self, account: AccountId) -> Setup:
-        return Setup(await self.status(account))
-
-    async def connect(self, account: AccountId, callback: str) -> str:
-        return callback
-
-    async def reconciliation(self, account: AccountId, kind: str, start: int) -> Reconciliation:
-        return Reconciliation()
-
-    async def status(self, account: AccountId) -> SinkStatus:
-        return SinkStatus("healthy", "Connected to the books.", 1, 1_000)
-
-    async def lists(self, account: AccountId) -> Sequence[ListInfo]:
-        return ()
-
-    async def rows(self, account: AccountId, name: str, ask: ListAsk) -> ListPage | None:
-        return None
-
-    async def compare(self, account: AccountId) -> Comparison:
-        return self.found
-
-
-made: list[Books] = []
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +46,7 @@ def books(world: World) -> Iterator[Books]:
     sink.broken = None
     sink.found = Comparison(equal=1)
     sink.ahead = Outlook("as the books said", 1)
+    sink.come = None
     sink.waiting = [sink.row_()]
 
 
@@ -253,6 +125,53 @@ def test_a_second_press_joins(world: World, company: Company, books: Books) -> N
         ended = office.get("/sync-now").json()
     assert (ended["run"], ended["state"]) == (first["run"], "done")
     assert books.runs - before == 1
+
+
+def test_how_far_the_sinks_are_is_told(
+    world: World, company: Company, device: Device, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a queue is pushed the page, the API, a device and whoever listens hear how many of how
+    many are done, as often as is allowed and not more (SYN-14)."""
+    monkeypatch.setattr(sync_now, "SYNC_PROGRESS_S", 0.01)
+    books.held.clear()
+    books.come = Progress("Sending", 12, 62)
+    heard: list[AccountSync] = []
+
+    def hear(run: AccountSync) -> None:
+        heard.append(run)
+        if any(step.total for step in run.steps):
+            world.on_loop(_release(books))
+
+    told: list[str] = []
+    monkeypatch.setattr(world.runtime.live, "tell", lambda _, kind, text: told.append(text))
+    with world.operator(company) as office, world.browser(company) as pages:
+        office.post("/sync-now")
+        while (step := office.get("/sync-now").json()["steps"][3])["text"] != "Sending: 12 of 62":
+            pass
+        assert (step["state"], step["done"], step["total"]) == ("running", 12, 62)
+        assert (
+            '<progress max="62" value="12" aria-label="QuickBooks: send and fetch">'
+            in pages.text("/sync")
+        )
+    result = device.sync_now(progress=hear)
+    assert not result.running
+    seen = [step for run in heard for step in run.steps if step.total]
+    assert ("sinks", "Sending: 12 of 62") in {(step.name, step.text) for step in seen}
+    assert "QuickBooks: send and fetch: Sending: 12 of 62" in told
+    assert result.steps[3].text.startswith("1 sent, 2 fetched")
+
+
+def test_a_step_says_how_far_it_is() -> None:
+    """Words for every kind of progress: counted, counted to an unknown end, not counted at all."""
+    step = Step("sinks", "QuickBooks")
+    for (done, total, doing), text in {
+        (12, 1_062, "Sending"): "Sending: 12 of 1,062",
+        (1_200, 0, "Reading QuickBooks"): "Reading QuickBooks: 1,200",
+        (0, 0, "Beginning"): "Beginning",
+        (3, 4, ""): "3 of 4",
+    }.items():
+        step.reached(done, total, doing)
+        assert step.text == text
 
 
 def test_a_run_cut_off_by_a_stop_is_taken_up(tmp_path: Path) -> None:

@@ -48,7 +48,13 @@ def run_page(run: Run, now_ms: int) -> dict[str, Any]:
         "joined": run.presses,
         "done": sum(step.state in ("done", "attention") for step in run.steps),
         "steps": [
-            {"title": step.title, "text": step.text, **_STEP_LOOKS[step.state]}
+            {
+                "title": step.title,
+                "text": step.text,
+                "done": step.done,
+                "total": step.total if step.state == "running" else 0,
+                **_STEP_LOOKS[step.state],
+            }
             for step in run.steps
         ],
         "lanes": [
