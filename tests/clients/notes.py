@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 from random import Random
-from types import TracebackType
 from typing import Any, NamedTuple
 
 from replica.crdt.text import note_text, note_update
-from tests.clients.driving import NODE
+from tests.clients.nodes import Node
 
 SCRIPT = Path(__file__).parent / "yjs.mjs"
 # One to four bytes in UTF-8, one and two units in UTF-16, marks that combine, a line break.
@@ -24,40 +21,16 @@ class Written(NamedTuple):
     data: bytes
 
 
-class Yjs:
+class Yjs(Node):
     """Real Yjs in one node process; use it as a context manager."""
 
     def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [str(NODE), str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def ask(self, do: str, **given: Any) -> Any:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"do": do, **given}) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        super().__init__(SCRIPT)
 
     def read(self, name: str, client: int, updates: list[bytes]) -> Any:
         """What a fresh document of ``updates``, taken in this order, says."""
         self.ask("open", name=name, client=client, updates=[one.hex() for one in updates])
         return self.ask("read", name=name)
-
-    def __enter__(self) -> Yjs:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.process.kill()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                pipe.close()
-        self.process.wait()
 
 
 class _Author:
