@@ -66,6 +66,7 @@ class Tally:
     frames: int = 0
     pushed: int = 0
     reason: str = "lost"
+    words: str = ""
     close_code: int = 1006
 
 
@@ -263,6 +264,7 @@ class Connection:
     def _on_close(self, close: do.Close) -> None:
         self._closing = close
         self.tally.reason = close.goodbye.code
+        self.tally.words = close.goodbye.message
         self.tally.close_code = close.goodbye.close_code
         self._wake.set()
 

@@ -38,6 +38,7 @@ class Connections:
         self._revoked: set[tuple[AccountId, DeviceId]] = set()
         self._emptied = asyncio.Event()
         self._left: dict[tuple[AccountId, DeviceId], Touch] = {}
+        self._outdated: dict[tuple[AccountId, DeviceId], str] = {}
         self.tail = Tail()
 
     def __len__(self) -> int:
@@ -75,7 +76,11 @@ class Connections:
 
     def leave(self, connection: Connection, touch: Touch) -> None:
         """Forget ``connection``; its successor stays, and ``touch`` until it is written."""
-        self._left[connection.account, connection.device] = touch
+        key = connection.account, connection.device
+        self._left[key] = touch
+        self._outdated.pop(key, None)
+        if connection.tally.reason == "upgrade_required":
+            self._outdated[key] = connection.tally.words
         group = self._by_account.get(connection.account, {})
         if group.get(_life(connection)) is connection:
             del group[_life(connection)]
@@ -85,6 +90,12 @@ class Connections:
         self._metrics.connections.set(len(self))
         if not self._by_account:
             self._emptied.set()
+
+    def outdated(self, account: AccountId, device: DeviceId) -> str:
+        """Why the last connection of a device ended where its program is too old for what it is to
+        hold, or another one than ours; empty for every other end. Not kept over a restart: the
+        device that comes again is told again."""
+        return self._outdated.get((account, device), "")
 
     def left(self) -> dict[tuple[AccountId, DeviceId], Touch]:
         """News of devices that went away, as far as the store may not have them yet."""

@@ -50,6 +50,7 @@ class DeviceRow:
     behind: int | None
     offset_ms: int | None
     software: str
+    outdated: str = ""  # why its program was sent away, in words, if it was
 
 
 class Devices:
@@ -184,6 +185,7 @@ class Devices:
             behind=max(0, head - online.confirmed) if online else None,
             offset_ms=online.offset_ms if online else None if never else device.offset_ms,
             software=online.hello.software if online else device.software,
+            outdated="" if online else self._connections.outdated(device.account, device.device),
         )
 
 

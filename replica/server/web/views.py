@@ -231,6 +231,7 @@ def device_row(row: DeviceRow, who: Principal) -> dict[str, Any]:
         "short_id": f"{row.id[:8]}…{row.id[-4:]}",
         "name": row.name,
         "mark": _DEVICE_MARKS[row.state],
+        "outdated": row.outdated if in_use else "",
         "seen_ms": row.seen_ms,
         "pending": unknown if row.pending is None else nothing,
         "behind": unknown if row.behind is None else behind,
