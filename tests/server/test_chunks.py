@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -20,12 +21,16 @@ from replica.device import (
     CustomerFields,
     Device,
     Mode,
+    ProductChanged,
+    ProductCreated,
+    ProductFields,
     SyncResult,
 )
 from replica.device.asking import Answer, Server
 from replica.device.enrolment import sync_url
 from replica.errors import InUse, PeerGone, ReplicaError, StorageFull, StoreUnavailable
-from replica.limits import CHUNK_FAILURES_MAX, CHUNKED_LAYERS_MAX
+from replica.limits import CHUNK_FAILURES_MAX, CHUNKED_LAYERS_MAX, LOCAL_EVENTS_MAX
+from replica.server.door import WEB
 from replica.sync.chunks import Manifest, decode_manifest, open_chunk
 from tests.server.world import Company, World
 
@@ -307,3 +312,26 @@ def test_unreachable_server_is_told_like_any_other_loss(tmp_path: Path) -> None:
             replica.device.fetch.fetch(
                 device._holding, stopping=lambda: False, progress=lambda _: None
             )
+
+
+PRODUCTS = 4_000
+
+
+def test_one_changed_product_of_a_large_catalogue_costs_little(
+    world: World, company: Company, device: Device
+) -> None:
+    """A device that holds a large catalogue gets one change of it in under 5 KB on the wire, both
+    ways and with the proof, however large it is (SYN-02, pitfalls P39)."""
+    for first in range(0, PRODUCTS, LOCAL_EVENTS_MAX):
+        numbers = range(first, first + LOCAL_EVENTS_MAX)
+        fields = (ProductFields(name=f"Product {n}", sku=f"S{n}", price_e4=n) for n in numbers)
+        said = list(map(ProductCreated, (f"p-{n}" for n in numbers), fields))
+        world.on_loop(partial(world.runtime.door.submit_local, company.account, WEB, said))
+    synced(device)
+    position = world.write(company, ProductChanged("p-7", ProductFields(price_e4=20_000)))
+    synced(device)
+    assert device.price_e4("p-7") == 20_000
+    last = world.line(
+        lambda line: line["event"] == "connection" and line["confirmed_position"] == position
+    )
+    assert 0 < last["sent_bytes"] + last["received_bytes"] < 5_000
