@@ -315,6 +315,8 @@ PAGE_ROWS_MAX = 200
 # First sync and long absences by chunks ---------------------------------------------------------
 # Documents of one chunk, before compression: enough to compress well, little to fetch again.
 CHUNK_BYTES_TARGET = 1_048_576
+# Devices whose sales one chunk holds: many of them sell little, and the manifest names each.
+CHUNK_AUTHORS_MAX = 256
 # What a chunk may unpack to: the target and one document, the largest there is.
 CHUNK_RAW_BYTES_MAX = 33_554_432
 MANIFEST_BYTES_MAX = 4_194_304

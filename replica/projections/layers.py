@@ -1,7 +1,7 @@
 """Documents in bulk: what changed after a position, as chunks are cut from it.
 
-The order is the order of use: what a rep needs to go on selling comes first (SYN-01). A deleted
-customer or product comes before those that are there, so that nobody sells what is gone.
+The order is that of ``replica.crdt.priority``, but for whose a sale is: those lie by author, so
+that few chunks hold what one device sold, and whoever serves that device puts these first.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Table, select
 
+from replica.crdt import priority as order
 from replica.crdt.digest import DIGEST_MODULUS, SectionTotal
 from replica.events.event import AccountId, Position
 from replica.limits import PROJECTION_KEYS_MAX
 from replica.projections import tables as t
 from replica.sync.chunks import Kept
 
-_FIRST = ("order", "quote", "return", "payment")
-_THEN = ("stock", "product", "customer")
 _DELETABLE: dict[str, Table] = {"product": t.products, "customer": t.customers}
 
 
@@ -66,26 +65,23 @@ def standing(connection: Connection, account: AccountId) -> Standing | None:
 def changed_after(
     connection: Connection, account: AccountId, sections: Sequence[str], position: int
 ) -> Iterator[Stretch]:
-    """Documents of ``sections`` that a record after ``position`` touched, most useful first.
+    """Documents of ``sections`` that a record after ``position`` touched, most urgent first; sales
+    by author.
 
     Consume each stretch before the next one.
     """
-    known = set(sections)
-    rest = sorted(known - {*_FIRST, *_THEN})
+    known = sorted(sections, key=lambda section: (order.priority(section), section))
     c = t.documents.c
 
     def stretch(section: str, *tests: ColumnElement[bool]) -> Stretch:
         query = (
-            select(c.id, c.state)
+            select(c.id, c.state, c.authors)
             .where(c.account == account, c.type == section, c.position > position, *tests)
-            .order_by(c.id)
+            .order_by(*([c.authors] if section in order.SALES else []), c.id)
         )
         rows = connection.execute(query, execution_options={"yield_per": PROJECTION_KEYS_MAX})
-        return Stretch(section, (Kept(identity, bytes(state)) for identity, state in rows))
+        return Stretch(section, (_kept(section, *row) for row in rows))
 
-    for section in _FIRST:
-        if section in known:
-            yield stretch(section)
     gone = {
         section: select(table.c.id).where(table.c.account == account, table.c.present == 0)
         for section, table in _DELETABLE.items()
@@ -93,10 +89,10 @@ def changed_after(
     }
     for section, ids in gone.items():
         yield stretch(section, c.id.in_(ids))
-    for section in _THEN:
-        if section in gone:
-            yield stretch(section, c.id.not_in(gone[section]))
-        elif section in known:
-            yield stretch(section)
-    for section in rest:
-        yield stretch(section)
+    for section in known:
+        present = [c.id.not_in(gone[section])] if section in gone else []
+        yield stretch(section, *present)
+
+
+def _kept(section: str, identity: str, state: bytes, authors: bytes) -> Kept:
+    return Kept(identity, bytes(state), bytes(authors) if section in order.SALES else b"")

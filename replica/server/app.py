@@ -58,7 +58,7 @@ def build_app(runtime: Runtime) -> ASGIApp:
             *health.routes(runtime),
             *Api(runtime).routes(),
             *carry.routes(),
-            *ChunkRoutes(runtime.chunks, runtime.stores.control.check_token).routes(),
+            *ChunkRoutes(runtime.chunks, runtime.stores.control).routes(),
             *ReconcileRoutes(runtime).routes(),
             *DeviceSyncRoutes(runtime).routes(),
             *ScopeRoutes(runtime).routes(),

@@ -11,7 +11,6 @@ deleted at any time: devices fall back on the log.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +22,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from replica.errors import Malformed
-from replica.events.event import AccountId, Position
+from replica.events.event import AccountId, Position, device_node
 from replica.events.kinds import catalogue_fingerprint
 from replica.events.ports import Log
 from replica.limits import (
@@ -31,6 +30,7 @@ from replica.limits import (
     CHUNKED_EVENTS_MIN,
     CHUNKED_LAYERS_MAX,
     CHUNKED_TAIL_PART,
+    MANIFEST_BYTES_MAX,
     SAFE_INTEGER_MAX,
 )
 from replica.projections import layers
@@ -39,6 +39,7 @@ from replica.server.logs import Logger
 from replica.server.scoped import bounded
 from replica.server.sets import snapshot
 from replica.store.access import Device
+from replica.store.control import Control
 from replica.store.engine import Database
 from replica.sync.chunks import (
     Layer,
@@ -152,6 +153,8 @@ class Chunks:
             ),
             layers=(*before, Layer(after, now.position, tuple(found))),
         )
+        if len(encode_manifest(manifest)) > MANIFEST_BYTES_MAX:  # by its authors: do without
+            manifest = manifest.for_nodes(())
         _put(self.file(account, MANIFEST_FILE), encode_manifest(manifest))
         self._sweep(account, [manifest, *([known] if known else [])])
         return manifest
@@ -174,11 +177,12 @@ def _put(path: Path, data: bytes) -> None:
 
 
 class ChunkRoutes:
-    """The two routes. ``check_token`` blocks and raises ``Forbidden`` or ``Revoked``."""
+    """The two routes. ``control`` knows the devices."""
 
-    def __init__(self, chunks: Chunks, check_token: Callable[[str], Device]) -> None:
+    def __init__(self, chunks: Chunks, control: Control) -> None:
         self._chunks = chunks
-        self._check_token = check_token
+        self._control = control
+        self._check_token = control.check_token
         self._making: set[asyncio.Task[Manifest | None]] = set()
         self._turns: dict[AccountId, asyncio.Lock] = {}
 
@@ -200,7 +204,9 @@ class ChunkRoutes:
         manifest = await self._manifest(device.account, where.cursor)
         if manifest is None:
             return Response(status_code=204)
-        return Response(encode_manifest(manifest), media_type="application/json")
+        nodes = await asyncio.to_thread(own_nodes, self._control, device)
+        ordered = manifest.for_nodes({node.hex() for node in nodes})
+        return Response(encode_manifest(ordered), media_type="application/json")
 
     async def chunk(self, request: Request) -> Response:
         """The bytes of one chunk; they never change, so whoever has them keeps them."""
@@ -236,6 +242,15 @@ class ChunkRoutes:
         self._making.discard(making)
         if not making.cancelled():
             making.exception()  # whoever still waits is told; nobody else has to be
+
+
+def own_nodes(control: Control, device: Device) -> set[bytes]:
+    """The nodes of the devices that the user of ``device`` sold with, lost ones too; of one that
+    nobody has, its own. Blocking."""
+    same = [device]
+    if device.user is not None:
+        same += [one for one in control.devices(device.account) if one.user == device.user]
+    return {device_node(one.device) for one in same}
 
 
 class _Query(msgspec.Struct):

@@ -13,15 +13,17 @@ Pure: bytes in, bytes out. Who stores and who fetches is elsewhere.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from hashlib import sha256
 from typing import Annotated, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta
 
+from replica.crdt.priority import nodes_in
 from replica.errors import Malformed
 from replica.limits import (
+    CHUNK_AUTHORS_MAX,
     CHUNK_BYTES_TARGET,
     CHUNK_RAW_BYTES_MAX,
     MANIFEST_BYTES_MAX,
@@ -39,19 +41,23 @@ Section = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class Kept(NamedTuple):
-    """One document as replicas keep it: ``state`` is what ``Document.encode`` gave."""
+    """One document as replicas keep it: ``state`` is what ``Document.encode`` gave. ``authors``
+    are nodes of devices, end to end; they stay with who cuts."""
 
     id: str
     state: bytes
+    authors: bytes = b""
 
 
-class ChunkInfo(msgspec.Struct, frozen=True):
-    """What a chunk is, without its bytes."""
+class ChunkInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a chunk is, without its bytes. ``authors`` are the nodes of the devices whose sales it
+    holds, in hexadecimal; devices are not told."""
 
     sha256: Hex32
     bytes: Count
     section: Section
     count: Count
+    authors: tuple[str, ...] = ()
 
 
 class Layer(msgspec.Struct, frozen=True):
@@ -90,6 +96,20 @@ class Manifest(msgspec.Struct, frozen=True):
         wanted = tuple(layer for layer in self.layers if layer.through > cursor)
         return msgspec.structs.replace(self, layers=wanted)
 
+    def for_nodes(self, nodes: Container[str]) -> Manifest:
+        """This for a device whose user sells with devices of ``nodes`` (hexadecimal): in each layer
+        the chunks that hold his sales come first, and nobody's authors are told."""
+
+        def own(chunk: ChunkInfo) -> bool:
+            return any(node in nodes for node in chunk.authors)
+
+        def ordered(chunks: Iterable[ChunkInfo]) -> tuple[ChunkInfo, ...]:
+            found = sorted(chunks, key=lambda chunk: not own(chunk))
+            return tuple(msgspec.structs.replace(chunk, authors=()) for chunk in found)
+
+        layers = (Layer(one.after, one.through, ordered(one.chunks)) for one in self.layers)
+        return msgspec.structs.replace(self, layers=tuple(layers))
+
 
 class Chunk(NamedTuple):
     """A chunk with its bytes, as they are stored and sent."""
@@ -104,28 +124,32 @@ _decode_body = msgspec.msgpack.Decoder(_Body).decode
 
 
 def cut(section: str, documents: Iterable[Kept]) -> Iterator[Chunk]:
-    """Chunks of about ``CHUNK_BYTES_TARGET`` uncompressed bytes; none for no documents.
+    """Chunks of about ``CHUNK_BYTES_TARGET`` uncompressed bytes or ``CHUNK_AUTHORS_MAX`` authors,
+    whichever is reached first; none for no documents.
 
     Raises ``OverflowError`` for a document that no chunk can hold: serve the log instead.
     """
     batch: list[Kept] = []
+    authors: set[str] = set()
     size = 0
     for document in documents:
         size += len(document.state) + len(document.id)
         batch.append(document)
-        if size >= CHUNK_BYTES_TARGET:
-            yield _chunk(section, batch)
-            batch, size = [], 0
+        authors.update(node.hex() for node in nodes_in(document.authors))
+        if size >= CHUNK_BYTES_TARGET or len(authors) >= CHUNK_AUTHORS_MAX:
+            yield _chunk(section, batch, authors)
+            batch, authors, size = [], set(), 0
     if batch:
-        yield _chunk(section, batch)
+        yield _chunk(section, batch, authors)
 
 
-def _chunk(section: str, documents: list[Kept]) -> Chunk:
-    raw = _encode_body((FORMAT, section, documents))
+def _chunk(section: str, documents: list[Kept], authors: Iterable[str]) -> Chunk:
+    raw = _encode_body((FORMAT, section, [(one.id, one.state) for one in documents]))
     if len(raw) > CHUNK_RAW_BYTES_MAX:
         raise OverflowError(f"a document of {section} is too large for a chunk")
     data = zlib.compress(raw, _COMPRESSION_LEVEL)
-    info = ChunkInfo(sha256(data).hexdigest(), len(data), section, len(documents))
+    name = sha256(data).hexdigest()
+    info = ChunkInfo(name, len(data), section, len(documents), tuple(sorted(authors)))
     return Chunk(info, data)
 
 

@@ -11,7 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replica.errors import Malformed
-from replica.limits import CHUNK_BYTES_TARGET, CHUNK_RAW_BYTES_MAX, MANIFEST_BYTES_MAX
+from replica.limits import (
+    CHUNK_AUTHORS_MAX,
+    CHUNK_BYTES_TARGET,
+    CHUNK_RAW_BYTES_MAX,
+    MANIFEST_BYTES_MAX,
+)
 from replica.sync.chunks import (
     FORMAT,
     Chunk,
@@ -43,13 +48,14 @@ def forged(body: object) -> Chunk:
 
 @given(documents)
 def test_documents_come_out_as_they_went_in(given_documents: list[Kept]) -> None:
-    """Cutting and opening gives the same documents in the same order (SYN-01)."""
+    """Cutting and opening gives the same documents in the same order; whose they are stays where
+    they were cut (SYN-01)."""
     found = [
         document
         for info, data in cut("order", given_documents)
         for document in open_chunk(info, data)
     ]
-    assert found == given_documents
+    assert found == [one._replace(authors=b"") for one in given_documents]
 
 
 def test_chunks_are_bounded_and_equal_documents_make_equal_chunks() -> None:
@@ -60,6 +66,53 @@ def test_chunks_are_bounded_and_equal_documents_make_equal_chunks() -> None:
     assert len(first) == 3
     sizes = [sum(len(one.state) for one in open_chunk(*chunk)) for chunk in first]
     assert all(size < CHUNK_BYTES_TARGET + 5_000 for size in sizes)
+
+
+AUTHORS = [bytes([number]) * 8 for number in range(5)]
+
+
+@given(
+    st.lists(st.lists(st.lists(st.sampled_from(AUTHORS), max_size=2), max_size=6), max_size=3),
+    st.sets(st.sampled_from(AUTHORS)),
+)
+def test_own_chunks_come_first_in_each_layer(
+    layers: list[list[list[bytes]]], own: set[bytes]
+) -> None:
+    """Whoever asks gets the same chunks, in the same layers; in each those with sales of his own
+    devices first and else as they were cut, and nobody is told of authors (SYN-01)."""
+    infos = [
+        [
+            cut_one.info
+            for number, authors in enumerate(layer)
+            for cut_one in cut("order", [Kept(f"{at}.{number}", b"", b"".join(authors))])
+        ]
+        for at, layer in enumerate(layers)
+    ]
+    made = Manifest(
+        "ab" * 16,
+        1,
+        len(infos),
+        ZERO,
+        ZERO,
+        (),
+        tuple(Layer(at, at + 1, tuple(layer)) for at, layer in enumerate(infos)),
+    )
+    nodes = {node.hex() for node in own}
+    given_out = made.for_nodes(nodes)
+    for layer, found in zip(infos, given_out.layers, strict=True):
+        mine = [one.sha256 for one in layer if nodes & set(one.authors)]
+        others = [one.sha256 for one in layer if not nodes & set(one.authors)]
+        assert [one.sha256 for one in found.chunks] == mine + others
+    assert b"authors" not in encode_manifest(given_out)
+
+
+def test_a_chunk_has_so_many_authors() -> None:
+    """Many devices that sold little are spread over chunks, so that the manifest says of each chunk
+    in few words whose it is."""
+    many = [Kept(str(number), b"", number.to_bytes(8, "big")) for number in range(600)]
+    found = [chunk.info for chunk in cut("order", many)]
+    assert [one.count for one in found] == [CHUNK_AUTHORS_MAX, CHUNK_AUTHORS_MAX, 88]
+    assert found[2].authors[0] == (512).to_bytes(8, "big").hex()
 
 
 @given(documents.filter(bool), st.data())
