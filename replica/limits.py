@@ -271,6 +271,7 @@ assert FANOUT_POLL_MS <= 5_000, "a lost hint delays by at most five seconds"
 
 # Device ----------------------------------------------------------------------------------------
 # Rows a device reads from its journal at once: bounds memory on a phone.
+NOTICES_KEPT_MAX = 20  # sentences for the user of a device, read and unread; then the oldest go
 JOURNAL_READ_ROWS = 500
 # Pages of the journal in its write-ahead log before it is folded back. The disk writes over a log
 # that was folded back in half of the time it takes to make one longer, so for a user at work: few.

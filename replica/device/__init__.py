@@ -7,6 +7,7 @@ websocket library, nor anything of the server.
 from replica.device.device import Device
 from replica.device.drafts import Draft, Sealed
 from replica.device.journal import Identity
+from replica.device.notices import Notice
 from replica.device.status import Ladder, Mode, Rejected, Status, SyncResult
 from replica.events.payloads import (
     Address,
@@ -55,6 +56,7 @@ __all__ = [
     "LineFields",
     "Mode",
     "NoteEdited",
+    "Notice",
     "OrderAmended",
     "OrderCancelled",
     "OrderChanged",

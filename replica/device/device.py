@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from replica import __version__
 from replica.crdt.digest import SectionTotal
 from replica.crdt.documents import DocKey
-from replica.crdt.fold import about
 from replica.crdt.view import view
 from replica.device.drafts import Draft, SaleType, Sealed, document_number, sale_payload
 from replica.device.holding import FIRST_EPOCH, Holding
-from replica.device.journal import Identity, Journal, OutboxRow, State
+from replica.device.journal import Identity, Journal
+from replica.device.notices import Notice
 from replica.device.status import (
     RESTING,
     Held,
@@ -34,6 +34,7 @@ from replica.device.status import (
     SyncResult,
     skew_words,
 )
+from replica.device.telling import ladder, rejected
 from replica.errors import (
     Forbidden,
     MisuseError,
@@ -43,11 +44,10 @@ from replica.errors import (
     StoreFailed,
     UpgradeRequired,
 )
-from replica.events.event import EventId, decode_event, event_id
+from replica.events.event import EventId
 from replica.events.ids import RANDOM_BYTES, make_id
 from replica.events.payloads import Payload
 from replica.limits import SCOPE_LINK_KBPS, SOFTWARE_CHARS_MAX, SYNC_CONNECTIONS_MAX
-from replica.sync.remedies import fix
 
 if TYPE_CHECKING:
     from replica.device.account_sync import AccountSync, SyncPlan
@@ -280,7 +280,7 @@ class Device:
         with self._holding.lock:
             document = self._holding.document(key)
             own = self._holding.own_of(key)
-        return _ladder(order, None if document is None else view(document), own)
+        return ladder(order, None if document is None else view(document), own)
 
     # Scope ---------------------------------------------------------------------------------------
 
@@ -499,12 +499,19 @@ class Device:
                 cursor=level.cursor,
                 server_position=max(report.server_position if report else 0, level.cursor),
                 sections=level.sections,
-                rejected=tuple(_rejected(row) for row in journal.aside()),
+                rejected=tuple(rejected(row) for row in journal.aside()),
                 fetching=report.progress if report else (),
                 stored_ms=place.stored_ms or None,
                 scope_text=held.words(self._now_ms()) if held else "",
+                notices=journal.notices.open,
                 waiting=report.waiting if report else 0,
             )
+
+    def dismiss(self, notice: Notice) -> None:
+        """The user has read one of ``status().notices``: it is not shown again. Harmless twice."""
+        with self._holding.lock:
+            self._holding.journal.notices.dismiss(notice.id)
+        self._notify()
 
     @property
     def _mode(self) -> Mode:
@@ -534,59 +541,3 @@ class Device:
         if self._waiting:
             with self._moved:
                 self._moved.notify_all()
-
-
-def _rejected(row: OutboxRow) -> Rejected:
-    event = decode_event(row.data)
-    key = about(event)
-    answer = row.answer
-    assert answer is not None, "only answered events are set aside"
-    return Rejected(
-        kind=event.kind,
-        type=key.type if key else "",
-        id=key.id if key else "",
-        state=row.state.name.lower(),
-        code=answer.code,
-        reason=answer.detail,
-        payload=event.payload,
-        event=event_id(row.data),
-        fix=fix(answer.code),
-    )
-
-
-def _ladder(order: str, found: dict[str, Any] | None, own: list[OutboxRow]) -> Ladder:
-    """The rungs from the document as it is seen here, and from this device's own seal."""
-    seals = [row for row in own if decode_event(row.data).kind == "order.committed"]
-    sealed = next((row for row in seals if row.state == State.ACKNOWLEDGED), None)
-    waiting = next((row for row in seals if row.state == State.PENDING), None)
-    aside = next((row for row in seals if row.state in {State.QUARANTINED, State.REFUSED}), None)
-    position = sealed.answer.position if sealed and sealed.answer else None
-    content = (found or {}).get("content") or {}
-    answers: dict[str, Any] = (found or {}).get("answers") or {}
-    system = min(answers, default="")
-    said: dict[str, Any] = answers.get(system, {})
-    if said.get("state") in {"estimated", "parked"}:
-        state = said["state"]
-        text = f"estimate {said.get('number', '')} in {system}"
-        if state == "parked":
-            text = f"{system} needs help: {said.get('cause', '')}"
-    elif waiting is not None and sealed is None:
-        state, text = "on_device", "saved on this device; it will be sent"
-    elif aside is not None and sealed is None:
-        reason = aside.answer.detail if aside.answer else ""
-        state, text = "rejected", f"not on the server: {reason}"
-    elif content:
-        place = f", position {position}" if position else ""
-        state, text = "on_server", f"safe on the server{place}"
-    else:
-        state, text = "unknown", "this device knows no such order"
-    return Ladder(
-        order,
-        content.get("number", ""),
-        bool(content),
-        position,
-        system,
-        said.get("number", ""),
-        state,
-        text,
-    )

@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from replica.device import notices
 from replica.device.chain import Head, Made, head_after
 from replica.errors import (
     CorruptionError,
@@ -98,6 +99,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE place ADD COLUMN scope_at INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE place ADD COLUMN stored_ms INTEGER NOT NULL DEFAULT 0",
     ),
+    (notices.TABLE,),
 )
 
 
@@ -262,6 +264,7 @@ class Journal:
         self.last_n, self.numbers, last_event = last or (0, 0, b"")
         # Rows that were said again, corrected, by the row that did: evidence, no longer a worry.
         self.resaid: dict[int, int] = dict(run("SELECT n, by FROM resaid").fetchall())
+        self.notices = notices.Notices(self._sql, self.commit)
         self.answered_n: int = run("SELECT coalesce(max(n), 0) FROM answer").fetchone()[0]
         self.head = Head(epoch=0)
         if not self.lives:
@@ -487,13 +490,10 @@ class Journal:
 
     def pending(self) -> Iterator[OutboxRow]:
         """Every own event without an answer, oldest first, read in pages."""
-        n = self.answered_n
-        while rows := self.own(n + 1, self.last_n):
-            yield from rows
-            n = rows[-1].n
+        return self.answered(self.answered_n + 1, self.last_n)
 
     def answered(self, first_n: int, last_n: int) -> Iterator[OutboxRow]:
-        """Own events of a range of answered rows, oldest first, read in pages."""
+        """Own events of a range of rows, oldest first, read in pages."""
         n = first_n - 1
         while rows := self.own(n + 1, last_n):
             yield from rows

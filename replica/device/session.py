@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from replica.crdt.documents import DocKey
-from replica.device import chunks
+from replica.device import chunks, notices
 from replica.device.holding import Holding
 from replica.device.proof import Ask, Proof, Proved
 from replica.device.status import Mode, Progress
@@ -185,7 +185,8 @@ class Session:
             self._holding.catch_up(self._report.server_position)
             self._holding.exchanged(self._report.server_position, self._wall_ms())
             if self._holding.forgotten(self._report.server_position):
-                self._go_on(self._holding.say_again, "going on in a new epoch")
+                told = notices.said_again(self._next_epoch)
+                self._go_on(self._holding.say_again, "going on in a new epoch", told)
             elif self._report.wants_bulk(self._holding):
                 self._perform(self._peer.close("closed", "fetching documents in bulk"))
             elif self._wants_look and self._tasks is not None:
@@ -197,9 +198,14 @@ class Session:
             self._bell.set()
         self._report.changed()
 
-    def _go_on(self, renew: Callable[[int], None], why: str) -> None:
+    def _notice(self, said: notices.Said) -> None:
+        with self._holding.lock:
+            self._holding.journal.notices.keep(said, self._wall_ms())
+
+    def _go_on(self, renew: Callable[[int], None], why: str, said: notices.Said) -> None:
         """End this connection; what follows is done in a new epoch."""
         try:
+            self._notice(said)
             renew(self._next_epoch)
         except CorruptionError:
             raise
@@ -245,7 +251,10 @@ class Session:
                 holding.received(segments, through, chain)
                 report.counts = report.counts.applied(segments)
                 return self._peer.appended(through, self._clock.now_ms())
-            case e.Reset():
+            case e.Reset(log_id, generation, known_seq):
+                known_n = holding.journal.lives[-1].first_n + known_seq - 1
+                forgotten = max(holding.journal.answered_n - known_n, 0)
+                self._notice(notices.restored(log_id, generation, forgotten))
                 holding.start_over(*effect)
                 self._take_everything()
             case e.Welcomed(welcome):
@@ -256,6 +265,7 @@ class Session:
                 self._next_epoch, self._scope = welcome.next_epoch, welcome.scope
                 self._live(welcome.position)
             case e.ForkFound(next_epoch):
+                self._notice(notices.forked(next_epoch))
                 holding.fork(next_epoch)
             case e.Offset(offset_ms):
                 holding.measured(offset_ms)
@@ -342,7 +352,8 @@ class Session:
         neither, everything is fetched again, once: if that does not help either, doing it for ever
         would not (wire-protocol.md §6.2)."""
         if self._report.unequal == PROOFS_UNEQUAL_MAX:
-            self._go_on(self._holding.distrust, "the digests differ; fetching everything")
+            told = notices.renewed(self._next_epoch)
+            self._go_on(self._holding.distrust, "the digests differ; fetching everything", told)
         else:
             self._perform(self._peer.close("closed", "the digests differ; meeting anew"))
 

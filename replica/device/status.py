@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from replica.crdt.digest import SectionTotal
 from replica.crdt.documents import DocKey
+from replica.device.notices import Notice
 from replica.events.event import EventId
 from replica.limits import CLOCK_OFFSET_NOISE_MS
 
@@ -66,6 +67,7 @@ class Status(NamedTuple):
     fetching: tuple[Progress, ...] = ()  # documents on their way in bulk: a first sync (SYN-01)
     stored_ms: int | None = None  # device clock when all of its scope was stored; None without one
     scope_text: str = ""  # what the user has to know of the scope; empty when that is nothing
+    notices: tuple[Notice, ...] = ()  # what the user has to know and did not put away yet
     waiting: int = 0  # events of others that came and wait for a sync; there may be more (SYN-11)
 
 
