@@ -17,6 +17,7 @@ import msgspec
 
 from replica.crdt.documents import DocKey, Document, tag_node
 from replica.crdt.registers import read
+from replica.crdt.stock import SOLD
 from replica.events.payloads import DeviceScoped
 from replica.events.record import Origin
 
@@ -84,7 +85,7 @@ class Scope:
     def place(self, key: DocKey, facet: Facet, parent: Parent) -> Place:
         """Where the document of ``key`` stands."""
         if self.everything:
-            return Place.IN
+            return Place(key.type != SOLD)  # whoever holds all sales needs no sum of them
         own = facet.by(self._node)
         match key.type:
             case "customer":
@@ -100,7 +101,7 @@ class Scope:
         return self._belonging(facet, own, parent)
 
     def _belonging(self, facet: Facet, own: bool, parent: Parent) -> Place:
-        """An order, quote, return, payment, note or stock: with what it is about."""
+        """An order, quote, return, payment, note, stock or what was sold: with what it is about."""
         kind, _, identity = facet.about.partition(":")
         if kind:
             key = DocKey(kind, identity)

@@ -9,9 +9,40 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from replica.crdt.documents import Document
 from replica.crdt.registers import read
+from replica.errors import Malformed
 from replica.events.kinds import REGISTRY
+
+SOLD = "sold"
+"""What a device with a scope holds beside its documents: of every product, how much all sales took,
+whoever made them (wire-protocol.md §14.5). Compared and moved as a document, made by no event."""
+
+
+class Sold(msgspec.Struct, frozen=True, array_like=True):
+    """The quantity of a product in all sales after the stock-take with the tag ``since``, which is
+    the newest one; empty for none."""
+
+    since: bytes
+    qty_e3: int
+
+    def encode(self) -> bytes:
+        """Its state, as it is stored, sent and hashed."""
+        return _encode_sold(self)
+
+
+_encode_sold = msgspec.msgpack.Encoder().encode
+_decode_sold = msgspec.msgpack.Decoder(Sold).decode
+
+
+def decode_sold(state: bytes) -> Sold:
+    """Raises ``Malformed`` for anything else."""
+    try:
+        return _decode_sold(state)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise Malformed(f"not what was sold of a product: {error}") from error
 
 
 def on_hand_e3(stock: Document | None, sales: Iterable[tuple[bytes, int]]) -> int:

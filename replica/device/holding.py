@@ -410,8 +410,10 @@ class Holding:
         """
         with self.lock:
             journal = self.journal
+            # With a scope the documents come as the server has them, and this is heard for answers.
+            heard_first = () if journal.place.scope else segments
             change = self.base.fold(
-                record for segment in segments for _, record in records(segment)
+                record for segment in heard_first for _, record in records(segment)
             )
             heard = self._heard_again(segments)
             place = journal.place._replace(

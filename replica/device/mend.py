@@ -16,7 +16,9 @@ import msgspec
 from replica.crdt.digest import SectionTotals, document_hash
 from replica.crdt.documents import DOCUMENT_TYPES, DocKey
 from replica.crdt.fold import touched
+from replica.crdt.stock import SOLD
 from replica.device.asking import OK, Server, connected
+from replica.device.balance import balance
 from replica.device.base import Change
 from replica.device.holding import Holding
 from replica.errors import CorruptionError, Malformed, PeerError, StoreFailed
@@ -55,16 +57,18 @@ class _Documents:
         fits = answer.headers.get("replica-fold") == catalogue_fingerprint().hex()
         return answer.data if answer.status == OK and fits else None
 
-    def with_hashes(self, hashes: Sequence[bytes]) -> list[tuple[DocKey, bytes]]:
-        """Some of the documents with these hashes, at least one if there is any."""
+    def with_hashes(self, hashes: Sequence[bytes]) -> tuple[int, dict[DocKey, bytes]]:
+        """Some of the documents with these hashes, at least one if there is any, and the position
+        they are as of."""
         answer = self._server.ask("documents", CHUNK_RAW_BYTES_MAX, b"".join(hashes))
         if answer.status != OK:
-            return []
+            return 0, {}
         try:
             found = _decode_documents(answer.data)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            position = int(answer.headers.get("replica-position", ""))
+        except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as error:
             raise Malformed(f"not documents: {error}") from error
-        return [(DocKey(kind, identity), state) for kind, identity, state in found]
+        return position, {DocKey(kind, identity): state for kind, identity, state in found}
 
 
 def mend(holding: Holding) -> tuple[DocKey, ...] | None:
@@ -132,7 +136,7 @@ def _differences(holding: Holding, documents: _Documents, *, recount: bool) -> _
 def _hashes(holding: Holding) -> dict[bytes, DocKey]:
     """Every document of the base under its hash, computed from what is stored."""
     found = {}
-    for kind in DOCUMENT_TYPES:
+    for kind in (*DOCUMENT_TYPES, SOLD):
         after: str | None = ""
         while after is not None:
             with holding.lock:
@@ -159,18 +163,17 @@ def _take(holding: Holding, documents: _Documents, found: _Differences) -> set[D
     taken: set[DocKey] = set()
     left = set(found.theirs)
     while left:
-        given = documents.with_hashes(list(left)[:RECONCILE_DOCUMENTS_MAX])
-        if not given:
+        position, fresh = documents.with_hashes(list(left)[:RECONCILE_DOCUMENTS_MAX])
+        if not fresh:
             break
-        fresh: dict[DocKey, bytes] = {}
-        for key, state in given:
-            value = document_hash(key, state)
-            if value not in left:
-                raise Malformed("a document that nobody asked for")
-            left.remove(value)
-            fresh[key] = state
+        given = {document_hash(key, state) for key, state in fresh.items()}
+        if not given <= left:
+            raise Malformed("a document that nobody asked for")
+        left -= given
         with holding.lock:
             change = holding.base.adopt(fresh, holding.own_behind(found.position))
+            if holding.journal.place.scope:
+                balance(holding.journal, change, fresh, holding.own_behind(position))
             holding.store(change, holding.journal.place)
         taken.update(fresh)
     return taken
@@ -185,5 +188,6 @@ def _leave(holding: Holding, keys: Iterable[DocKey], position: int) -> set[DocKe
         for row in journal.pending():
             spared.update(touched(decode_event(row.data)))
         change = holding.base.leave(sorted(set(keys) - spared))
+        balance(journal, change)
         holding.store(change, journal.place)
         return set(change.gone)

@@ -16,6 +16,7 @@ import msgspec
 
 from replica.crdt.documents import DocKey
 from replica.device.asking import OK, Server, connected
+from replica.device.balance import balance
 from replica.device.holding import Holding
 from replica.device.journal import Identity
 from replica.device.mend import even_out
@@ -110,6 +111,7 @@ def _take(holding: Holding, page: Page) -> None:
     with holding.lock:
         place = holding.journal.place
         change = holding.base.adopt(fresh, holding.own_behind(page.through))
+        balance(holding.journal, change, fresh, holding.own_behind(page.position))
         holding.store(
             change,
             place._replace(

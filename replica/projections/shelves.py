@@ -10,11 +10,14 @@ because sums have none (CON-09).
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import cast
 
 from sqlalchemy import Connection, func, select
 
-from replica.crdt.documents import Document
+from replica.crdt.digest import document_hash
+from replica.crdt.documents import DocKey, Document
+from replica.crdt.stock import SOLD, Sold
 from replica.events.kinds import decode_payload
 from replica.events.payloads import StockCounted, StockMoved
 from replica.events.record import Record
@@ -34,6 +37,8 @@ class Shelves:
         self._sold: defaultdict[str, list[tuple[bytes, int]]] = defaultdict(list)
         self._counted: dict[str, Shelf] = {}
         self._ledger: list[Row] = []
+        self._moved_at: dict[str, int] = {}  # newest record that changed a sale, or counted
+        self._sold_now: set[str] = set()
 
     def note(self, record: Record, place: Place) -> None:
         """Enter a folded record into the ledger if it is a count or a movement."""
@@ -41,6 +46,8 @@ class Shelves:
         payload = decode_payload(record.event) if name else None
         if name is None or not isinstance(payload, StockCounted | StockMoved):
             return
+        if isinstance(payload, StockCounted):
+            self._moved_at[payload.product] = place.position
         reason = payload.reason if isinstance(payload, StockMoved) else ""
         at_ms = int.from_bytes(record.stamp[:6], "big")
         self._ledger.append(
@@ -67,6 +74,14 @@ class Shelves:
                 for product, qty_e3 in sale.lines:
                     self._sold[product].append((sale.tag, sign * qty_e3))
 
+    def changed(self, before: Sale | None, after: Sale | None, position: int) -> None:
+        """The record at ``position`` made ``after`` of the sale ``before``. Tell each such record:
+        where a product changed last must not depend on how the log is cut into steps."""
+        if before != after:
+            products = {product for one in (before, after) if one for product, _ in one.lines}
+            self._sold_now |= products
+            self._moved_at.update(dict.fromkeys(products, position))
+
     def counted(self, document: Document) -> None:
         """A stock document changed."""
         self._counted[document.key.id] = shelf(document)
@@ -77,7 +92,9 @@ class Shelves:
         c = t.stock.c
         rows: list[Row] = []
         gone: list[Row] = []
-        for products in chunked(sorted(self._sold.keys() | self._counted.keys())):
+        sold: dict[str, Sold] = {}
+        moved = self._sold.keys() | self._counted.keys() | self._moved_at.keys()
+        for products in chunked(sorted(moved)):
             query = select(c.product, c.counted_e3, c.counted_tag, c.moved_e3, c.sold_e3).where(
                 c.account == self._account, c.product.in_(products)
             )
@@ -86,6 +103,7 @@ class Shelves:
                 row = stored.get(product)
                 known = Shelf(row.counted_e3, row.counted_tag, row.moved_e3) if row else _EMPTY
                 now, sold_e3 = self._now(product, known, row.sold_e3 if row else 0)
+                sold[product] = Sold(now.counted_tag or b"", sold_e3)
                 if now == _EMPTY and sold_e3 == 0:
                     # No row says the same, and whether there was one depends on the way here.
                     gone.append((self._account, product))
@@ -94,6 +112,21 @@ class Shelves:
                 rows.append((self._account, product, on_hand_e3, *now, sold_e3))
         delete_under(self._connection, t.stock, gone)
         upsert(self._connection, t.stock, rows)
+        self._write_sold(sold)
+
+    def _write_sold(self, sold: Mapping[str, Sold]) -> None:
+        """What sales took of every product that was ever in one."""
+        c = t.sold.c
+        rows: list[Row] = []
+        for products in chunked(sorted(self._moved_at)):
+            query = select(c.product).where(c.account == self._account, c.product.in_(products))
+            known = {product for (product,) in self._connection.execute(query)}
+            for product in products:
+                if product in known or product in self._sold_now:
+                    state = sold[product].encode()
+                    value = document_hash(DocKey(SOLD, product), state)
+                    rows.append((self._account, product, state, value, self._moved_at[product]))
+        upsert(self._connection, t.sold, rows)
 
     def _now(self, product: str, known: Shelf, sold_e3: int) -> tuple[Shelf, int]:
         """The shelf and the sales since its newest count, as they are after this step."""

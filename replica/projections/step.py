@@ -37,6 +37,7 @@ from replica.projections.rows import (
 from replica.projections.shelves import Shelves
 from replica.projections.statements import chunked, delete_under, insert, upsert
 
+_SELLING = frozenset({"order", "return"})
 Fold = Callable[[MutableMapping[DocKey, Document], Record], Sequence[DocKey]]
 
 
@@ -70,6 +71,7 @@ class Step:
         self._documents: dict[DocKey, Document] = {}
         self._states: dict[DocKey, bytes] = {}  # as stored before this step
         self._sales: dict[DocKey, Sale | None] = {}  # as they counted before this step
+        self._selling: dict[DocKey, Sale | None] = {}  # as they count after the newest record
         self._changed: dict[DocKey, Place] = {}  # place of the newest record that changed it
         self._places: dict[bytes, Place] = {}  # event id → place, of this step's records
         self._failures: dict[int, Failure] = {}
@@ -108,8 +110,8 @@ class Step:
         document = Document.decode(key, state)
         self._documents[key] = document
         self._states[key] = state
-        if key.type in ("order", "return"):
-            self._sales[key] = sale_of(document, seal_of(document))
+        if key.type in _SELLING:
+            self._sales[key] = self._selling[key] = sale_of(document, seal_of(document))
 
     # Folding -------------------------------------------------------------------------------------
 
@@ -119,6 +121,7 @@ class Step:
             self._places[record.id] = place
             try:
                 changed = self._fold(self._documents, record)
+                self._sell(changed, position)
             except Exception as error:  # noqa: BLE001  one record must not stop an account
                 self._fail(position, record.event.kind, error)
                 self._restore(self._touched(record), stretch[:index])
@@ -126,6 +129,14 @@ class Step:
             for key in changed:
                 self._changed[key] = place
             self._shelves.note(record, place)
+
+    def _sell(self, keys: Sequence[DocKey], position: int) -> None:
+        for key in keys:
+            if key.type in _SELLING:
+                document = self._documents[key]
+                sale = sale_of(document, seal_of(document))
+                self._shelves.changed(self._selling.get(key), sale, position)
+                self._selling[key] = sale
 
     def _restore(self, keys: Sequence[DocKey], before: list[tuple[Any, Record]]) -> None:
         """A fold that raised may have left a document half changed: build it again without it."""

@@ -28,7 +28,7 @@ from sqlalchemy import (
     select,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = MetaData()
 
@@ -149,6 +149,16 @@ stock = _table(
     _number("moved_e3"),
     _number("sold_e3"),
 )
+# What devices with a scope are told of ``sold_e3`` (wire-protocol.md §14.5), of every product that
+# was ever sold: rows change and stay, so that followers of the changes miss nothing.
+sold = _table(
+    "sold",
+    _key("product", Text),
+    Column("state", LargeBinary, nullable=False),  # replica.crdt.stock.Sold
+    Column("hash", LargeBinary, nullable=False),  # as that of a document
+    _number("position"),  # of the newest record that changed a sale of it, or counted it
+)
+Index("ix_view_sold_position", sold.c.account, sold.c.position)
 stock_movements = _table(
     "stock_movements",
     _key("product", Text),

@@ -24,12 +24,12 @@ from replica.limits import (
     RECONCILE_WAIT_S,
     SAFE_INTEGER_MAX,
 )
-from replica.projections import hashes
+from replica.projections import hashes, layers
 from replica.server.answers import bounded_limit, caller_of, device_of, told
 from replica.server.auth import NotSignedIn, Right
 from replica.server.runtime import Runtime
 from replica.server.scoped import bounded
-from replica.server.sets import Answer, DocumentSet, LogSet, Sets
+from replica.server.sets import Answer, DocumentSet, LogSet, Sets, snapshot
 from replica.store.access import Device
 
 POSITION_HEADER = "replica-position"
@@ -88,17 +88,24 @@ class ReconcileRoutes:
             raise Malformed("body: hashes of 32 bytes, one after the other")
         if len(wanted) > RECONCILE_DOCUMENTS_MAX:
             raise TooLarge("documents", limit=RECONCILE_DOCUMENTS_MAX, actual=len(wanted))
-        found = await asyncio.to_thread(self._read, device, wanted)
-        return Response(found, media_type="application/octet-stream")
+        position, found = await asyncio.to_thread(self._read, device, wanted)
+        return Response(
+            found,
+            media_type="application/octet-stream",
+            headers={POSITION_HEADER: str(position)},
+        )
 
-    def _read(self, device: Device, wanted: list[bytes]) -> bytes:
+    def _read(self, device: Device, wanted: list[bytes]) -> tuple[int, bytes]:
+        """Encoded documents, and the position they are as of."""
         limit_bytes = RECONCILE_DOCUMENTS_BYTES_TARGET
         if bounded(device):
-            found = self._runtime.scopes.sets.states(device, wanted, limit_bytes)
+            position, found = self._runtime.scopes.sets.states(device, wanted, limit_bytes)
         else:
-            with self._runtime.stores.views.reading() as connection:
+            with snapshot(self._runtime.stores.views) as connection:
+                now = layers.standing(connection, device.account)
+                position = now.position if now else 0
                 found = hashes.states(connection, device.account, wanted, limit_bytes)
-        return _encode([(key.type, key.id, state) for key, state in found])
+        return position, _encode([(key.type, key.id, state) for key, state in found])
 
     async def _answer(
         self, account: AccountId, sets: Sets[LogSet] | Sets[DocumentSet], message: bytes

@@ -159,7 +159,8 @@ class ScopedSets:
             for row in scoping.changed_after(connection, device.account, after):
                 if row.key not in followed.members.rows:
                     continue
-                if chosen and size + row.size > SCOPE_PAGE_BYTES_TARGET:
+                full = bool(chosen) and size + row.size > SCOPE_PAGE_BYTES_TARGET
+                if full and row.position > chosen[-1].position:
                     more = True
                     break
                 size += row.size
@@ -178,9 +179,9 @@ class ScopedSets:
 
     def states(
         self, device: Device, hashes: Sequence[bytes], limit_bytes: int
-    ) -> list[tuple[DocKey, bytes]]:
-        """Documents in scope that have one of ``hashes`` now: at least one if there is any, then
-        as many as fit into ``limit_bytes`` of states."""
+    ) -> tuple[int, list[tuple[DocKey, bytes]]]:
+        """Documents in scope that have one of ``hashes`` now, at least one if there is any, then
+        as many as fit into ``limit_bytes`` of states; and the position they are as of."""
         wanted = set(hashes)
         with self._following(device) as (followed, connection):
             found: list[DocKey] = []
@@ -191,7 +192,8 @@ class ScopedSets:
                     limit_bytes -= row.size
                     found.append(key)
             states = scoping.states(connection, device.account, found)
-        return [item for item in states.items() if document_hash(*item) in wanted]
+            position = followed.position
+        return position, [item for item in states.items() if document_hash(*item) in wanted]
 
     @contextmanager
     def _following(self, device: Device) -> Iterator[tuple[Followed, Connection]]:

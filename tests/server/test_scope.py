@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,19 @@ import msgspec
 import pytest
 
 from replica.device import (
+    Content,
     CustomerChanged,
     CustomerCreated,
     CustomerFields,
     Device,
+    OrderAmended,
+    OrderCancelled,
     OrderCommitted,
     ProductChanged,
     ProductCreated,
     ProductFields,
+    ReturnCommitted,
+    StockCounted,
     SyncResult,
 )
 from replica.device.asking import Answer, Server
@@ -173,6 +178,8 @@ def test_nothing_outside_its_scope_reaches_a_device(world: World, company: Compa
     """Every route and frame that a device's token opens is silent about what is not in its scope
     (architecture.md section 7)."""
     stocked(world, company, 60)
+    hidden = content(("1", "p-0", 3_000, 1), ("2", f"{CANARY}-p", 1, 1), customer="c-1")
+    world.write(company, OrderCommitted(f"{CANARY}-o", hidden))
     device = RawDevice.enrol(world, company)
     world.on_loop(lambda: _grant(world, company, device.device, EVEN))
     with httpx2.Client(
@@ -199,6 +206,7 @@ def test_nothing_outside_its_scope_reaches_a_device(world: World, company: Compa
     position = world.write(company, CustomerChanged("c-1", CustomerFields(name=f"{CANARY} again")))
     texts += map(m.encode_frame, device.events_until(position))
     assert b"Ana 0" in texts[0]
+    assert b"sold" in texts[0]
     assert not any(CANARY.encode() in text for text in texts)
     device.close()
 
@@ -229,6 +237,67 @@ def test_a_customer_goes_to_another_device_after_the_work_of_the_first(
         assert ids(a, "order") == [f"o-{n}" for n in range(8) if n != 1]
         synced(b)
         assert ids(b, "order") == ["late", "o-0", "o-1", "o-2"]
+
+
+def test_stock_is_that_of_a_device_that_holds_everything(
+    world: World, company: Company, tmp_path: Path
+) -> None:
+    """Devices that see the orders of one customer, or only their own, show what is left after
+    everybody's sales: also after an amendment, a return, a cancellation, a new stock-take, a change
+    of scope, a handover and a restart, and less what they sold themselves and have not sent
+    (OFF-06, OFF-13)."""
+
+    def goods(customer: str, qty_e3: int) -> Content:
+        return content(("1", "p", qty_e3, 10_000), customer=customer)
+
+    world.write(
+        company,
+        *(CustomerCreated(f"c-{n}", CustomerFields(name=f"Ana {n}")) for n in range(3)),
+        ProductCreated("p", ProductFields(name="Tea", price_e4=10_000)),
+        StockCounted("p", 100_000),
+    )
+    with ExitStack() as stack:
+        full, one, own = (
+            stack.enter_context(phone(world, company, tmp_path, name))
+            for name in ("Full", "One", "Own")
+        )
+        one.set_scope(customers=["c-0"], prospects=[])
+        own.set_scope(orders="own")
+
+        def shown() -> list[int]:
+            for device in (full, one, own):
+                synced(device)
+            return [device.on_hand("p") for device in (full, one, own)]
+
+        full.append(OrderCommitted("o-1", goods("c-2", 8_000)))
+        synced(full)
+        assert shown() == [92_000] * 3
+        own.append(OrderCommitted("o-2", goods("c-1", 2_000)))
+        assert own.on_hand("p") == 90_000
+        synced(own)
+        assert shown() == [90_000] * 3
+        full.append(OrderAmended("o-1", goods("c-2", 5_000)))
+        full.append(ReturnCommitted("r-1", goods("c-2", -1_000)))
+        synced(full)
+        assert shown() == [94_000] * 3
+        world.write(company, OrderCancelled("o-2"))
+        assert shown() == [96_000] * 3
+        one.set_scope(customers=["c-0", "c-2"])
+        own.set_scope(orders="team")
+        assert shown() == [96_000] * 3
+        own.set_scope(orders="own")
+        one.append(OrderCommitted("o-3", goods("c-2", 6_000)))
+        body = {"customers": ["c-2"], "giver": hexed(one), "taker": hexed(own)}
+        with world.operator(company) as office:
+            assert office.post("/scope/handover", json=body).status_code == 200
+        synced(one)
+        assert [shown(), shown()] == [[90_000] * 3] * 2
+        assert one.get("order", "o-3") is None
+    with phone(world, company, tmp_path, "One") as one:
+        assert one.on_hand("p") == 90_000
+        world.write(company, StockCounted("p", 50_000), OrderCommitted("o-4", goods("c-2", 1_000)))
+        synced(one)
+        assert one.on_hand("p") == 49_000
 
 
 def test_expiry_is_said_and_only_strict_ones_hide(
