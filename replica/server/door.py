@@ -95,6 +95,10 @@ class Door:
         quiet_s = time.monotonic() - self._answered_s
         return self._under_way > 0 or quiet_s < DOOR_QUIET_MS / 1_000
 
+    async def prepare(self, account: AccountId) -> None:
+        """Read what deciding needs to know of ``account``, before its first event is here."""
+        await self._held(account)
+
     async def submit_push(self, author: Author, push: Append) -> Settlement:
         """Decide what a device pushed and make it durable.
 

@@ -126,6 +126,7 @@ class SyncEndpoint:
         if self._shared:
             self._door.look_again(connection.account)
         standing = await asyncio.to_thread(self._read_standing, connection.hello)
+        await self._door.prepare(connection.account)
         connection.scoped = standing.scope > 0
         self._authors[connection] = Author(
             connection.account,
