@@ -286,7 +286,9 @@ class Api:
         return {**row, "equal": bool(row["equal"]), "report": msgspec.json.decode(row["report"])}
 
     async def devices(self, _: Request, who: Principal) -> Any:
-        return {"rows": await self._runtime.devices.rows(who.account)}
+        devices = self._runtime.devices
+        restored_ms = await devices.restored_ms(who.account)
+        return {"rows": await devices.rows(who.account), "restored_ms": restored_ms}
 
     async def open_code(self, request: Request, who: Principal) -> Any:
         body = await json_body(request, CodeBody)

@@ -21,6 +21,7 @@ from replica.server.scoped import granted
 from replica.server.scopes import Wish
 from replica.store.access import CODE_BYTES, TOKEN_BYTES, Device, Touch, make_code, make_token
 from replica.store.control import Control
+from replica.store.lives import Histories
 
 CODE_MINUTES = ENROLMENT_CODE_TTL_MS // 60_000
 
@@ -51,6 +52,7 @@ class DeviceRow:
     offset_ms: int | None
     software: str
     outdated: str = ""  # why its program was sent away, in words, if it was
+    life: int = 1  # above 1 it was copied, put back to an older state, or fetched everything again
 
 
 class Devices:
@@ -63,12 +65,14 @@ class Devices:
         connections: Connections,
         *,
         head: Callable[[AccountId], int],
+        histories: Callable[[AccountId], Histories],
         now_ms: Callable[[], int],
     ) -> None:
         self._control = control
         self._door = door
         self._connections = connections
         self._head = head
+        self._histories = histories
         self._now_ms = now_ms
 
     async def open_code(
@@ -161,10 +165,15 @@ class Devices:
         devices = await asyncio.to_thread(self._control.devices, account)
         head = await asyncio.to_thread(self._head, account)
         left |= self._connections.left()
-        rows = [self._row(_after(device, left), head) for device in devices]
+        lives = (await asyncio.to_thread(self._histories, account)).lives
+        rows = [self._row(_after(device, left), head, lives) for device in devices]
         return sorted(rows, key=lambda row: (row.state == "revoked", row.name.casefold(), row.id))
 
-    def _row(self, device: Device, head: int) -> DeviceRow:
+    async def restored_ms(self, account: AccountId) -> int:
+        """When the account's log was last put back to a backup; 0 for never, or not known."""
+        return (await asyncio.to_thread(self._histories, account)).restored_ms
+
+    def _row(self, device: Device, head: int, lives: Mapping[str, int]) -> DeviceRow:
         connection = self._connections.find(device.account, device.device)
         if device.revoked_ms is not None:
             state = "revoked"
@@ -185,6 +194,7 @@ class Devices:
             behind=max(0, head - online.confirmed) if online else None,
             offset_ms=online.offset_ms if online else None if never else device.offset_ms,
             software=online.hello.software if online else device.software,
+            life=lives.get(device.device.hex(), 1),
             outdated="" if online else self._connections.outdated(device.account, device.device),
         )
 

@@ -37,6 +37,7 @@ from replica.server.sync_endpoint import SyncEndpoint
 from replica.server.sync_now import SyncNow
 from replica.sink import SinkContext, SinkPlugin
 from replica.store.access import TOKEN_BYTES, make_token
+from replica.store.lives import histories
 from replica.store.runs import OpenRuns
 from replica.store.writer import GroupCommitter
 
@@ -100,7 +101,12 @@ class Runtime:
         )
         self.sinks = self._host(plugins, environ or {})
         self.devices = Devices(
-            stores.control, self.door, self.connections, head=self.head, now_ms=now_ms
+            stores.control,
+            self.door,
+            self.connections,
+            head=self.head,
+            histories=partial(histories, stores.database),
+            now_ms=now_ms,
         )
         self.scopes = self._scopes()
         self.sync_endpoint = self._sync_endpoint()

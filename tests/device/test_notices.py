@@ -5,14 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from replica.device import Device
+from replica.device import Device, Notice
 from replica.device.journal import MIGRATIONS, Journal
 from replica.device.notices import Said, renewed, restored
-from replica.device.status import Notice
 from replica.limits import NOTICES_KEPT_MAX
-from tests.device.desk import customer
+from tests.device.desk import customer, order
 from tests.device.server import FakeServer
-from tests.device.test_link import opened, order, server
+from tests.device.test_link import opened, server
 
 __all__ = ["server"]
 

@@ -175,6 +175,7 @@ class Pages(PageGroup):
             who,
             "devices.html",
             rows=devices.values(),
+            restored_ms=await self._runtime.devices.restored_ms(who.account),
             handovers=[views.handover_row(one, devices, customers) for one in leaving],
             code=code,
             begins=await self._beginning(who) if who.may(Right.MANAGE) else None,

@@ -236,6 +236,7 @@ def device_row(row: DeviceRow, who: Principal) -> dict[str, Any]:
         "pending": unknown if row.pending is None else nothing,
         "behind": unknown if row.behind is None else behind,
         "skew": words.skew(row.offset_ms),
+        "life": row.life if row.life > 1 and in_use else None,
         "may_revoke": in_use and may_manage,
         "may_choose": in_use and (may_manage or who.uses(row.user)),
     }
