@@ -56,14 +56,17 @@ class Page(NamedTuple):
 def read_page(views: Engine, account: bytes, after: int) -> Page | None:
     """The next changed documents of ``account``; None when there is nothing new.
 
-    One read transaction, so a page never mixes two states of the projections.
+    It reads no further than the server has decided about names and numbers that were given twice:
+    an order goes out under the number that was decided. One read transaction, so a page never mixes two states of the projections.
     """
     table = tables.documents
     with views.connect() as connection:
-        head = connection.scalar(
-            select(tables.checkpoints.c.position).where(tables.checkpoints.c.account == account)
-        )
-        if head is None or head == after:
+        marks = tables.checkpoints.c
+        stands = connection.execute(
+            select(marks.position, marks.decided).where(marks.account == account)
+        ).one_or_none()
+        head = min(stands) if stands else after
+        if head == after:
             return None
         if head < after:
             # Rebuilt or restored: what comes again is compared by hash, so it costs time only.
@@ -73,6 +76,7 @@ def read_page(views: Engine, account: bytes, after: int) -> Page | None:
             .where(
                 table.c.account == account,
                 table.c.position > after,
+                table.c.position <= head,
                 table.c.type.in_(_TYPES),
             )
             .order_by(table.c.position)

@@ -312,6 +312,12 @@ PROJECTION_ERROR_CHARS_MAX = 500
 # Events of one explanation whose times are looked up in the log, a few reads each.
 WHY_EVENTS_MAX = 200
 PAGE_ROWS_MAX = 200
+# Twins (decision 0016): documents looked at in one go; orders of one number that are told apart at
+# once; records that stand for each other in a row; how long a process that died is waited for.
+TWIN_PAGE_DOCUMENTS = 500
+NUMBER_SUFFIXES_MAX = 50
+TWIN_CHAIN_MAX = 16
+TWIN_CLAIM_MS = 10_000
 
 # First sync and long absences by chunks ---------------------------------------------------------
 # Documents of one chunk, before compression: enough to compress well, little to fetch again.

@@ -35,6 +35,7 @@ DOCUMENT_TYPES = (
     "return",
     "stock",
     "sync",
+    "twin",
 )
 """Every type there is, sorted; each is a section of the digest."""
 

@@ -59,11 +59,13 @@ _TARGETS = {
     p.OrderCommitted: ("order", "order"),
     p.OrderAmended: ("order", "order"),
     p.OrderCancelled: ("order", "order"),
+    p.OrderCorrected: ("order", "order"),
     p.OrderEstimated: ("order", "order"),
     p.OrderParked: ("order", "order"),
     p.OrderFollowed: ("order", "order"),
     p.QuoteCommitted: ("quote", "quote"),
     p.QuoteWithdrawn: ("quote", "quote"),
+    p.QuoteCorrected: ("quote", "quote"),
     p.QuoteEstimated: ("quote", "quote"),
     p.QuoteParked: ("quote", "quote"),
     p.QuoteFollowed: ("quote", "quote"),
@@ -73,6 +75,8 @@ _TARGETS = {
     p.DeviceRevoked: ("device", "device"),
     p.DeviceScoped: ("device", "device"),
     p.SyncFinished: ("sync", "run"),
+    p.TwinFound: ("twin", "twin"),
+    p.TwinDecided: ("twin", "twin"),
 }
 _id_of = {struct: (kind, attrgetter(name)) for struct, (kind, name) in _TARGETS.items()}
 

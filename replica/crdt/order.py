@@ -4,6 +4,7 @@
   removal names the puts its author saw, so a put nobody saw survives, whatever comes first.
 - **Seal**: ``order.committed`` carries the whole content. The first seal by tag counts. Nothing is
   ever merged into a sealed content.
+- **Corrections**: what the server decided since (:mod:`replica.crdt.corrected`).
 - **Amendments**: edits that the seal's author had not seen, and seals that came second, wait for
   review as long as they say something else than the content. ``order.amended`` replaces the
   content; what it names in ``deps`` is settled, taken over or not.
@@ -17,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from replica.crdt.corrected import Correction, corrected, corrections
 from replica.crdt.documents import Document, Fact, tag_event, tag_node
 from replica.crdt.registers import (
     NEWER_WINS,
@@ -38,12 +40,20 @@ _EMPTY = (None, "", 0)
 
 
 class Effective(NamedTuple):
-    """What a sealed order says now."""
+    """What a sealed order says now. ``said`` is the content as its author sealed it, ``content``
+    what the server's ``made`` corrections leave of it."""
 
     content: p.Content
     seal: Fact
     amended: Fact | None
     cancelled: bool
+    said: p.Content
+    made: list[Correction]
+
+    @property
+    def by(self) -> Fact:
+        """The seal or the amendment that counts."""
+        return self.seal if self.amended is None else self.amended
 
 
 class Draft(NamedTuple):
@@ -62,11 +72,14 @@ def effective(document: Document) -> Effective | None:
     amended = document.newest("order.amended")
     fact = seals[0] if amended is None else amended
     kind = "order.committed" if amended is None else "order.amended"
+    said, made = content_of(kind, fact), corrections(document)
     return Effective(
-        content_of(kind, fact),
+        corrected(said, made),
         seals[0],
         amended,
         cancelled="order.cancelled" in document.facts,
+        said=said,
+        made=made,
     )
 
 
@@ -108,7 +121,7 @@ def amendments(
 ) -> Iterator[dict[str, Any]]:
     """Edits and seals that wait for review because they say something else than ``content``.
 
-    ``content`` is ``content_dict`` of what ``sealed`` holds. Each item is a loser (view.py) with
+    ``content`` is ``content_dict`` of what the author said. Each item is a loser (view.py) with
     ``kind`` and ``event`` of the edit; an empty ``field`` means the whole of ``line``.
     """
     seen = _seen(document, sealed.seal)
@@ -155,7 +168,7 @@ def _different(
     document: Document, content: dict[str, Any], sealed: Effective, edited: Draft
 ) -> Iterator[_Found]:
     """What drafts and other seals say and the content does not."""
-    counts = sealed.seal if sealed.amended is None else sealed.amended
+    counts = sealed.by
     yield from _different_fields(edited.header, content, counts)
     lines = {line["id"]: line for line in content["lines"]}
     for line_id, fields in sorted(edited.lines.items()):

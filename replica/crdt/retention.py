@@ -108,6 +108,15 @@ def _newest_per_system(facts: Facts, registry: Registry) -> Facts:
     return sorted(newest.values(), key=lambda pair: pair[1].tag)
 
 
+def _newest_per_value(facts: Facts, registry: Registry) -> Facts:
+    """The newest correction of each value of a field."""
+    newest = {}
+    for kind, fact in facts:
+        said = registry.read(kind, fact.body)
+        newest[said.field, said.was] = (kind, fact)
+    return sorted(newest.values(), key=lambda pair: pair[1].tag)
+
+
 def _since_count(document: Document, _: Registry) -> None:
     """The newest stock-takes, and the movements after the newest of them.
 
@@ -137,11 +146,13 @@ _RULES = (
     _rule(("order.committed",), CONTENTS_KEPT_MAX, _oldest(CONTENTS_KEPT_MAX)),
     _rule(("order.amended",), CONTENTS_KEPT_MAX, _newest(CONTENTS_KEPT_MAX)),
     _rule(("order.cancelled",), 1, _newest(1)),
+    _rule(("order.corrected",), 1, _newest_per_value),
     _rule(("order.estimated",), 1, _newest_per_system),
     _rule(("order.parked",), 1, _newest_per_system),
     _rule(("order.followed",), 1, _newest_per_system),
     _rule(("quote.committed",), CONTENTS_KEPT_MAX, _newest(CONTENTS_KEPT_MAX)),
     _rule(("quote.withdrawn",), 1, _newest(1)),
+    _rule(("quote.corrected",), 1, _newest_per_value),
     _rule(("quote.estimated",), 1, _newest_per_system),
     _rule(("quote.parked",), 1, _newest_per_system),
     _rule(("quote.followed",), 1, _newest_per_system),
@@ -152,6 +163,8 @@ _RULES = (
     _rule(("device.revoked",), 1, _newest(1)),
     _rule(("device.scoped",), 1, _newest(1)),
     _rule(("sync.finished",), 1, _newest(1)),
+    _rule(("twin.found",), 1, _oldest(1)),
+    _rule(("twin.decided",), VALUES_KEPT_MAX, _newest(VALUES_KEPT_MAX)),
 )
 
 RULES = {kind: rule for rule in _RULES for kind in rule.kinds}

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from replica.crdt.corrected import corrections
 from replica.crdt.documents import DocKey, Document, tag_node
 from replica.crdt.registers import read
 from replica.crdt.stock import SOLD
@@ -42,12 +43,18 @@ class Place(IntEnum):
 class Facet(NamedTuple):
     """What membership asks of a document.
 
-    ``about`` is "type:id" of the document it belongs to, "" for none; of a customer it is his
-    status. ``authors`` are the nodes of the devices it belongs to as their own work, in order.
+    ``about`` is "type:id" of the document it belongs to, "" for none, two with a blank between
+    them of a pair; of a customer it is his status. ``authors`` are the nodes of the devices it
+    belongs to as their own work, in order.
     """
 
     about: str = ""
     authors: bytes = b""
+
+    @property
+    def abouts(self) -> list[str]:
+        """Every "type:id" of ``about``."""
+        return self.about.split()
 
     def by(self, node: bytes) -> bool:
         """Whether the device of ``node`` is an author."""
@@ -98,6 +105,8 @@ class Scope:
                 return Place(key.id == self._device)
             case "sync":
                 return Place.OUT  # names devices and documents of everybody
+            case "twin":
+                return self._pair(facet, parent)
         return self._belonging(facet, own, parent)
 
     def _belonging(self, facet: Facet, own: bool, parent: Parent) -> Place:
@@ -114,6 +123,15 @@ class Scope:
         if kind in {"customer", ""} and self.granted.orders == "own":
             return Place.OUT
         return place
+
+    def _pair(self, facet: Facet, parent: Parent) -> Place:
+        """Whoever holds one of two records has to know of the other."""
+        places = set()
+        for about in facet.abouts:
+            key = DocKey(*about.split(":", 1))
+            found = parent(key)
+            places.add(self._unknown(key) if found is None else found)
+        return Place(Place.IN in places)
 
     def _unknown(self, key: DocKey) -> Place:
         """Of a document that nobody has seen: by its id alone."""
@@ -160,6 +178,9 @@ def facet(document: Document) -> Facet:
         return Facet(f"product:{document.key.id}")
     if kind == "note":
         return Facet(document.key.id)
+    if kind == "twin":
+        for _, _, found in read(document, "twin.found"):
+            return Facet(f"{found.of}:{found.first} {found.of}:{found.second}")
     if kind in {"order", "quote", "return", "payment"}:
         return Facet(_about(document), _authors(document, *document.facts))
     return Facet()
@@ -184,7 +205,8 @@ def _about(document: Document) -> str:
         return f"order:{payment.order}" if payment.order else f"customer:{payment.customer}"
     for sealed, at in _SEALED[kind]:
         if facts := document.facts.get(sealed):
-            return f"customer:{_decode_sale(facts[at].body).content.customer}"
+            customer = _decode_sale(facts[at].body).content.customer
+            return f"customer:{_counts_as(document, customer)}"
     if kind == "order":
         for _, _, edit in reversed(list(read(document, "order.drafted", "order.changed"))):
             if isinstance(edit.fields.customer, str):
@@ -192,6 +214,14 @@ def _about(document: Document) -> str:
             if edit.fields.customer is None:
                 break
     return ""
+
+
+def _counts_as(document: Document, customer: str) -> str:
+    if f"{document.key.type}.corrected" in document.facts:
+        for one in corrections(document):
+            if (one.field, one.was) == ("customer", customer):
+                return one.now
+    return customer
 
 
 def _authors(document: Document, *kinds: str) -> bytes:

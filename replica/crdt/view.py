@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from replica.crdt import order as orders
+from replica.crdt.corrected import corrected, corrections, given_way
 from replica.crdt.documents import Document, Fact, tag_event, tag_ms, tag_node
 from replica.crdt.registers import (
     DELETED_BY_OFFICE,
@@ -162,9 +163,11 @@ def _order(document: Document) -> View:
     for line, fields in sorted(draft.lines.items()):
         lost.extend(losers(fields, line))
     content = content_dict(sealed.content) if sealed else None
-    waiting = (
-        list(orders.amendments(document, sealed, content, draft)) if sealed and content else []
-    )
+    waiting: list[View] = []
+    if sealed:
+        said = content_dict(sealed.said)
+        waiting.extend(orders.amendments(document, sealed, said, draft))
+        lost.extend(given_way(sealed.said, sealed.made, sealed.by))
     state = "sealed" if sealed else "draft" if drafted else "unknown"
     return {
         "state": "cancelled" if cancelled else state,
@@ -197,13 +200,18 @@ def _quote(document: Document) -> View:
     if withdrawn and last and last.tag > withdrawn.tag:
         withdrawn = None  # offered anew
     state = "committed" if committed else "unknown"
+    content, lost = None, list(_other_contents(reversed(committed[:-1]), last, NEWER_WINS))
+    if last:
+        said, made = committed[-1][2].content, corrections(document)
+        content = content_dict(corrected(said, made))
+        lost.extend(given_way(said, made, last))
     return {
         "state": "withdrawn" if withdrawn else state,
-        "content": content_dict(committed[-1][2].content) if committed else None,
+        "content": content,
         "committed": _when(last) if last else None,
         "withdrawn": _withdrawal("quote.withdrawn", withdrawn),
         "answers": _answers(document),
-        "losers": _other_contents(reversed(committed[:-1]), last, NEWER_WINS),
+        "losers": lost,
     }
 
 
@@ -279,6 +287,47 @@ def _sync(document: Document) -> View:
     return found
 
 
+def _twin(document: Document) -> View:
+    """Two records that were made twice: ``of`` ("customer", "product"), ``first`` and ``second``,
+    the ``field`` that was equal, ``choice`` ("ask", "apart", "same"), ``stays`` and ``gone`` (""
+    but for the same), ``found`` and ``decided`` ({tag, node, ms} or None). Whether they clash still
+    is in the two records (:func:`replica.crdt.twins.clash`).
+    """
+    found = _pair(document)
+    choices = twin_choices(document)
+    stays = choices["stays"][0].value if choices else ""
+    pair = (found.first, found.second) if found else ("", "")
+    seen = document.newest("twin.found")
+    return {
+        "of": found.of if found else "",
+        "first": pair[0],
+        "second": pair[1],
+        "field": found.field if found else "",
+        "choice": choices["choice"][0].value if choices else "ask",
+        "stays": stays,
+        "gone": pair[1 - pair.index(stays)] if stays else "",
+        "found": _when(seen) if seen else None,
+        "decided": _when(choices["choice"][0].fact) if choices else None,
+        "losers": losers(choices),
+    }
+
+
+def twin_choices(document: Document) -> Registers:
+    """What was decided of a pair, ``choice`` and ``stays`` as registers; a decision that names
+    somebody else counts nothing."""
+    found = _pair(document)
+    possible = ("", found.first, found.second) if found else ("",)
+    decided = registers(
+        said for said in read(document, "twin.decided") if said[2].stays in possible
+    )
+    decided.pop("twin", None)
+    return decided
+
+
+def _pair(document: Document) -> p.TwinFound | None:
+    return next((found for _, _, found in read(document, "twin.found")), None)
+
+
 def _answers(document: Document) -> View:
     """What each sink said last: ``state`` (estimated, parked) with the fields of either kind, and
     ``there``, what became of the estimate since ({state, cause, fix, document, number, tag, ms}).
@@ -334,4 +383,5 @@ _VIEWS: dict[str, Callable[[Document], View]] = {
     "note": _note,
     "device": _device,
     "sync": _sync,
+    "twin": _twin,
 }

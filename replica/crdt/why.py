@@ -7,7 +7,8 @@ the log; whoever has one adds them (:mod:`replica.projections.why`).
 
 Fields are named as readers name them. ``name`` is a register or a field of a sealed content;
 ``exists``, ``state`` and ``active`` say whether the thing is there; ``links.<system>`` and
-``answers.<system>`` are what a sink said; ``lines.<line>`` and ``lines.<line>.<field>`` are lines.
+``answers.<system>`` are what a sink said; ``lines.<line>`` and ``lines.<line>.<field>`` are lines;
+a pair has the fields of its kinds (``choice``, ``stays``, …).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from replica.crdt import order as orders
+from replica.crdt.corrected import Correction, corrections
 from replica.crdt.documents import Document, Fact, tag_event, tag_ms, tag_node
 from replica.crdt.registers import (
     DELETED_BY_OFFICE,
@@ -34,7 +36,14 @@ from replica.crdt.registers import (
     read,
     registers,
 )
-from replica.crdt.view import Named, asserting, deleted_by, lost_to_delete, view
+from replica.crdt.view import (
+    Named,
+    asserting,
+    deleted_by,
+    lost_to_delete,
+    twin_choices,
+    view,
+)
 from replica.events import payloads as p
 from replica.events.record import Origin
 from replica.limits import LOSERS_PER_FIELD_MAX
@@ -47,6 +56,7 @@ ADDED_UP = "the newest count and every movement after it are added up"
 MERGED = "all readable edits are merged"
 REMOVED = "removed by somebody who had seen it"
 CANCELLED = "a cancelled order stays cancelled"
+FOUND_EQUAL = "the server found both at once, made without knowing of each other"
 DECIDED_BY_SEAL = "the seal's author decided otherwise"
 
 
@@ -308,7 +318,14 @@ def _draft(document: Document) -> Iterator[Why]:
 
 
 def _sealed(document: Document, sealed: orders.Effective) -> Iterator[Why]:
-    content = content_dict(sealed.content)
+    whys = _as_sealed(document, sealed)
+    if not sealed.made:
+        return whys
+    return _corrected(whys, content_dict(sealed.content), sealed.said, sealed.made)
+
+
+def _as_sealed(document: Document, sealed: orders.Effective) -> Iterator[Why]:
+    content = content_dict(sealed.said)
     draft = orders.draft(document)
     waiting = {
         (item["event"], item["line"], item["field"])
@@ -347,6 +364,32 @@ def _sealed(document: Document, sealed: orders.Effective) -> Iterator[Why]:
         yield from _versions(FIRST_SEAL, first, later, drafted, draft.lines)
 
 
+def _corrected(
+    whys: Iterable[Why], content: dict[str, Any], said: p.Content, made: Sequence[Correction]
+) -> Iterator[Why]:
+    """``whys`` of what the author ``said``, with the server's corrections over them. ``content``
+    is what counts."""
+    by = {(one.field, one.was): one for one in made if one.now != one.was}
+    rows = {line["id"]: line for line in content["lines"]}
+    products = {line.id: line.product for line in said.lines}
+    for why in whys:
+        place, _, name = why.field.rpartition(".")
+        line = place.removeprefix("lines.")
+        was = products.get(line, "") if place else getattr(said, name, "")
+        one = by.get((name, was)) if name in _CORRECTED else None
+        if one is not None:
+            lost = tuple(said._replace(rule=one.rule) for said in why.winners)
+            now = Said(one.kind, one.fact, one.now)
+            yield Why(why.field, one.now, one.rule, (now,), (*lost, *why.losers))
+        elif why.field.removeprefix("lines.") in rows:
+            yield why._replace(value=rows[why.field.removeprefix("lines.")])
+        else:
+            yield why
+
+
+_CORRECTED = ("number", "customer", "product")
+
+
 def _quote(document: Document) -> Iterator[Why]:
     committed = [
         _Version(kind, fact, content_dict(commit.content), NEWER_WINS)
@@ -362,7 +405,10 @@ def _quote(document: Document) -> Iterator[Why]:
     yield Why("state", state, rule, tuple(said[:1]), lost)
     if committed:
         *older, newest = committed
-        yield from _versions(NEWER_WINS, newest, older[::-1])
+        whys = _versions(NEWER_WINS, newest, older[::-1])
+        offered = orders.content_of(newest.kind, newest.fact)
+        made = corrections(document)
+        yield from _corrected(whys, view(document)["content"], offered, made) if made else whys
     yield from _answers(document)
 
 
@@ -385,6 +431,15 @@ def _sync(document: Document) -> Iterator[Why]:
     ((kind, fact, run),) = read(document, "sync.finished")
     for name, value in _fields(run):
         yield Why(name, value, SAID_ONCE, (Said(kind, fact, value),))
+
+
+def _twin(document: Document) -> Iterator[Why]:
+    for kind, fact, found in read(document, "twin.found"):
+        for name, value in _fields(found):
+            if name != "twin":
+                yield Why(name, value, FOUND_EQUAL, (Said(kind, fact, value),))
+    for name, writes in sorted(twin_choices(document).items()):
+        yield _register(name, writes)
 
 
 def _note(document: Document) -> Iterator[Why]:
@@ -435,4 +490,5 @@ _EXPLAINED: dict[str, _Explained] = {
     "note": _note,
     "device": _device,
     "sync": _sync,
+    "twin": _twin,
 }

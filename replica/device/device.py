@@ -266,6 +266,14 @@ class Device:
         document = self._holding.document(DocKey(type, id))
         return [] if document is None else [why_values(one) for one in explain(document, field)]
 
+    def twins(self) -> Iterator[dict[str, Any]]:
+        """Pairs that wait for the office: two customers or products of one name, made without
+        knowing of each other (decision 0016). A pair of which one is not held here is among them;
+        one that was renamed or deleted is not."""
+        from replica.device.twins import asked  # noqa: PLC0415 - few who take orders ask
+
+        return asked(self._holding, self.list("twin"))
+
     def on_hand(self, product: str) -> int:
         """Stock in thousandths as this device knows it, its own unsent sales taken off (OFF-13)."""
         return self._holding.on_hand_e3(product)

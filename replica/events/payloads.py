@@ -386,6 +386,23 @@ class OrderCancelled(Payload, frozen=True):
     reason: LongText = ""
 
 
+CorrectedField = Literal["number", "customer", "product"]
+
+
+class OrderCorrected(Payload, frozen=True):
+    """The server's decision about a sealed order: what its content says as ``was`` counts as
+    ``now``. The newest for each ``was`` counts; one with ``now`` as ``was`` takes it back.
+
+    A number that another order has gets a suffix; a customer or product that another one stands
+    for is said as that one (decision 0016). ``was`` and ``now`` are ids but for a number.
+    """
+
+    order: Id
+    field: CorrectedField
+    was: Name
+    now: Name
+
+
 class OrderEstimated(Payload, frozen=True):
     """The sink's answer: the order stands in ``system`` as one estimate."""
 
@@ -429,6 +446,15 @@ class QuoteCommitted(Payload, frozen=True):
 class QuoteWithdrawn(Payload, frozen=True):
     quote: Id
     reason: LongText = ""
+
+
+class QuoteCorrected(Payload, frozen=True):
+    """The server's decision about a quote, as of an order's."""
+
+    quote: Id
+    field: CorrectedField
+    was: Name
+    now: Name
 
 
 class QuoteEstimated(Payload, frozen=True):
@@ -511,6 +537,28 @@ class DeviceScoped(Payload, frozen=True):
     locked: bool = False  # only the office changes it
     without: Chosen = ()
     leaving: Annotated[dict[Id, Hex16], Meta(max_length=SCOPE_IDS_MAX)] = {}
+
+
+class TwinFound(Payload, frozen=True):
+    """Two customers or two products have one name, made without knowing of each other: somebody
+    has to say whether they are the same. ``first`` is the smaller id; ``twin`` follows from the
+    pair (:func:`replica.crdt.twins.twin_id`), so that whoever finds it again says nothing new.
+    """
+
+    twin: Id
+    of: Literal["customer", "product"]
+    first: Id
+    second: Id
+    field: Literal["name", "sku"]  # what was equal when it was found
+
+
+class TwinDecided(Payload, frozen=True):
+    """What the office says of a pair: two that stay ``apart``, or the ``same``, and then ``stays``
+    is the one that stands for both. "ask" takes the decision back."""
+
+    twin: Id
+    choice: Literal["ask", "apart", "same"]
+    stays: OptionalId = ""
 
 
 class SyncFinished(Payload, frozen=True):

@@ -26,15 +26,19 @@ from replica.events.payloads import (
     OrderAmended,
     OrderChanged,
     OrderCommitted,
+    OrderCorrected,
     OrderDrafted,
     Payload,
     PaymentRecorded,
     ProductChanged,
     QuoteCommitted,
+    QuoteCorrected,
     ReturnCommitted,
     SyncFinished,
+    TwinDecided,
+    TwinFound,
 )
-from replica.limits import DAYS_REMEMBERED_MAX
+from replica.limits import DAYS_REMEMBERED_MAX, ID_CHARS_MAX, NUMBER_CHARS_MAX
 
 # What may stand in ids that are joined by line breaks: one pass instead of thousands of matches.
 _ID_CHARS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-\n"
@@ -89,6 +93,30 @@ def check_run(payloads: Sequence[SyncFinished]) -> None:
 
 def check_scope(payloads: Sequence[DeviceScoped]) -> None:
     for payload in payloads:
+def check_corrected(payloads: Sequence[OrderCorrected | QuoteCorrected]) -> None:
+    """A number stays one that an order may have, and an id an id."""
+    for payload in payloads:
+        limit = NUMBER_CHARS_MAX if payload.field == "number" else ID_CHARS_MAX
+        for name, value in (("was", payload.was), ("now", payload.now)):
+            if not 1 <= len(value) <= limit:
+                raise Malformed(f"{name}: 1 to {limit} characters")
+            if payload.field != "number" and value.encode().translate(None, _ID_CHARS[:-1]):
+                raise Malformed(f"{name}: an id has a character outside A-Z a-z 0-9 . _ : -")
+
+
+def check_twin(payloads: Sequence[TwinFound]) -> None:
+    for payload in payloads:
+        if payload.first >= payload.second:
+            raise Malformed("first, second: two ids, the smaller one first")
+        if payload.of == "customer" and payload.field != "name":
+            raise Malformed("field: customers have a name in common")
+
+
+def check_decided(payloads: Sequence[TwinDecided]) -> None:
+    if any((payload.choice == "same") != bool(payload.stays) for payload in payloads):
+        raise Malformed("stays: the one that stands for both, where they are the same")
+
+
         if not payload.version:
             raise Malformed("version: the first scope of a device is 1")
         for name in ("customers", "prospects", "products", "without"):

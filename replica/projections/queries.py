@@ -291,6 +291,48 @@ def review_count(connection: Connection, account: AccountId) -> int:
     return connection.execute(query).scalar_one()
 
 
+def _clashes() -> ColumnElement[bool]:
+    """Whether the two of a pair have a name in common now, and no SKUs that tell them apart."""
+    one, other, c = t.names.alias("one"), t.names.alias("other"), t.twins.c
+    both = and_(
+        one.c.account == c.account,
+        one.c.type == c.of_type,
+        one.c.id == c.first,
+        other.c.account == c.account,
+        other.c.type == c.of_type,
+        other.c.id == c.second,
+        one.c.field == other.c.field,
+    )
+    equal = select(one.c.id).where(both, one.c.name == other.c.name)
+    apart = select(one.c.id).where(both, one.c.field == "sku", one.c.name != other.c.name)
+    return and_(equal.exists(), ~apart.exists())
+
+
+def twins_page(
+    connection: Connection,
+    account: AccountId,
+    *,
+    asked: bool = False,
+    after: Key | None = None,
+    limit: int = 50,
+) -> Page:
+    """Pairs that clash or were decided, each with ``clashes``; with ``asked`` only what waits for
+    the office. Newest found first."""
+    c = t.twins.c
+    clashes = _clashes()
+    query = select(*_shown(t.twins), clashes.label("clashes")).where(c.account == account)
+    waits, shown = and_(clashes, c.choice == "ask"), or_(clashes, c.choice != "ask")
+    query = query.where(waits if asked else shown)
+    return _page(connection, query, (c.found_ms, c.id), after, limit, newest_first=True)
+
+
+def asked_count(connection: Connection, account: AccountId) -> int:
+    """How many pairs wait for the office."""
+    c = t.twins.c
+    query = select(func.count()).where(c.account == account, c.choice == "ask", _clashes())
+    return connection.execute(query).scalar_one()
+
+
 def payments_of(connection: Connection, account: AccountId, order: str) -> list[Row]:
     c = t.payments.c
     query = (

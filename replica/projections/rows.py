@@ -11,8 +11,10 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
+from replica.crdt.corrected import corrected, corrections
 from replica.crdt.documents import Document, Fact, tag_ms
 from replica.crdt.order import content_of, effective
+from replica.crdt.twins import Named, names, normalised
 from replica.crdt.view import View, view
 from replica.events.clock import STAMP_BYTES
 from replica.events.kinds import REGISTRY
@@ -26,6 +28,7 @@ from replica.projections.tables import (
     payments,
     products,
     sync_runs,
+    twins,
 )
 
 Row = tuple[Any, ...]
@@ -39,6 +42,7 @@ MAIN_TABLES = {
     "payment": payments,
     "device": devices,
     "sync": sync_runs,
+    "twin": twins,
 }
 """The table with one row per document; ``stock`` and ``note`` documents have none."""
 
@@ -57,6 +61,7 @@ class Rows(NamedTuple):
     main: Row | None
     lines: list[Row]
     conflicts: list[Row]
+    names: list[Row]
 
 
 class Sale(NamedTuple):
@@ -100,12 +105,10 @@ def rows_of(account: bytes, document: Document, seal: Seal | None, place: Place)
         return _sealed_rows(account, document, seal, place)
     if kind in SEALED:
         return _draft_rows(account, document, place)
-    if kind not in _MAIN:
-        return Rows(None, [], _conflict_rows(account, document, view(document)))
     seen = view(document)
-    return Rows(
-        _MAIN[kind](account, document.key.id, seen), [], _conflict_rows(account, document, seen)
-    )
+    main = _MAIN[kind](account, document.key.id, seen) if kind in _MAIN else None
+    conflicts = _conflict_rows(account, document, seen)
+    return Rows(main, [], conflicts, _name_rows(account, document, names(document)))
 
 
 def seal_of(document: Document) -> Seal | None:
@@ -122,6 +125,8 @@ def seal_of(document: Document) -> Seal | None:
     fact = committed[-1] if kind == "quote" else committed[0]
     withdrawn = "quote.withdrawn" in document.facts
     content = content_of(f"{kind}.committed", fact)
+    if kind == "quote":
+        content = corrected(content, corrections(document))
     return Seal(content, fact, "withdrawn" if withdrawn else "on_server")
 
 
@@ -192,7 +197,12 @@ def _sealed_rows(account: bytes, document: Document, seal: Seal, place: Place) -
         place.position,
         *answer,
     )
-    return Rows(main, lines, _conflict_rows(account, document, seen))
+    held: list[Named] = []
+    number = normalised(content.number)
+    if key.type == "order" and seal.state != "cancelled" and number:
+        held.append(Named("number", number))
+    conflicts = _conflict_rows(account, document, seen)
+    return Rows(main, lines, conflicts, _name_rows(account, document, held))
 
 
 def _draft_rows(account: bytes, document: Document, place: Place) -> Rows:
@@ -238,7 +248,7 @@ def _draft_rows(account: bytes, document: Document, place: Place) -> Rows:
         place.position,
         *_answered("", seen)[1],
     )
-    return Rows(main, lines, _conflict_rows(account, document, seen))
+    return Rows(main, lines, _conflict_rows(account, document, seen), [])
 
 
 _NO_ANSWER: Row = ("", "", "", None, "", "", "")
@@ -292,6 +302,22 @@ def _conflict_rows(account: bytes, document: Document, seen: View) -> list[Row]:
         )
         for ordinal, (review, item) in enumerate(waiting + lost)
     ]
+
+
+def _name_rows(account: bytes, document: Document, held: list[Named]) -> list[Row]:
+    key = document.key
+    return [(account, key.type, one.field, one.key, key.id) for one in held]
+
+
+def _twin(account: bytes, identity: str, seen: View) -> Row:
+    found, decided = seen["found"], seen["decided"]
+    return (
+        account,
+        identity,
+        *(seen[name] for name in ("of", "first", "second", "field", "choice", "stays", "gone")),
+        found["ms"] if found else 0,
+        decided["ms"] if decided else 0,
+    )
 
 
 def _customer(account: bytes, identity: str, seen: View) -> Row:
@@ -385,4 +411,5 @@ _MAIN: dict[str, Callable[[bytes, str, View], Row]] = {
     "payment": _payment,
     "device": _device,
     "sync": _sync,
+    "twin": _twin,
 }

@@ -57,7 +57,9 @@ class Projector:
     """Documents and read models of all accounts of one log.
 
     ``fold`` is :func:`replica.crdt.fold.fold`; another one is for tests of what happens when a
-    fold raises. The tables must exist: :func:`replica.projections.tables.open_views`.
+    fold raises. With ``decides`` somebody looks for twins before sinks read
+    (:mod:`replica.projections.twins`). The tables must exist:
+    :func:`replica.projections.tables.open_views`.
     """
 
     def __init__(
@@ -66,11 +68,13 @@ class Projector:
         log: Log,
         *,
         fold: Fold = fold_record,
+        decides: bool = False,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._views = views
         self._log = log
         self._fold = fold
+        self._undecided = 0 if decides else t.DECIDED_BY_NOBODY
         self._monotonic_s = monotonic_s
         self._fingerprint = catalogue_fingerprint()
         self._turn = Lock()
@@ -160,7 +164,7 @@ class Projector:
     ) -> Position:
         reached = Checkpoint(segments[-1].last, segments[-1].chain, self._fingerprint)
         with self._views.writing() as connection:
-            if not _move(connection, key, before, reached):
+            if not self._move(connection, key, before, reached):
                 raise _Overtaken
             Step(connection, key, self._fold, strict=strict).run(segments)
         if self._views.wal_bytes() > WAL_CHECKPOINT_BYTES:
@@ -231,11 +235,28 @@ class Projector:
         with self._views.writing() as connection:
             if _checkpoint(connection, account, lock=True) != before:
                 return False
+            c = t.checkpoints.c
+            old = connection.scalar(select(c.decided).where(c.account == account))
             _delete(connection, account)
             for table in t.ACCOUNT_TABLES:
                 is_new = table.c.account == _aside(account)
                 connection.execute(update(table).where(is_new).values(account=account))
+            if before is not None and self._in_log(account, before):
+                # What was decided is in the log, and nobody has to look through all of it again.
+                kept = update(t.checkpoints).where(c.account == account)
+                connection.execute(kept.values(decided=old))
         return True
+
+    def _move(
+        self, connection: Connection, account: bytes, before: Checkpoint | None, after: Checkpoint
+    ) -> bool:
+        """Compare-and-set. False when the checkpoint is no longer ``before``."""
+        c = t.checkpoints.c
+        if before is None:
+            first = (account, *after, self._undecided, 0)
+            return insert_missing(connection, t.checkpoints, [first]) == 1
+        move = update(t.checkpoints).where(c.account == account, c.position == before.position)
+        return connection.execute(move.values(**after._asdict())).rowcount == 1
 
     def _checkpoint(self, account: AccountId) -> Checkpoint | None:
         with self._views.reading() as connection:
@@ -254,17 +275,6 @@ def _checkpoint(connection: Connection, account: bytes, *, lock: bool = False) -
     if row is None:
         return None
     return Checkpoint(Position(row.position), bytes(row.chain), bytes(row.fingerprint))
-
-
-def _move(
-    connection: Connection, account: bytes, before: Checkpoint | None, after: Checkpoint
-) -> bool:
-    """Compare-and-set. False when the checkpoint is no longer ``before``."""
-    c = t.checkpoints.c
-    if before is None:
-        return insert_missing(connection, t.checkpoints, [(account, *after)]) == 1
-    move = update(t.checkpoints).where(c.account == account, c.position == before.position)
-    return connection.execute(move.values(**after._asdict())).rowcount == 1
 
 
 def _delete(connection: Connection, account: bytes) -> None:

@@ -37,7 +37,15 @@ def delete_under(connection: Connection, table: Table, keys: Collection[Row]) ->
     """Delete the rows whose first key columns equal one of ``keys``, all of one length."""
     if keys:
         width = len(next(iter(keys)))
-        _many(connection, _delete_text(table, width, _mark(connection)), list(keys))
+        columns = tuple(column.name for column in list(table.primary_key)[:width])
+        delete_where(connection, table, columns, keys)
+
+
+def delete_where(
+    connection: Connection, table: Table, columns: tuple[str, ...], keys: Collection[Row]
+) -> None:
+    """Delete the rows whose ``columns`` equal one of ``keys``."""
+    _many(connection, _delete_text(table, columns, _mark(connection)), list(keys))
 
 
 def chunked(keys: Collection[str]) -> Iterator[list[str]]:
@@ -72,6 +80,6 @@ def _insert_text(table: Table, mark: str, *, replaces: bool) -> str:
 
 
 @cache
-def _delete_text(table: Table, width: int, mark: str) -> str:
-    tests = " AND ".join(f"{column.name} = {mark}" for column in list(table.primary_key)[:width])
+def _delete_text(table: Table, columns: tuple[str, ...], mark: str) -> str:
+    tests = " AND ".join(f"{name} = {mark}" for name in columns)
     return f"DELETE FROM {table.name} WHERE {tests}"  # noqa: S608  names are ours

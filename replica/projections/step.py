@@ -20,6 +20,7 @@ from replica.crdt.digest import SectionTotal, SectionTotals, document_hash
 from replica.crdt.documents import DocKey, Document
 from replica.crdt.fold import touched
 from replica.crdt.scope import facet
+from replica.crdt.twins import FIELDS
 from replica.errors import CorruptionError
 from replica.events.record import Record, Segment, records
 from replica.limits import PROJECTION_ERROR_CHARS_MAX
@@ -35,7 +36,13 @@ from replica.projections.rows import (
     seal_of,
 )
 from replica.projections.shelves import Shelves
-from replica.projections.statements import chunked, delete_under, insert, upsert
+from replica.projections.statements import (
+    chunked,
+    delete_under,
+    delete_where,
+    insert,
+    upsert,
+)
 
 _SELLING = frozenset({"order", "return"})
 Fold = Callable[[MutableMapping[DocKey, Document], Record], Sequence[DocKey]]
@@ -218,7 +225,7 @@ class Step:
             upsert(self._connection, table, rows)
 
     def _write_parts(self, made: dict[DocKey, Rows]) -> None:
-        """Lines and conflicts: the old ones of a document that was there, then the new ones."""
+        """Lines, conflicts, names: the old ones of a document that was there, then the new ones."""
         old = [(self._account, *key) for key in made if key in self._states]
         for table, rows in (
             (t.order_lines, [row for found in made.values() for row in found.lines]),
@@ -226,3 +233,6 @@ class Step:
         ):
             delete_under(self._connection, table, old)
             insert(self._connection, table, rows)
+        held = [key for key in old if key[1] in FIELDS]
+        delete_where(self._connection, t.names, ("account", "type", "id"), held)
+        insert(self._connection, t.names, [row for found in made.values() for row in found.names])

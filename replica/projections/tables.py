@@ -28,7 +28,9 @@ from sqlalchemy import (
     select,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
+DECIDED_BY_NOBODY = 2**62
+"""Above every position."""
 
 metadata = MetaData()
 
@@ -74,6 +76,10 @@ checkpoints = _table(
     _number("position"),
     Column("chain", LargeBinary, nullable=False),  # of the log at ``position``
     Column("fingerprint", LargeBinary, nullable=False),  # of the fold that wrote the rows
+    # How far the server has looked for twins: what sinks may read. Without anybody who looks,
+    # everything.
+    Column("decided", BigInteger, nullable=False, server_default=str(DECIDED_BY_NOBODY)),
+    _number("claimed_ms"),  # when a process began to decide; 0 when none does
 )
 section_totals = _table(
     "section_totals",
@@ -275,6 +281,31 @@ conflicts = _table(
     _text("kept"),  # JSON
     _text("kept_tag"),
 )
+# Names and numbers that are given once, as they are compared (replica.crdt.twins); those who have
+# one name stand together, by id.
+names = _table(
+    "names",
+    _key("type", Text),
+    _key("field", Text),
+    _key("name", Text),
+    _key("id", Text),
+)
+Index("ix_view_names_id", names.c.account, names.c.type, names.c.id)
+twins = _table(
+    "twins",
+    _key("id", Text),
+    _text("of_type"),  # "customer" or "product"
+    _text("first"),
+    _text("second"),
+    _text("field"),
+    _text("choice"),  # "ask", "apart", "same"
+    _text("stays"),
+    _text("gone"),  # for whom the other one stands
+    _number("found_ms"),
+    _number("decided_ms"),
+)
+for _one in ("first", "second", "gone"):
+    Index(f"ix_view_twins_{_one}", twins.c.account, twins.c.of_type, twins.c[_one])
 sync_runs = _table(
     "sync_runs",
     _key("id", Text),

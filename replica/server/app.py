@@ -22,6 +22,7 @@ from replica.server.order_routes import OrderRoutes
 from replica.server.reconcile import ReconcileRoutes
 from replica.server.runtime import Runtime
 from replica.server.scope_routes import ScopeRoutes
+from replica.server.twin_routes import TwinRoutes
 from replica.server.web.accounting import AccountingPages
 from replica.server.web.company_pages import CompanyPages
 from replica.server.web.conflict_pages import ConflictPages
@@ -62,6 +63,7 @@ def build_app(runtime: Runtime) -> ASGIApp:
             *ReconcileRoutes(runtime).routes(),
             *DeviceSyncRoutes(runtime).routes(),
             *ScopeRoutes(runtime).routes(),
+            *TwinRoutes(runtime).routes(),
             *OrderRoutes(runtime).routes(),
             *(WebSocketRoute(path, runtime.sync_endpoint) for path in SYNC_PATHS),
             *runtime.sinks.routes(),

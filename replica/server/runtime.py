@@ -22,6 +22,7 @@ from replica.server.auth import Auth
 from replica.server.chunks import Chunks
 from replica.server.config import Config
 from replica.server.connections import Connections
+from replica.server.deciding import Deciding
 from replica.server.devices import Devices
 from replica.server.door import SINK_PREFIX, WEB, Door, local_device
 from replica.server.live import Live
@@ -89,7 +90,7 @@ class Runtime:
         )
         self.connections = Connections(self.hub, self.metrics, self.logger)
         self.projecting = Projecting(
-            Projector(stores.views, stores.log),
+            Projector(stores.views, stores.log, decides=True),
             stores.log,
             self.hub,
             accounts=lambda: [account.id for account in stores.control.accounts()],
@@ -99,15 +100,9 @@ class Runtime:
             metrics=self.metrics,
             logger=self.logger,
         )
+        self.deciding = self._deciding()
         self.sinks = self._host(plugins, environ or {})
-        self.devices = Devices(
-            stores.control,
-            self.door,
-            self.connections,
-            head=self.head,
-            histories=partial(histories, stores.database),
-            now_ms=now_ms,
-        )
+        self.devices = self._devices()
         self.scopes = self._scopes()
         self.sync_endpoint = self._sync_endpoint()
         self.planner = Planner(
@@ -144,6 +139,8 @@ class Runtime:
         self.commits.start()
         self.projecting.start()
         await self.sinks.start()
+        accounts = await asyncio.to_thread(self.stores.control.accounts)
+        self.deciding.start(account.id for account in accounts)
         self._tasks.append(asyncio.create_task(self._touch_for_ever()))
         if not self.stores.database.exclusive:
             self._tasks.append(asyncio.create_task(poll(self.hub, self.stores.log.positions)))
@@ -163,10 +160,32 @@ class Runtime:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.sinks.stop()
+        await self.deciding.stop()
         await self.projecting.stop()
         await self._touch()
         await self.commits.stop()
         self.logger.info("stopped")
+
+    def _deciding(self) -> Deciding:
+        return Deciding(
+            self.stores.views,
+            self.door,
+            self.projecting,
+            now_ms=self.now_ms,
+            decided=self._decided,
+            on_failed=self._fail,
+            logger=self.logger,
+        )
+
+    def _devices(self) -> Devices:
+        return Devices(
+            self.stores.control,
+            self.door,
+            self.connections,
+            head=self.head,
+            histories=partial(histories, self.stores.database),
+            now_ms=self.now_ms,
+        )
 
     def _scopes(self) -> Scopes:
         stores = self.stores
@@ -215,10 +234,14 @@ class Runtime:
                 environ=environ,
             )
             hosted.append(plugin.from_context(context))
-        return Sinks(plugins, hosted, self.logger, self.metrics)
+        settle = self.deciding.settle
+        return Sinks(plugins, hosted, self.logger, self.metrics, settle=settle)
+
+    def _decided(self, account: AccountId, position: Position) -> None:
+        self.sinks.hint(account, position)
 
     def _projected(self, account: AccountId, position: Position) -> None:
-        self.sinks.hint(account, position)
+        self.deciding.hint(account)
         self.live.tell(account, "position", str(position))
 
     def _fail(self, error: StoreFailed) -> None:

@@ -77,8 +77,7 @@ class Members:
                 fresh.append(row.hash)
             elif row.key.type in _RANKS:
                 self._elsewhere[row.key] = place
-            if row.facet.about:
-                self._parents.add(row.facet.about)
+            self._parents.update(row.facet.abouts)
         self.items.update(document_items(fresh))
         return True
 

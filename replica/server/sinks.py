@@ -6,7 +6,7 @@ state, and the log and the pages go on without it (architecture.md §6).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from starlette.routing import Mount
@@ -43,8 +43,16 @@ class Sinks:
     """The sinks hosted by this process."""
 
     def __init__(
-        self, plugins: Sequence[SinkPlugin], sinks: Sequence[Sink], logger: Logger, metrics: Metrics
+        self,
+        plugins: Sequence[SinkPlugin],
+        sinks: Sequence[Sink],
+        logger: Logger,
+        metrics: Metrics,
+        *,
+        settle: Callable[[AccountId], Awaitable[None]],
     ) -> None:
+        """``settle`` decides what a sink would wait for (:mod:`replica.server.deciding`)."""
+        self._settle = settle
         self._plugins = plugins
         self._sinks = list(sinks)
         self._started: list[Sink] = []
@@ -93,6 +101,8 @@ class Sinks:
     async def run(self, account: AccountId, trigger: str) -> dict[str, RunReport]:
         """Push and pull with every sink; a failure becomes the error of its report."""
         reports = {}
+        if self._started:
+            await self._settle(account)
         for sink in self._started:
             failed = RunReport(errors=(f"{sink.name} could not run; see the log of the server",))
             report = await self._guarded(

@@ -190,7 +190,7 @@ class Fact(NamedTuple):
 
 
 TYPES = {"customer", "product", "stock", "order", "quote", "return", "payment", "note"}
-TYPES |= {"device", "sync", "class", "department"}
+TYPES |= {"device", "sync", "class", "department", "twin"}
 
 
 def named(kind: str, payload: dict[str, Any]) -> tuple[str, str]:
@@ -210,6 +210,10 @@ def _by_field(facts: list[Fact]) -> list[Fact]:
 
 def _per_system(facts: list[Fact]) -> list[Fact]:
     return list({fact.payload["system"]: fact for fact in facts}.values())
+
+
+def _per_value(facts: list[Fact]) -> list[Fact]:
+    return list({(fact.payload["field"], fact.payload["was"]): fact for fact in facts}.values())
 
 
 def _existence(facts: list[Fact]) -> list[Fact]:
@@ -268,6 +272,10 @@ KEEP: list[tuple[str, Callable[[list[Fact]], list[Fact]]]] = [
     ("device.revoked", _ends(0, 1)),
     ("device.scoped", _ends(0, 1)),
     ("sync.finished", _ends(0, 1)),
+    ("order.corrected", _per_value),
+    ("quote.corrected", _per_value),
+    ("twin.found", _ends(1, 0)),
+    ("twin.decided", _ends(0, 9)),
 ]
 KINDS = {kind for kinds, _ in KEEP for kind in kinds.split()}
 WITH_DEPS = {"order.committed", "order.amended"}

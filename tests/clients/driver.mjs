@@ -8,6 +8,8 @@ import { FINGERPRINT } from "../../clients/typescript/dist/digest.js";
 let client;
 let aheadMs = 0;
 let asksLeft = Infinity;
+// What was shown while documents came in bulk, one after the other.
+const progress = [];
 
 // Ends this process before a question too many, as a dead battery does.
 const fetchUntilCut = (url, request) => {
@@ -49,7 +51,7 @@ const bytesIn = (value) => {
 };
 
 const commands = {
-  async open({ path, ahead_ms = 0, asks = Infinity }) {
+  async open({ path, ahead_ms = 0, asks = Infinity, bulk = false }) {
     aheadMs = ahead_ms;
     asksLeft = asks;
     const now = () => Date.now() + aheadMs;
@@ -58,6 +60,11 @@ const commands = {
       now,
       software: "driver/1",
       fetch: fetchUntilCut,
+      bulk,
+    });
+    client.onChange(() => {
+      const { fetching } = client.status();
+      if (fetching.length > 0) progress.push(fetching);
     });
     return client.identity;
   },
@@ -88,6 +95,7 @@ const commands = {
   documents: ({ type = null }) => client.documents(type),
   digest: () => client.digest(),
   fingerprint: () => FINGERPRINT,
+  progress: () => progress,
   async export({ path, scope }) {
     writeFileSync(path, await client.export(scope));
   },

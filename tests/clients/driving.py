@@ -59,14 +59,16 @@ class Driven:
     """One client process with its storage at ``path``; use it as a context manager. After ``asks``
     questions over HTTP it is dead (SIGKILL)."""
 
-    def __init__(self, path: Path, *, ahead_ms: int = 0, asks: int | None = None) -> None:
+    def __init__(
+        self, path: Path, *, ahead_ms: int = 0, asks: int | None = None, bulk: bool = False
+    ) -> None:
         self.path = path
         self.process = subprocess.Popen(
             [str(NODE), str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         try:
-            bounded = {} if asks is None else {"asks": asks}
-            self.identity = self.ask("open", path=str(path), ahead_ms=ahead_ms, **bounded)
+            given = {"ahead_ms": ahead_ms, "bulk": bulk, **({} if asks is None else {"asks": asks})}
+            self.identity = self.ask("open", path=str(path), **given)
         except BaseException:
             self.kill()
             raise

@@ -92,6 +92,15 @@ def _updates(draw: st.DrawFn) -> bytes:
     return note_update([first], draw(st.sampled_from(["hell", "hello you", "oh hello"])), 9) or b""
 
 
+@st.composite
+def _corrections(draw: st.DrawFn, kind: str) -> p.Payload:
+    fields: list[p.CorrectedField] = ["number", "customer", "product"]
+    field = draw(st.sampled_from(fields))
+    was, other = {"number": ("1", "1-2"), "customer": ("c1", "a"), "product": ("p1", "p2")}[field]
+    struct = p.OrderCorrected if kind == "order" else p.QuoteCorrected
+    return struct(draw(_id), field, was, draw(st.sampled_from([was, other])))
+
+
 _customer_fields = st.builds(p.CustomerFields, name=_maybe_text, email=_maybe_text)
 _product_fields = st.builds(p.ProductFields, name=_maybe_text, price_e4=_number)
 _label_fields = st.builds(p.LabelFields, name=st.none() | _text, parent=_maybe_parent)
@@ -141,11 +150,13 @@ PAYLOADS: dict[str, st.SearchStrategy[p.Payload]] = {
     "order.committed": st.builds(p.OrderCommitted, order=_id, content=_sale),
     "order.amended": st.builds(p.OrderAmended, order=_id, content=_sale),
     "order.cancelled": st.builds(p.OrderCancelled, order=_id, reason=_text),
+    "order.corrected": _corrections("order"),
     "order.estimated": st.builds(p.OrderEstimated, order=_id, **_estimated),
     "order.parked": st.builds(p.OrderParked, order=_id, **_parked),
     "order.followed": st.builds(p.OrderFollowed, order=_id, document=_text, **_of_sale),
     "quote.committed": st.builds(p.QuoteCommitted, quote=_id, content=_sale),
     "quote.withdrawn": st.builds(p.QuoteWithdrawn, quote=_id, reason=_text),
+    "quote.corrected": _corrections("quote"),
     "quote.estimated": st.builds(p.QuoteEstimated, quote=_id, **_estimated),
     "quote.parked": st.builds(p.QuoteParked, quote=_id, **_parked),
     "quote.followed": st.builds(p.QuoteFollowed, quote=_id, number=_text, **_of_sale),
@@ -170,6 +181,21 @@ PAYLOADS: dict[str, st.SearchStrategy[p.Payload]] = {
         version=st.integers(1, 3),
         customers=st.none() | st.just(()) | st.tuples(_id),
         orders=st.sampled_from(["own", "team"]),
+    ),
+    "twin.found": st.builds(
+        p.TwinFound,
+        twin=_id,
+        of=st.just("product"),
+        first=st.just("a"),
+        second=st.sampled_from(["b", "c"]),
+        field=st.sampled_from(["name", "sku"]),
+    ),
+    "twin.decided": st.sampled_from(
+        [("ask", ""), ("apart", ""), ("same", "a"), ("same", "b"), ("same", "nobody")]
+    ).flatmap(
+        lambda said: st.builds(
+            p.TwinDecided, twin=_id, choice=st.just(said[0]), stays=st.just(said[1])
+        )
     ),
     "sync.finished": st.builds(
         p.SyncFinished,

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replica.crdt.documents import DocKey, Document
+from replica.crdt.fold import fold
 from replica.crdt.scope import Facet, Place, Scope, facet
+from replica.crdt.twins import twin_found, twin_id
 from replica.events import payloads as p
-from replica.events.record import Record
+from replica.events.record import Origin, Record
 from tests.crdt.samples import Documents, Writer, content, folded, record_sets
 
 PHONE = bytes(15) + b"\x01"
@@ -149,3 +151,17 @@ def test_a_facet_names_the_customer_that_counts() -> None:
     assert facet(documents[DocKey("quote", "q")]).about == "customer:a"
     assert facet(documents[DocKey("customer", "c")]).about == "customer"
     assert facet(Document(DocKey("order", "x"))) == Facet()
+
+
+def test_a_pair_is_with_whoever_holds_one_of_the_two() -> None:
+    """A device learns of the twin of a record that it holds, and of no other pair; an order that
+    was corrected goes with the customer it names now (P57, CFG-02)."""
+    office = Writer(9, Origin.WEB)
+    documents = company()
+    for one, other in (("c", "z"), ("y", "z")):
+        fold(documents, office.says(twin_found("customer", one, other, "name"), 20))
+    fold(documents, office.says(p.OrderCorrected("o-stranger", "customer", "nobody", "c"), 21))
+    held = ids(members(documents, scoped(customers=("c",), prospects=(), products=())))
+    assert f"twin:{twin_id('customer', 'c', 'z')}" in held
+    assert f"twin:{twin_id('customer', 'y', 'z')}" not in held
+    assert "order:o-stranger" in held

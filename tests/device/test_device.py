@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from replica.crdt.twins import twin_found
 from replica.device import (
     CustomerChanged,
     CustomerDeleted,
@@ -18,8 +19,9 @@ from replica.device import (
     StockCounted,
 )
 from replica.errors import MisuseError, PeerGone
+from replica.events.payloads import TwinDecided
 from tests.device.desk import NOW_MS, customer, identity, order
-from tests.device.server import enrolled
+from tests.device.server import FakeServer, enrolled, wall_ms
 
 
 def opened(path: Path) -> Device:
@@ -168,3 +170,25 @@ def test_closing_twice_is_harmless(tmp_path: Path) -> None:
     device = opened(tmp_path)
     device.close()
     device.close()
+
+
+def test_twins_wait_for_the_office_until_they_clash_no_more(tmp_path: Path) -> None:
+    """A device lists the pairs that the server found, also one of which it holds only one record,
+    until one is renamed or the office has decided (P57)."""
+    with FakeServer() as server, Device.open(tmp_path / "j.db", now_ms=wall_ms) as device:
+        enrolled(device, server.identity(1))
+        server.write(customer(1), customer(2, "ANA "), customer(3))
+        pairs = [twin_found("customer", one, other, "name") for one, other in PAIRS]
+        server.write(*pairs)
+        device.sync()
+        found = [(one["first"], one["second"]) for one in device.twins()]
+        assert sorted(found) == sorted(PAIRS)
+        device.append(CustomerChanged("c-2", CustomerFields(name="Bo")))
+        server.write(TwinDecided(pairs[1].twin, "same", "c-1"))
+        device.sync()
+        assert [one["second"] for one in device.twins()] == ["c-9"]
+        (why,) = device.why("twin", pairs[1].twin, "choice")
+        assert (why["value"], why["winners"][0]["origin"]) == ("same", "web")
+
+
+PAIRS = [("c-1", "c-2"), ("c-1", "c-3"), ("c-3", "c-9")]

@@ -81,11 +81,13 @@ PAYLOADS: tuple[p.Payload, ...] = (
     p.OrderCommitted("o-1", CONTENT),
     p.OrderAmended("o-1", CONTENT),
     p.OrderCancelled("o-1", "the customer called"),
+    p.OrderCorrected("o-1", "number", "7QWMZ3-0042", "7QWMZ3-0042-2"),
     p.OrderEstimated("o-1", "qbo", "147", "1042", 2_540),
     p.OrderParked("o-1", "qbo", "6210", "The books are closed.", "Open the period."),
     p.OrderFollowed("o-1", "qbo", "invoiced", "Converted.", "", "151", "1077"),
     p.QuoteCommitted("q-1", CONTENT),
     p.QuoteWithdrawn("q-1", "too late"),
+    p.QuoteCorrected("q-1", "customer", "c-17850", "c-2"),
     p.QuoteEstimated("q-1", "qbo", "148", "1043", 2_540),
     p.QuoteParked("q-1", "qbo", "6210", "The books are closed.", "Open the period."),
     p.QuoteFollowed("q-1", "qbo", "deleted", "Deleted in QuickBooks.", "Send it again."),
@@ -104,6 +106,8 @@ PAYLOADS: tuple[p.Payload, ...] = (
         without=("c-9",),
         leaving={"c-2": "00" * 16},
     ),
+    p.TwinFound("0f" * 16, "product", "p-71053", "p-85123A", "sku"),
+    p.TwinDecided("0f" * 16, "same", "p-85123A"),
     p.SyncFinished("s-1", START_MS, START_MS + 900, 3, 4, True, {"order": "equal"}),
 )
 """An example of the newest version of every kind."""

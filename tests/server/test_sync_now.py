@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -291,7 +290,7 @@ def test_the_queue_page_shows_order_and_reason(
 def test_a_sink_hears_how_far_the_read_models_are(
     world: World, company: Company, books: Books
 ) -> None:
-    """Each projection step is a hint to the sinks (architecture §7)."""
+    """Each projection step is a hint to the sinks, once twins were looked for (architecture §7)."""
     position = world.write(company, order("o-1", "A-1"))
     world.line(
         lambda line: (
@@ -300,7 +299,7 @@ def test_a_sink_hears_how_far_the_read_models_are(
             and line["last_position"] >= position
         )
     )
-    world.on_loop(lambda: asyncio.sleep(0))
+    world.on_loop(lambda: world.runtime.deciding.settle(company.account))
     assert (company.account, position) in books.hints
 
 

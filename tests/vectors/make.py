@@ -56,6 +56,9 @@ PAYLOADS: tuple[p.Payload, ...] = (
     p.OrderEstimated("o-1", "books", "147", "1042", 6_235),
     p.PaymentRecorded("m-1", "o-1", "c-17850", "cash", 6_235, "USD"),
     p.NoteEdited("order", "o-1", bytes.fromhex("010107000401047465787402686900")),
+    p.OrderCorrected("o-1", "number", "A-7", "A-7-2"),
+    p.TwinFound("0f" * 16, "customer", "c-17850", "c-2", "name"),
+    p.TwinDecided("0f" * 16, "same", "c-2"),
     p.SyncFinished("r-1", START_MS, START_MS + 900, 3, 4, True, {"order": "equal"}),
 )
 

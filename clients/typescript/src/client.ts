@@ -1,6 +1,7 @@
 /** The client: what an application embeds to be a device of a replica server. */
 
 import { hex, unhex } from "./bytes.ts";
+import type { Progress } from "./bulk.ts";
 import { decodeReceipt, encodeWork, takeAnswers } from "./carry.ts";
 import { makeId, type Fact } from "./chain.ts";
 import { skewWords, STAMP_BYTES, stampMs } from "./clock.ts";
@@ -41,6 +42,11 @@ export interface ClientOptions {
   readonly fetch?: Fetch;
   /** Name and version of the embedding program, shown in the office. */
   readonly software?: string;
+  /**
+   * Take documents in bulk where much of the log is missing, as in a first sync: much faster, and for
+   * programs that read `documents()`, as `records()` begins behind them. Off unless asked for.
+   */
+  readonly bulk?: boolean;
 }
 
 /** Something to record: a kind, its payload, and ids of events it builds on. */
@@ -130,6 +136,8 @@ export interface Status {
   readonly storedMs: number | null;
   /** What stands in the log up to here came as documents, and is not in `records()`. */
   readonly documentsAt: number;
+  /** Documents on their way in bulk, by type; empty when there are none. */
+  readonly fetching: readonly Progress[];
 }
 
 /** What one round did, and its proof. */
@@ -186,11 +194,12 @@ export class Client {
         now: this.#now,
         software: this.#software,
         fetch: this.#fetch,
-        welcomed: () => undefined,
+        welcomed: () => false,
         changed: () => this.#changed(),
       },
       options.openSocket ?? ((url, subprotocol) => new WebSocket(url, subprotocol)),
       options.random ?? Math.random,
+      options.bulk ?? false,
     );
   }
 
@@ -343,6 +352,7 @@ export class Client {
       scope: place.scope,
       storedMs: place.storedMs || null,
       documentsAt: place.documentsAt,
+      fetching: this.#link.fetching,
     };
   }
 

@@ -82,6 +82,10 @@ const KEPT: readonly (readonly [kinds: readonly string[], keep: Keep])[] = [
   [["device.revoked"], newest(1)],
   [["device.scoped"], newest(1)],
   [["sync.finished"], newest(1)],
+  [["order.corrected"], perValue],
+  [["quote.corrected"], perValue],
+  [["twin.found"], oldest(1)],
+  [["twin.decided"], newest(9)],
 ];
 
 /** Every kind that is in a document. */
@@ -115,6 +119,12 @@ function existence(facts: readonly Fact[]): Fact[] {
 
 function perSystem(facts: readonly Fact[]): Iterable<Fact> {
   return new Map(facts.map((fact) => [fact.payload["system"], fact])).values();
+}
+
+function perValue(facts: readonly Fact[]): Iterable<Fact> {
+  return new Map(
+    facts.map((fact) => [`${String(fact.payload["field"])} ${String(fact.payload["was"])}`, fact]),
+  ).values();
 }
 
 function stock(facts: readonly Fact[]): Fact[] {

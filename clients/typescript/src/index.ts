@@ -1,6 +1,7 @@
 /** A device of a replica server: records work where there is no network, syncs it when there is. */
 
 export { memoryStorage } from "./adapters/memory.ts";
+export type { Progress } from "./bulk.ts";
 export {
   Client,
   type AnyFact,

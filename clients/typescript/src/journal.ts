@@ -45,10 +45,12 @@ import {
   putAnswer,
   putArrivals,
   putIdentity,
+  putImporting,
   putLives,
   putPlace,
   readAnswer,
   readIdentity,
+  readImporting,
   readLives,
   readPlace,
   rejoin,
@@ -61,6 +63,7 @@ import {
   type Answer,
   type Arrival,
   type Identity,
+  type Importing,
   type Life,
   type Own,
   type Place,
@@ -83,6 +86,7 @@ const NOTHING_HELD = {
 const NOTHING_ARRIVED: readonly Change[] = [
   { table: "arrival", from: 0, to: ALL },
   { table: "document", from: 0, to: ALL },
+  putImporting(null),
 ];
 /** Own events of one epoch, without a gap. */
 export interface Chain {
@@ -105,6 +109,7 @@ export class Journal {
   #turn: Promise<unknown> = Promise.resolve();
   #complete = false;
   #documents = new Documents();
+  #importing: Importing | null = null;
   /** Raised by every commit that moves the place. */
   #moves = 0;
   #digested: { readonly of: number; readonly sections: readonly SectionDigest[] } | null = null;
@@ -162,6 +167,22 @@ export class Journal {
   /** What is held is the fold of the log up to here, once nothing own lies beyond. */
   get heldThrough(): number {
     return heldThrough(this.#place);
+  }
+
+  /** Documents on their way in bulk. */
+  get importing(): Importing | null {
+    return this.#importing;
+  }
+
+  /**
+   * Whether documents in bulk may take the place of the log: nothing is unsent, and no event of an
+   * earlier life has to be heard again one by one (wire-protocol.md §6.2, §12).
+   */
+  get takesBulk(): boolean {
+    const { scope, cursor, logId } = this.#place;
+    if (scope > 0 || this.pending > 0) return false;
+    if (cursor === 0) return logId.length === 0 && this.#states.length === 0;
+    return this.#complete || this.#lives.length < 2;
   }
 
   /** Documents as they are stored, without what arrived since. */
@@ -375,7 +396,7 @@ export class Journal {
         putPlace(place),
       ]);
       this.#states.length = Math.min(this.#states.length, known);
-      this.#documents = new Documents();
+      this.#forgetDocuments();
       this.#moveTo(place);
     });
   }
@@ -479,35 +500,47 @@ export class Journal {
   // Documents ------------------------------------------------------------------------------------
 
   /**
-   * Stores `put` in the place of what there is, lets `dropped` names go, and moves the place, in one
-   * commit. What unsent work is about is not dropped, nor what own events behind `asked` are about.
+   * Stores `put` in the place of what there is, and moves the place, in one commit. `importing` is
+   * kept beside it while documents come in bulk; null ends that.
    */
   hold(
     moved: Partial<Place>,
     put: readonly Stated[] = [],
-    dropped: Iterable<string> = [],
-    asked = 0,
+    importing?: Importing | null,
   ): Promise<number> {
     return this.#exclusively(async () => {
-      const gone = new Set(dropped);
-      if (gone.size > 0) {
-        for await (const { data } of this.own(true)) gone.delete(touched(data) ?? "");
-        for await (const { data } of this.recent(asked)) gone.delete(touched(data) ?? "");
-      }
       const place = { ...this.#place, ...moved };
-      const reach = Math.max(place.reach, place.documentsAt);
-      await this.#hold({ ...place, reach }, put, gone, []);
-      return put.length + gone.size;
+      const through = importing?.through ?? 0;
+      const reach = Math.max(place.reach, place.documentsAt, through);
+      const also = importing === undefined ? [] : [putImporting(importing)];
+      await this.#hold({ ...place, reach }, put, [], also);
+      if (importing !== undefined) this.#importing = importing;
+      return put.length;
+    });
+  }
+
+  /**
+   * Drops documents that left. What unsent work is about stays, and what own events behind `asked`
+   * are about; gives how many went.
+   */
+  drop(names: Iterable<string>, asked: number): Promise<number> {
+    return this.#exclusively(async () => {
+      const gone = new Set(names);
+      for await (const { data } of this.own(true)) gone.delete(touched(data) ?? "");
+      for await (const { data } of this.recent(asked)) gone.delete(touched(data) ?? "");
+      await this.#hold(this.#place, [], gone, []);
+      return gone.size;
     });
   }
 
   /**
    * From the log to documents: what the arrivals make is held as documents from now on, and only
-   * own events stay among them.
+   * own events stay among them. `scope` is its version, 0 for all there is.
    */
   beginDocuments(scope: number): Promise<void> {
     return this.#exclusively(async () => {
       if (this.#place.scope > 0) return;
+      if (scope === 0 && this.#place.arrivals === 0) return;
       const documentsAt = this.heldThrough;
       const before = await this.#standing();
       const own: Arrival[] = [];
@@ -626,7 +659,7 @@ export class Journal {
       }),
       ...(fresh ? NOTHING_ARRIVED : []),
     ]);
-    if (fresh) this.#documents = new Documents();
+    if (fresh) this.#forgetDocuments();
     for (const { n } of answers) this.#states[n - 1] = State.remade;
     this.#identity = identity;
     this.#moveTo(place);
@@ -696,6 +729,11 @@ export class Journal {
     this.#moveTo(place);
   }
 
+  #forgetDocuments(): void {
+    this.#documents = new Documents();
+    this.#importing = null;
+  }
+
   /** What was measured while the commit was under way stays. */
   #moveTo(place: Place): void {
     const { skewMs, syncedMs } = this.#place;
@@ -719,6 +757,7 @@ export class Journal {
       if (key === StateKey.identity) this.#identity = readIdentity(unpack(value));
       else if (key === StateKey.place) this.#place = readPlace(unpack(value));
       else if (key === StateKey.lives) this.#lives = readLives(unpack(value));
+      else if (key === StateKey.importing) this.#importing = readImporting(unpack(value));
     }
     for (const row of await this.#tables.all("answer", 1)) this.#states.push(readAnswer(row).state);
     for (const { key, value } of await this.#tables.all("aside", 1)) {

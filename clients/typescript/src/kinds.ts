@@ -196,6 +196,12 @@ const sold = {
 };
 const listed = followed("deleted", "inactive", "merged", "standing");
 
+const correctedFields = {
+  field: oneOf("customer", "number", "product"),
+  was: name,
+  now: name,
+};
+
 export const CATALOGUE = {
   "customer.created": kind({ customer: id, fields: CustomerFields }),
   "customer.changed": kind({ customer: id, fields: CustomerFields }, changesSomething),
@@ -232,11 +238,13 @@ export const CATALOGUE = {
   "order.committed": kind({ order: id, content: Content }, isSale),
   "order.amended": kind({ order: id, content: Content }, isSale),
   "order.cancelled": kind({ order: id, reason: maybe(longText, "") }),
+  "order.corrected": kindFrom("web", { order: id, ...correctedFields }, staysWhatItIs),
   "order.estimated": kindFrom("sink", { order: id, ...estimated }),
   "order.parked": kindFrom("sink", { order: id, ...parked }),
   "order.followed": kindFrom("sink", { order: id, ...sold }),
   "quote.committed": kind({ quote: id, content: Content }, isSale),
   "quote.withdrawn": kind({ quote: id, reason: maybe(longText, "") }),
+  "quote.corrected": kindFrom("web", { quote: id, ...correctedFields }, staysWhatItIs),
   "quote.estimated": kindFrom("sink", { quote: id, ...estimated }),
   "quote.parked": kindFrom("sink", { quote: id, ...parked }),
   "quote.followed": kindFrom("sink", { quote: id, ...sold }),
@@ -275,6 +283,22 @@ export const CATALOGUE = {
       leaving: maybe(mapOf("map ≤ 4000 of id to hex device id", id, hexDevice, 4_000), {}),
     },
     scopeAscends,
+  ),
+  "twin.found": kindFrom(
+    "web",
+    {
+      twin: id,
+      of: oneOf("customer", "product"),
+      first: id,
+      second: id,
+      field: oneOf("name", "sku"),
+    },
+    isPair,
+  ),
+  "twin.decided": kindFrom(
+    "web",
+    { twin: id, choice: oneOf("apart", "ask", "same"), stays: maybe(idOrEmpty, "") },
+    staysWhenTheSame,
   ),
   "sync.finished": kindFrom(
     "web",
@@ -387,6 +411,44 @@ function scopeAscends(payload: {
     if (ids.some((one, place) => place > 0 && one <= (ids[place - 1] as string)))
       throw new ReplicaError("misuse", `${name}: ids ascend, each once`);
   }
+}
+
+function staysWhatItIs(payload: {
+  readonly field: string;
+  readonly was: string;
+  readonly now: string;
+}): void {
+  const limit = payload.field === "number" ? 21 : 64;
+  for (const name of ["was", "now"] as const) {
+    const length = [...payload[name]].length;
+    if (length < 1 || length > limit)
+      throw new ReplicaError("misuse", `${name}: 1 to ${String(limit)} characters`);
+    if (payload.field !== "number" && !/^[A-Za-z0-9._:-]+$/.test(payload[name]))
+      throw new ReplicaError(
+        "misuse",
+        `${name}: an id has a character outside A-Z a-z 0-9 . _ : -`,
+      );
+  }
+}
+
+function isPair(payload: {
+  readonly of: string;
+  readonly field: string;
+  readonly first: string;
+  readonly second: string;
+}): void {
+  if (payload.first >= payload.second)
+    throw new ReplicaError("misuse", "first, second: two ids, the smaller one first");
+  if (payload.of === "customer" && payload.field !== "name")
+    throw new ReplicaError("misuse", "field: customers have a name in common");
+}
+
+function staysWhenTheSame(payload: { readonly choice: string; readonly stays?: string }): void {
+  if ((payload.choice === "same") !== Boolean(payload.stays))
+    throw new ReplicaError(
+      "misuse",
+      "stays: the one that stands for both, where they are the same",
+    );
 }
 
 function endsAfterItStarted(payload: {

@@ -42,6 +42,12 @@ export const ANSWER_BYTES_MAX = 33_554_432;
 /** What a page or a chunk unpacks to. */
 export const RAW_BYTES_MAX = 33_554_432;
 
+/** Documents in bulk: so many events of the log have to be missing. */
+export const BULK_EVENTS_MIN = 2_000;
+export const MANIFEST_BYTES_MAX = 4_194_304;
+/** Manifests begun in one go: a server may make its layers anew meanwhile. */
+export const MANIFESTS_MAX = 4;
+
 export const RECONCILE_QUESTION_BYTES_MAX = 61_440;
 export const RECONCILE_LIST_IDS = 100;
 export const RECONCILE_OPEN_RANGES_MAX = 16_384;

@@ -3,9 +3,12 @@
  * part of a growing delay between them, so that a thousand devices do not come back at once.
  */
 
+import { Server } from "./asking.ts";
+import { fetchBulk, wantsBulk, type Progress } from "./bulk.ts";
 import { ReplicaError, wordsOf } from "./errors.ts";
 import { SUBPROTOCOL } from "./frames.ts";
 import {
+  ASK_RETRY_MS,
   RECONNECT_DELAY_MS_MAX,
   RECONNECT_DELAY_MS_MIN,
   RECONNECT_DOUBLINGS_MAX,
@@ -35,18 +38,25 @@ export class Link {
   serverPosition = 0;
   /** What went wrong with the storage, in mode `failed`. */
   failure: unknown = null;
+  /** Documents on their way in bulk. */
+  fetching: readonly Progress[] = [];
 
   readonly #openSocket: OpenSocket;
   readonly #random: () => number;
   readonly #around: Surroundings;
   #counts: Counts = { sent: 0, received: 0, quarantined: 0, refused: 0 };
   #session: Session | null = null;
+  readonly #bulk: boolean;
+  /** The server has nothing in bulk for this device. */
+  #logServes = false;
+  #fetch: AbortController | null = null;
   #running: Promise<void> | null = null;
   #stopping = false;
   #wake: () => void = () => undefined;
   #prove: ((proof: Proof) => void) | null = null;
 
-  constructor(around: Surroundings, openSocket: OpenSocket, random: () => number) {
+  constructor(around: Surroundings, openSocket: OpenSocket, random: () => number, bulk: boolean) {
+    this.#bulk = bulk;
     this.#openSocket = openSocket;
     this.#random = random;
     this.#around = {
@@ -55,6 +65,7 @@ export class Link {
         this.serverPosition = position;
         this.failures = 0;
         this.#show("online", "connected");
+        return this.#wantsBulk;
       },
     };
   }
@@ -76,6 +87,7 @@ export class Link {
   /** Connects to `url` and stays connected; if it is waiting to try again, it tries now. */
   start(url: string): void {
     this.#stopping = false;
+    this.#logServes = false;
     this.#wake();
     this.#running ??= this.#run(url).finally(() => {
       this.#running = null;
@@ -86,6 +98,7 @@ export class Link {
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#session?.close("going_away", "the device goes offline");
+    this.#fetch?.abort();
     this.#wake();
     await this.#running;
   }
@@ -121,6 +134,8 @@ export class Link {
   /** One connection, to its end; gives the delay the server asked for. */
   async #connect(url: string): Promise<number> {
     try {
+      if (this.#wantsBulk && !(await this.#fetchBulk())) return ASK_RETRY_MS;
+      if (this.#stopping) return 0;
       const session = new Session(this.#openSocket(url, SUBPROTOCOL), this.#around);
       this.#session = session;
       this.#arm(session);
@@ -135,6 +150,34 @@ export class Link {
       const words = error instanceof ReplicaError ? error.message : `a defect: ${wordsOf(error)}`;
       this.#show("failed", words);
       return 0;
+    }
+  }
+
+  get #wantsBulk(): boolean {
+    return this.#bulk && !this.#logServes && wantsBulk(this.#around.journal, this.serverPosition);
+  }
+
+  /** Documents in bulk before the next connection; false when there was no way to the server. */
+  async #fetchBulk(): Promise<boolean> {
+    const { journal, fetch } = this.#around;
+    if (journal.identity === null) return true;
+    this.#fetch = new AbortController();
+    const server = new Server(fetch, journal.identity, this.#fetch.signal);
+    try {
+      const came = await fetchBulk(journal, server, (progress) => {
+        this.fetching = progress;
+        this.#around.changed();
+      });
+      this.#logServes = came === null;
+      this.#counts = { ...this.#counts, received: this.#counts.received + (came ?? 0) };
+      return true;
+    } catch (error) {
+      if (!(error instanceof ReplicaError) || error.code !== "peer_gone") throw error;
+      this.failures += 1;
+      this.#show("offline", error.message);
+      return false;
+    } finally {
+      this.#fetch = null;
     }
   }
 

@@ -46,6 +46,14 @@ export function heldThrough({ cursor, documentsAt }: Place): number {
   return Math.max(cursor, documentsAt);
 }
 
+/** Documents on their way in bulk: what was promised, and how many chunks of it are in. */
+export interface Importing {
+  readonly manifest: Uint8Array;
+  readonly done: number;
+  /** The position that the manifest leads to. */
+  readonly through: number;
+}
+
 /** One epoch of one device: its events are the rows from `firstN` on. */
 export interface Life {
   readonly firstN: number;
@@ -95,7 +103,7 @@ export interface Stood extends Record {
   readonly at: number;
 }
 
-export const StateKey = { identity: 0, place: 1, lives: 2 } as const;
+export const StateKey = { identity: 0, place: 1, lives: 2, importing: 3 } as const;
 
 export const NOWHERE: Place = {
   logId: new Uint8Array(0),
@@ -290,6 +298,19 @@ export function readPlace(value: Value): Place {
     documentsAt: countOf(documentsAt),
     storedMs: storedMs as number,
   };
+}
+
+/** Null is that nothing is on its way. */
+export function putImporting(importing: Importing | null): Change {
+  if (importing === null)
+    return { table: "state", from: StateKey.importing, to: StateKey.importing };
+  const { manifest, done, through } = importing;
+  return { table: "state", key: StateKey.importing, value: pack([manifest, done, through]) };
+}
+
+export function readImporting(value: Value): Importing {
+  const [manifest, done, through] = value as readonly Value[];
+  return { manifest: bytesOf(manifest), done: countOf(done), through: countOf(through) };
 }
 
 export function putLives(lives: readonly Life[]): Change {

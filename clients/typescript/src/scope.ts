@@ -148,7 +148,7 @@ async function evenOut(journal: Journal, server: Server): Promise<number | null>
     moved += taken.size;
     if (!complete) continue; // some changed meanwhile: compare again
     const alone = found.ours.filter((name) => !taken.has(name));
-    if (alone.length > 0) moved += await journal.hold({}, [], alone, found.position);
+    if (alone.length > 0) moved += await journal.drop(alone, found.position);
   }
   return null;
 }

@@ -45,8 +45,8 @@ export interface Surroundings {
   readonly now: () => number;
   readonly software: string;
   readonly fetch: Fetch;
-  /** The server let us in. */
-  readonly welcomed: (position: number) => void;
+  /** The server let us in; true when documents are to be fetched in bulk first. */
+  readonly welcomed: (position: number) => boolean;
   /** Something a status shows has changed. */
   readonly changed: () => void;
 }
@@ -360,7 +360,9 @@ export class Session {
     const here = await journal.idAt(this.#pushedSeq);
     const joins = here !== null && same(here, welcome.device_hash);
     if (this.#pushedSeq === welcome.device_seq && !joins) return this.#fork();
-    this.#around.welcomed(welcome.position);
+    if (this.#around.welcomed(welcome.position)) {
+      return this.#leave(SETTLED_CODE, 1000, "fetching documents in bulk");
+    }
     const { scope, storedMs } = journal.place;
     if (welcome.scope !== scope || (scope > 0 && storedMs === 0)) this.#pull([]);
     return this.#proceed();

@@ -14,14 +14,14 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from replica.crdt.documents import DocKey
-from replica.errors import ReplicaError
+from replica.errors import PeerError, ReplicaError
 from replica.events.kinds import REGISTRY
 from replica.limits import LIST_ROWS_MAX
 from replica.projections import queries
-from replica.server import aside
+from replica.server import aside, twins
 from replica.server.answers import decode_key, describe, encode_key
 from replica.server.auth import Principal, Right
-from replica.server.web import queue_views, views
+from replica.server.web import queue_views, twin_views, views
 from replica.server.web.frame import links
 from replica.server.web.group import LABEL_PATHS, Form, PageGroup
 from replica.server.web.why_views import said_by, value_words, why_page
@@ -39,6 +39,8 @@ class ConflictPages(PageGroup):
         return [
             self._show("/conflicts", self.conflicts),
             self._change("/conflicts/{id}/{action}", self.settle, Right.EDIT),
+            self._change("/twins/{id}/{action}", self.decide, Right.EDIT),
+            self._change("/numbers/{id}/{action}", self.number, Right.EDIT),
             self._show("/why/{type}/{id}", self.why),
         ]
 
@@ -67,7 +69,12 @@ class ConflictPages(PageGroup):
             request,
             who,
             "conflicts.html",
-            rows=[views.conflict_row(row, nodes, records) for row in page.rows],
+            rows=[
+                views.conflict_row(row, nodes, records)
+                | {"id": row["id"], "offers": twin_views.number_offers(row)}
+                for row in page.rows
+            ],
+            twins=await self._twins(who, names),
             kept=[views.kept_row(row, names) for row in kept],
             overruled=[await self._overruled_row(who, row, records) for row in overruled],
             may_edit=who.may(Right.EDIT),
@@ -75,6 +82,40 @@ class ConflictPages(PageGroup):
             status=409 if problem else 200,
             page=links("/conflicts", {}, after, encode_key(page.after)),
         )
+
+    async def _twins(self, who: Principal, devices: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Pairs that clash or were decided, both records side by side."""
+        page = await self._read(queries.twins_page, who.account, limit=LIST_ROWS_MAX)
+        rows = []
+        for row in page.rows:
+            pair = [
+                await self._read(queries.document, who.account, DocKey(row["of_type"], row[place]))
+                for place in ("first", "second")
+            ]
+            rows.append(twin_views.twin_row(row, pair, devices))
+        return rows
+
+    async def decide(self, request: Request, who: Principal, form: Form) -> Response:
+        """What the office says of a pair: apart, the same, a new name for one, or nothing after
+        all."""
+        identity, action = request.path_params["id"][:64], request.path_params["action"][:40]
+        try:
+            pair = await twins.pair(self._runtime, who.account, identity)
+            await self._write(who, *twins.decision(pair, action, form.get("text", "")))
+        except PeerError as refused:
+            return await self.conflicts(request, who, describe(refused)[0])
+        return RedirectResponse(f"/conflicts?done={action}", status_code=303)
+
+    async def number(self, request: Request, who: Principal, form: Form) -> Response:
+        """Another number for an order whose number was taken, or its own all the same."""
+        identity, action = request.path_params["id"][:64], request.path_params["action"][:40]
+        text = form.get("text", "").strip() if action == twin_views.RENUMBER else ""
+        try:
+            found = await twins.renumbered(self._runtime, who.account, identity, text)
+            await self._write(who, found)
+        except PeerError as refused:
+            return await self.conflicts(request, who, describe(refused)[0])
+        return RedirectResponse("/conflicts?done=renumbered", status_code=303)
 
     async def _overruled_row(
         self, who: Principal, row: Overruled, records: Mapping[str, Mapping[str, str]]

@@ -146,7 +146,8 @@ def frame_numbers(
 ) -> tuple[dict[str, dict[str, int]], int, int]:
     counts = queries.state_counts(reading, account)
     position, _ = queries.sections(reading, account)
-    return counts, queries.review_count(reading, account), position
+    waiting = queries.review_count(reading, account) + queries.asked_count(reading, account)
+    return counts, waiting, position
 
 
 def live_mark(position: int, run: Run | None) -> str:
