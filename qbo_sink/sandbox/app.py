@@ -138,7 +138,11 @@ async def post_due(sandbox: Sandbox, client: httpx2.AsyncClient) -> int:
 def server(
     app: Starlette, *, host: str, port: int, certificate: str = "", key: str = ""
 ) -> uvicorn.Server:
-    """A server for ``app`` whose connections planned faults can cut; with TLS if given files."""
+    """A server for ``app`` whose connections planned faults can cut; with TLS if given files.
+
+    While the limits are on, its answers take at least ``throttle.ANSWER_S``.
+    """
+    app.state.sandbox.on_port = True
     config = uvicorn.Config(
         app,
         host=host,

@@ -12,7 +12,7 @@ from qbo_sink.sandbox.company import seed
 from qbo_sink.sandbox.grants import Grants
 from qbo_sink.sandbox.injection import Plan
 from qbo_sink.sandbox.switches import Settings, Switches
-from qbo_sink.sandbox.throttle import Throttle
+from qbo_sink.sandbox.throttle import ANSWER_S, Throttle
 from qbo_sink.sandbox.values import Json
 from qbo_sink.sandbox.webhooks import Notices
 from qbo_sink.sandbox.writes import Change, Writer
@@ -27,6 +27,7 @@ class Sandbox:
         self.books = Books(path, clock)
         self.grants = Grants(self.books)
         self.throttle = Throttle()
+        self.on_port = False  # answers leave no faster than the product's while throttling
         self.plan = Plan()
         kept = self.books.setting("switches")
         self.switches = (
@@ -43,6 +44,11 @@ class Sandbox:
         if found is None:
             raise LookupError("the sample company is missing")
         return found
+
+    @property
+    def answer_s(self) -> float:
+        """How long an answer of the accounting API takes at least, in seconds."""
+        return ANSWER_S if self.on_port and self.switches.throttle else 0.0
 
     def close(self) -> None:
         """Let go of the books."""

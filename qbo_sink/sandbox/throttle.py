@@ -9,6 +9,9 @@ from qbo_sink.sandbox.faults import throttled
 PER_MINUTE = 500
 PER_SECOND = 10
 BATCHES_PER_MINUTE = 40
+# How long an answer over a port takes at least. The product is never faster, so a client that
+# waits for each answer before it asks again never meets a limit there, and must not meet one here.
+ANSWER_S = 0.125
 
 
 class Throttle:
