@@ -91,8 +91,6 @@ def check_run(payloads: Sequence[SyncFinished]) -> None:
         raise Malformed("finished_ms: a run ends after it started")
 
 
-def check_scope(payloads: Sequence[DeviceScoped]) -> None:
-    for payload in payloads:
 def check_corrected(payloads: Sequence[OrderCorrected | QuoteCorrected]) -> None:
     """A number stays one that an order may have, and an id an id."""
     for payload in payloads:
@@ -117,6 +115,8 @@ def check_decided(payloads: Sequence[TwinDecided]) -> None:
         raise Malformed("stays: the one that stands for both, where they are the same")
 
 
+def check_scope(payloads: Sequence[DeviceScoped]) -> None:
+    for payload in payloads:
         if not payload.version:
             raise Malformed("version: the first scope of a device is 1")
         for name in ("customers", "prospects", "products", "without"):
