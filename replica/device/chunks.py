@@ -33,12 +33,19 @@ class Import:
         self.done = done
         self._holding = holding
         self._chunks = manifest.chunks()
+        self._ends = [layer.through for layer in manifest.layers for _ in layer.chunks]
         self._encoded = encode_manifest(manifest)
 
     @property
     def wanted(self) -> ChunkInfo | None:
         """The chunk to fetch next; None when everything is in."""
         return self._chunks[self.done] if self.done < len(self._chunks) else None
+
+    @property
+    def leads_on(self) -> bool:
+        """Whether the wanted chunk holds nothing older than the log has brought meanwhile."""
+        ends = self._ends[self.done :]
+        return bool(ends) and ends[0] > self._holding.journal.place.cursor
 
     def progress(self) -> tuple[Progress, ...]:
         """Per section in the order of the manifest, a document once for each layer it is in."""
@@ -63,7 +70,8 @@ class Import:
         holding = self._holding
         with holding.lock:
             journal = holding.journal
-            own = holding.own_behind(self.manifest.position)
+            # Of the layer, not of the manifest: the rest of it may never come.
+            own = holding.own_behind(self._ends[self.done])
             change = holding.base.adopt(documents, own)
             if self.done + 1 < len(self._chunks):
                 count = partial(journal.put_import, self._encoded, self.done + 1)
@@ -108,7 +116,9 @@ def wanted(holding: Holding, server_position: int) -> bool:
         if place.cursor == 0:
             return not place.log_id and journal.answered_n == 0
         behind = server_position - place.cursor
-        return place.fingerprint == catalogue_fingerprint() and behind >= CHUNKED_EVENTS_MIN
+        if place.fingerprint != catalogue_fingerprint() or behind < CHUNKED_EVENTS_MIN:
+            return False
+        return not journal.unheard(journal.lives[-1].first_n)
 
 
 def begin(holding: Holding, data: bytes) -> Import | None:
@@ -128,17 +138,17 @@ def begin(holding: Holding, data: bytes) -> Import | None:
 def resume(holding: Holding) -> Import | None:
     """The import that was under way, if it still leads on."""
     with holding.lock:
-        found = holding.journal.importing()
-        if found is None:
+        running = holding.journal.importing()
+        if running is None:
             return None
-        data, done = found
+        data, done = running
         try:
             manifest = decode_manifest(data)
         except Malformed:
             return None
+        found = Import(holding, manifest, done)
         fits = manifest.fingerprint == catalogue_fingerprint().hex()
-        leads_on = manifest.position > holding.journal.place.cursor
-        return Import(holding, manifest, done) if fits and leads_on else None
+        return found if fits and found.leads_on else None
 
 
 def drop(holding: Holding) -> None:

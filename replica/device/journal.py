@@ -471,8 +471,8 @@ class Journal:
         self._sql.execute("DELETE FROM import")
 
     def drop_base(self) -> None:
-        """Forget what was fetched or folded. The outbox and its answers stay."""
-        for table in ("document", "sale", "total"):
+        """Forget what was fetched or folded, and how far. The outbox and its answers stay."""
+        for table in ("document", "sale", "total", "import"):
             self._sql.execute(f"DELETE FROM {table}")  # noqa: S608 - names are constants above
 
     # Reading -----------------------------------------------------------------------------------

@@ -300,3 +300,78 @@ def test_states_of_another_fold_are_left_alone(office: Office, tmp_path: Path) -
     assert chunks.begin(holding, encode_manifest(other)) is None
     assert chunks.resume(holding) is None
     holding.close()
+
+
+def test_giving_up_keeps_own_later_work(office: Office, tmp_path: Path) -> None:
+    """An import that is given up between two layers has not taken away what the device itself said
+    behind the first: the log does not bring that (SYN-01, I-10; first seen in a simulation)."""
+    freezer = Freezer(office)
+    freezer.freeze()
+    first = len(freezer.data)
+    holding = opened(tmp_path / "device.db")
+    holding.append([customer(1, "Bea")], NOW_MS)
+    office.push(holding)
+    freezer.freeze()
+    freezer.give(begun(holding, freezer), first)
+    chunks.drop(holding)
+    office.level(holding)
+    assert holding.base.sections() == digest_of(office.records())
+    holding.close()
+
+
+def test_a_layer_that_the_log_has_passed_is_not_gone_on_with(
+    office: Office, tmp_path: Path
+) -> None:
+    """Where the log went on behind an import that was broken off, its older states would take back
+    what the log has brought: they are left (I-10; first seen in a simulation)."""
+    freezer = Freezer(office)
+    freezer.freeze()
+    layer = len(office.records())
+    holding = opened(tmp_path / "device.db")
+    office.write(customer(1, "Bea"))
+    office.write(customer(2, "Cem"))
+    freezer.freeze()
+    freezer.give(begun(holding, freezer), 1)
+    assert chunks.resume(holding) is not None
+    while holding.journal.place.cursor <= layer:
+        office.pull(holding, 1)
+    assert chunks.resume(holding) is None
+    freezer.give(begun(holding, freezer))
+    assert holding.base.sections() == digest_of(office.records())
+    holding.close()
+
+
+def test_documents_that_go_take_their_import_with_them(office: Office, tmp_path: Path) -> None:
+    """A fresh device that sells in the middle of its first sync connects, which makes its base
+    anew; the import begins again then, not at the chunk where it stopped (SYN-01, I-10; first seen
+    in a simulation)."""
+    freezer = Freezer(office)
+    freezer.freeze()
+    holding = opened(tmp_path / "device.db")
+    freezer.give(begun(holding, freezer), 3)
+    head = office.log.head(ACCOUNT)
+    holding.met(head.log_id, head.generation)
+    assert holding.base.sections() == ()
+    assert chunks.resume(holding) is None
+    freezer.give(begun(holding, freezer))
+    assert holding.base.sections() == digest_of(office.records())
+    holding.close()
+
+
+def test_what_an_earlier_life_said_is_heard_from_the_log(office: Office, tmp_path: Path) -> None:
+    """After a fork the log tells a device which of its acknowledged events it has; documents in
+    bulk would not, and the device would say them a second time (I-3; first seen in a
+    simulation)."""
+    holding = opened(tmp_path / "device.db")
+    head = office.log.head(ACCOUNT)
+    holding.met(head.log_id, head.generation)
+    holding.append([order(77)], NOW_MS)
+    office.level(holding)
+    holding.fork(2)
+    office.pull(holding, 1)
+    behind = holding.journal.place.cursor + CHUNKED_EVENTS_MIN
+    assert not chunks.wanted(holding, behind)
+    office.level(holding)
+    assert not holding.forgotten(len(office.records()))
+    assert chunks.wanted(holding, len(office.records()) + CHUNKED_EVENTS_MIN)
+    holding.close()

@@ -210,6 +210,7 @@ class PlainJournal(Journal):
 
     def drop_base(self) -> None:
         self._tables.documents, self._tables.sales, self._tables.totals = {}, {}, {}
+        self._tables.imports = None
 
     # Reading --------------------------------------------------------------------------------------
 
