@@ -95,6 +95,10 @@ def take_receipt(holding: Holding, data: bytes) -> Receipt:
         epoch = journal.head.epoch
         mine = [one for one in receipt.answers if one.epoch == epoch and one.count]
         _check(holding, mine)
+        if mine and not place.log_id:
+            # Never connected: from now on it can be seen whether the log went back behind these.
+            known = place._replace(log_id=header.log_id, generation=header.generation)
+            holding.keep(known)
         before, states = journal.answered_n, [0, 0, 0]
         for one in mine:
             said = list(answers(one.verdicts, one.decisions))
@@ -103,7 +107,8 @@ def take_receipt(holding: Holding, data: bytes) -> Receipt:
             for index, outcome in enumerate((Outcome.QUARANTINED, Outcome.REFUSED)):
                 states[index] += sum(answer.outcome is outcome for answer in fresh)
             states[2] += len(fresh)
-            holding.settled(one.first_seq, said)
+            if fresh:  # what is known stays as it was told: the log may have gone back since
+                holding.settled(one.first_seq + len(said) - len(fresh), fresh)
     quarantined, refused, settled = states
     ignored = header.events - settled
     return Receipt(settled - quarantined - refused, quarantined, refused, ignored)
