@@ -167,8 +167,10 @@ def account_kind(draft: Draft) -> None:
     body.setdefault("CurrentBalance", ZERO)
     body.setdefault("CurrentBalanceWithSubAccounts", ZERO)
     number = body.get("AcctNum", "")
-    if draft.company.is_us and len(number) > 7:
-        raise refused(2050, f"AcctNum: min 0, max 7, supplied length {len(number)}", "AcctNum")
+    longest = int(draft.switches.us_account_number)  # the schema has what holds elsewhere
+    if draft.company.is_us and len(number) > longest:
+        detail = f"AcctNum: min 0, max {longest}, supplied length {len(number)}"
+        raise refused(2050, detail, "AcctNum")
 
 
 def party_defaults(draft: Draft) -> None:

@@ -27,6 +27,7 @@ class Switches(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     sparse_needs_required: bool = False  # a sparse update without VendorRef, Name … is 2020
     nested_object_sparse: Literal["replace", "merge"] = "replace"
     inactive_name_suffix: bool = True
+    us_account_number: Literal["20", "7"] = "20"  # characters; 20 elsewhere
     throttle: bool = True
     throttle_format: Literal["json429", "xml429", "xml403"] = "json429"
     default_media: Literal["json", "xml"] = "json"  # for who asks for neither

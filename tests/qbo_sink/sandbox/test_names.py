@@ -77,6 +77,22 @@ def test_inactive_names_are_left_out_unless_asked_for(desk: Desk) -> None:
     assert len(desk.rows(both, "Customer")) == 5
 
 
+@pytest.mark.parametrize(("switch", "longest"), [("20", 20), ("7", 7)])
+def test_account_numbers_are_as_long_as_the_switch_lets_them(
+    open_desk: Callable[..., Desk], switch: str, longest: int
+) -> None:
+    """A US company's AcctNum holds what the switch says, one more is 2050; others' hold 20
+    (sections 1.12 and 1.17)."""
+    for desk, most in (
+        (open_desk(us_account_number=switch), longest),
+        (open_desk(country="GB", us_account_number=switch), 20),
+    ):
+        body = {"Name": "Till", "AccountType": "Bank", "AcctNum": "7" * most}
+        assert desk.save("Account", body)["AcctNum"] == "7" * most
+        longer = body | {"Name": "Safe", "AcctNum": "7" * (most + 1)}
+        assert desk.post("account", longer).codes == [2050]
+
+
 def test_names_cannot_be_deleted(desk: Desk) -> None:
     """Deleting a customer is an unsupported operation (section 1.5)."""
     answer = desk.post("customer", {"Id": "1", "SyncToken": "0"}, operation="delete")
