@@ -30,6 +30,8 @@ from replica.limits import (
 )
 from replica.sync.scope import Page, decode_page
 
+_decode_positions = msgspec.json.Decoder(list[int]).decode
+
 
 def pull(
     holding: Holding,
@@ -63,6 +65,25 @@ def pull(
                     return came
                 came += len(moved)
     return came
+
+
+def waiting(holding: Holding, through: int) -> int:
+    """How many changes of documents in scope others have made up to position ``through`` or later,
+    that were not taken in (SYN-11, SYN-27). As many as the server tells, which is bounded. Changes
+    nothing; raises ``PeerGone`` without a connection or an answer, ``Malformed`` for nonsense."""
+    with holding.lock:
+        place = holding.journal.place
+        mine = holding.journal.acknowledged_after(place.base_at)
+        own = {row.answer.position for row in mine if row.answer is not None}
+    query = urlencode({"after": place.base_at, "position": max(through, place.reach)})
+    with connected(holding.identity) as server:
+        answer = server.ask(f"scope/waiting?{query}", ENROL_ANSWER_BYTES_MAX)
+    if answer.status != OK:
+        raise PeerGone(f"the server does not say what waits ({answer.status})")
+    try:
+        return len(set(_decode_positions(answer.data)) - own)
+    except msgspec.MsgspecError as error:
+        raise Malformed(f"not positions: {error}") from error
 
 
 def _begin(holding: Holding, version: int) -> None:

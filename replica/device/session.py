@@ -124,6 +124,8 @@ class Session:
         self._bell = asyncio.Event()
         self._ticks_ms = 0  # when the peer is given a tick unless the bell rings before
         self._held: e.Apply | None = None  # the peer keeps what comes after it, a window at most
+        self._counted = 0  # with a scope: the position up to which the server was asked what waits
+        self._counting: asyncio.Task[None] | None = None
 
     async def run(self, socket: ClientConnection, bell: asyncio.Event) -> None:
         """Returns when the connection has ended; raises what the socket or the journal raised."""
@@ -180,8 +182,7 @@ class Session:
                 held, self._held = self._held, None
                 self._perform([held])
                 return
-            held_events = 0 if self._held is None else sum(one.count for one in self._held.segments)
-            self._report.waiting = held_events + self._peer.received
+            self._count()
             self._holding.catch_up(self._report.server_position)
             self._holding.exchanged(self._report.server_position, self._wall_ms())
             if self._holding.forgotten(self._report.server_position):
@@ -314,6 +315,28 @@ class Session:
         if self._peer.state is State.LIVE:
             done = apply and self._peer.appended(apply.through, self._clock.now_ms())
             self._perform(done or ())
+
+    def _count(self) -> None:
+        """How much of others' work waits: it lies here, or with a scope still at the server."""
+        if self._held is None or not self._scoped:
+            held_events = 0 if self._held is None else sum(one.count for one in self._held.segments)
+            self._report.waiting = held_events + self._peer.received
+        elif self._counting is None and self._counted < self._peer.heard and self._tasks:
+            self._counted = self._peer.heard
+            self._counting = self._tasks.create_task(self._ask_waiting(self._counted))
+
+    async def _ask_waiting(self, through: int) -> None:
+        from replica.device.scope import waiting  # noqa: PLC0415 - as below
+
+        try:
+            found = await asyncio.to_thread(waiting, self._holding, through)
+        except ReplicaError:
+            found = self._report.waiting  # a hint for the user: the next frame asks again
+        self._counting = None
+        if self._held is not None:
+            self._report.waiting = found
+            self._count()
+            self._report.changed()
 
     def _live(self, server_position: int) -> None:
         with self._holding.lock:

@@ -51,7 +51,7 @@ class HandoverBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ScopeRoutes:
-    """The five routes."""
+    """The six routes."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -65,6 +65,7 @@ class ScopeRoutes:
             ("POST", "", self.granted),  # for clients that know no PUT
             ("POST", "/preview", self.preview),
             ("GET", "/changes", self.changes),
+            ("GET", "/waiting", self.waiting),
             ("POST", "/handover", self.handover),
         )
         return [
@@ -96,19 +97,30 @@ class ScopeRoutes:
     async def changes(self, request: Request) -> Response:
         """The next page of documents in scope for the device that asks."""
         device = await device_of(request, self._runtime.stores.control.check_token)
-        after, position, version, pending = (
-            bounded_limit(request.query_params.get(name), 0, SAFE_INTEGER_MAX, least=0)
-            for name in ("after", "position", "version", "pending")
+        after, position, version, pending = _numbers(
+            request, "after", "position", "version", "pending"
         )
         device = await self._scopes.settled(device, version, pending)
-        if not await self._runtime.projecting.wait(device.account, position, RECONCILE_WAIT_S):
-            raise StoreUnavailable("the documents are not at that position yet")
+        await self._arrive(device, position)
         page, fold = await asyncio.to_thread(self._scopes.sets.page, device, after)
         return Response(
             await asyncio.to_thread(encode_page, page),
             media_type="application/octet-stream",
             headers={FOLD_HEADER: fold.hex()},
         )
+
+    async def waiting(self, request: Request) -> Response:
+        """At which positions the documents in scope have changed, for the device that asks: what
+        it would hear of if it asked for changes."""
+        device = await device_of(request, self._runtime.stores.control.check_token)
+        after, position = _numbers(request, "after", "position")
+        await self._arrive(device, position)
+        return Json(await asyncio.to_thread(self._scopes.sets.waiting, device, after))
+
+    async def _arrive(self, device: Device, position: int) -> None:
+        """Wait until the documents include ``position``. Raises ``StoreUnavailable``."""
+        if not await self._runtime.projecting.wait(device.account, position, RECONCILE_WAIT_S):
+            raise StoreUnavailable("the documents are not at that position yet")
 
     async def handover(self, request: Request) -> Response:
         """Customers go from one device to another; ``force`` does not wait for unsent work."""
@@ -130,6 +142,11 @@ class ScopeRoutes:
             return await device_of(request, check_token), None
         named = parse_device(request.query_params.get("device", ""))
         return await asyncio.to_thread(self._scopes.device, who.account, named), who
+
+
+def _numbers(request: Request, *names: str) -> list[int]:
+    given = request.query_params
+    return [bounded_limit(given.get(name), 0, SAFE_INTEGER_MAX, least=0) for name in names]
 
 
 def values(device: Device, scope: DeviceScoped) -> dict[str, Any]:

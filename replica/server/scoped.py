@@ -19,7 +19,11 @@ from replica.crdt.scope import Place, Scope
 from replica.events.event import AccountId, DeviceId, Position
 from replica.events.kinds import REGISTRY
 from replica.events.payloads import DeviceScoped
-from replica.limits import SCOPE_PAGE_BYTES_TARGET, SCOPED_DOCUMENTS_KEPT_MAX
+from replica.limits import (
+    SCOPE_PAGE_BYTES_TARGET,
+    SCOPE_WAITING_MAX,
+    SCOPED_DOCUMENTS_KEPT_MAX,
+)
 from replica.projections import layers, scoping
 from replica.projections.scoping import Row
 from replica.server import sets
@@ -175,6 +179,18 @@ class ScopedSets:
                 () if more else followed.members.sections(),
             )
             return page, followed.fingerprint
+
+    def waiting(self, device: Device, after: int) -> list[int]:
+        """Positions behind ``after`` at which documents in scope changed last, the first
+        ``SCOPE_WAITING_MAX`` of them."""
+        with self._following(device) as (followed, connection):
+            found: dict[int, None] = {}
+            for row in scoping.changed_after(connection, device.account, after):
+                if row.key in followed.members.rows:
+                    found[row.position] = None
+                if len(found) >= SCOPE_WAITING_MAX:
+                    break
+            return list(found)
 
     def states(
         self, device: Device, hashes: Sequence[bytes], limit_bytes: int

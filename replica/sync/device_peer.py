@@ -112,6 +112,11 @@ class DevicePeer(Peer):
         """Events that came since the ``Apply`` under way was asked for, and wait for it."""
         return sum(segment.count for events in self._received for segment in events.segments)
 
+    @property
+    def heard(self) -> int:
+        """How far the frames lead that have come, applied or not."""
+        return self._received_through
+
     # Inputs --------------------------------------------------------------------------------------
 
     def offer(self, now_ms: int) -> list[Effect]:

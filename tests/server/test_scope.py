@@ -300,6 +300,37 @@ def test_stock_is_that_of_a_device_that_holds_everything(
         assert one.on_hand("p") == 49_000
 
 
+def test_what_waits_for_the_user_is_counted_within_the_scope(
+    world: World, company: Company, tmp_path: Path
+) -> None:
+    """Where the user says when to sync, own work leaves, and what others changed of his part, its
+    stock included, is counted and not shown until then; the rest of the account does not count
+    (SYN-10, SYN-11, SYN-27)."""
+    stocked(world, company)
+    with Device.open(tmp_path / "till.db", downstream="manual") as device:
+        device.enrol(world.url, world.code(company), "Till")
+        device.set_scope(**EVEN)
+        synced(device)
+        device.start()
+        line = ("1", "p-0", 1_000, 10_000)
+        world.write(company, CustomerChanged("c-0", CustomerFields(phone="1")))
+        world.write(company, CustomerChanged("c-1", CustomerFields(phone="1")))
+        world.write(company, OrderCommitted("of-mine", content(line, customer="c-2")))
+        world.write(company, OrderCommitted("of-others", content(line, customer="c-3")))
+        device.append(OrderCommitted("mine", content(line, customer="c-0")))
+        device.wait_until(lambda status: status.waiting == 3 and not status.pending)
+        assert ids(device, "order") == ["mine", "o-0", "o-2"]
+        assert device.on_hand("p-0") == -1_000
+        assert (device.get("customer", "c-0") or {})["fields"]["phone"] is None
+        synced(device)
+        assert ids(device, "order") == ["mine", "o-0", "o-2", "of-mine"]
+        assert device.on_hand("p-0") == -3_000
+        assert device.status().waiting == 0
+        world.write(company, CustomerChanged("c-3", CustomerFields(phone="2")))
+        world.write(company, CustomerChanged("c-2", CustomerFields(phone="2")))
+        device.wait_until(lambda status: status.waiting == 1)
+
+
 def test_expiry_is_said_and_only_strict_ones_hide(
     world: World, company: Company, tmp_path: Path
 ) -> None:
