@@ -167,6 +167,9 @@ class SyncNow:
         await self._do(run)
         result = finished_events(run, self._now_ms())
         await self._door.submit_local(run.account, WEB, result)
+        # Whoever hears that it has ended can read what it found.
+        end = await asyncio.to_thread(self._head, run.account)
+        await self._projecting.wait(run.account, end, SYNC_PROJECTION_WAIT_S)
         await asyncio.to_thread(self._open_runs.end, remembered)
 
     async def _do(self, run: Run) -> None:
