@@ -13,9 +13,10 @@ from typing import Any
 
 from replica.device.chain import Head, Made, head_after
 from replica.device.journal import Answer, Identity, Journal, Life, OutboxRow, Place, State
+from replica.device.notices import Notice, Notices, Said
 from replica.events.clock import Stamp
 from replica.events.event import decode_event, event_id
-from replica.limits import JOURNAL_READ_ROWS
+from replica.limits import JOURNAL_READ_ROWS, NOTICES_KEPT_MAX
 from tests.simulation.fuse import Fuse
 
 
@@ -28,6 +29,7 @@ class Tables:
         "identity",
         "imports",
         "lives",
+        "notices",
         "outbox",
         "place",
         "resaid",
@@ -46,13 +48,39 @@ class Tables:
         self.documents: dict[tuple[str, str], bytes] = {}
         self.sales: dict[tuple[str, str, str], tuple[bytes, int]] = {}
         self.totals: dict[str, tuple[int, bytes]] = {}
+        self.notices: dict[str, Notice] = {}
 
     def copy(self) -> Tables:
         copied = Tables.__new__(Tables)
         copied.identity, copied.place, copied.imports = self.identity, self.place, self.imports
-        for name in ("lives", "outbox", "answers", "resaid", "documents", "sales", "totals"):
+        for name in _COPIED:
             setattr(copied, name, getattr(self, name).copy())
         return copied
+
+
+_COPIED = ("lives", "outbox", "answers", "resaid", "documents", "sales", "totals", "notices")
+
+
+class PlainNotices(Notices):
+    """What :class:`replica.device.notices.Notices` promises. Nobody puts one away here."""
+
+    def __init__(self, journal: PlainJournal) -> None:
+        self._journal = journal
+        self.open = self._read()
+
+    def _read(self) -> tuple[Notice, ...]:
+        return tuple(reversed(self._journal._tables.notices.values()))
+
+    def keep(self, said: Said, at_ms: int) -> None:
+        with self._journal.commit():
+            kept = self._journal._tables.notices
+            newest = max((one.id for one in kept.values()), default=0)
+            kept.setdefault(said.key, Notice(newest + 1, at_ms, said.code, said.text))
+            newest = max(one.id for one in kept.values())
+            for key in [key for key, one in kept.items() if one.id <= newest - NOTICES_KEPT_MAX]:
+                del kept[key]
+            found = self._read()
+        self.open = found
 
 
 class PlainJournal(Journal):
@@ -73,6 +101,7 @@ class PlainJournal(Journal):
         self.last_n = len(tables.outbox)
         self.numbers, last_event = tables.outbox.get(self.last_n, (0, b""))
         self.resaid = dict(tables.resaid)
+        self.notices = PlainNotices(self)
         self.answered_n = max(tables.answers, default=0)
         self.head = Head(epoch=0)
         if not self.lives:
