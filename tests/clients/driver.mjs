@@ -93,6 +93,7 @@ const commands = {
     return found;
   },
   documents: ({ type = null }) => client.documents(type),
+  onHandE3: ({ product }) => client.onHandE3(product),
   digest: () => client.digest(),
   fingerprint: () => FINGERPRINT,
   progress: () => progress,

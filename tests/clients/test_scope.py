@@ -12,7 +12,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from replica.device import CustomerChanged, CustomerFields, Device, OrderCommitted
+from replica.device import (
+    CustomerChanged,
+    CustomerFields,
+    Device,
+    OrderAmended,
+    OrderCancelled,
+    OrderCommitted,
+    StockCounted,
+)
 from replica.events.kinds import catalogue_fingerprint
 from tests.clients.driving import Driven, Ended, need_client
 from tests.crdt.samples import content
@@ -185,6 +193,49 @@ def test_any_chain_of_choices_ends_equal(world: World, company: Company, tmp_pat
             assert_alike(one, device)
 
 
+def test_stock_counts_every_sale(world: World, company: Company, tmp_path: Path) -> None:
+    """Whatever part of the sales the client holds, its stock on hand is what the whole log counts,
+    and its own sales are off before they are sent (OFF-06, OFF-13)."""
+    stocked(world, company, 6, 3)
+    chance = random.Random(11)
+    with (
+        browser(world, company, tmp_path / "one.db") as one,
+        phone(world, company, tmp_path / "phone.db") as full,
+    ):
+        for number in range(7):
+            wish: dict[str, Any] = {
+                "customers": chance.choice([["c-0"], [f"c-{chance.randrange(6)}"], "all"]),
+                "prospects": [],
+                "products": chance.choice([["p-0", "p-1"], "all"]),
+                "orders": chance.choice(["own", "team"]),
+            }
+            grant(world, company, one.identity["device"], wish)
+            product = f"p-{chance.randrange(2)}"
+            if chance.random() < 0.5:
+                world.write(company, StockCounted(product, 10_000 * number + 5_000))
+            for sale in range(2):
+                line = ("l1", f"p-{chance.randrange(2)}", 1_000 * (number + 1), 10_000)
+                sealed = content(line, customer=f"c-{chance.randrange(6)}")
+                world.write(company, OrderCommitted(f"s-{number}-{sale}", sealed))
+            if number % 3 == 2:
+                world.write(company, OrderCancelled(f"s-{number}-1"))
+                line = ("l1", f"p-{chance.randrange(2)}", 700, 10_000)
+                amended = content(line, customer="c-1")
+                world.write(company, OrderAmended(f"s-{number - 1}-0", amended))
+            synced(one)
+            before = one.ask("onHandE3", product=product)
+            payload = {"order": f"m-{number}", "content": _content(f"c-{number % 6}", product)}
+            one.ask("record", kind="order.committed", payload=payload)
+            assert one.ask("onHandE3", product=product) == before - 1_000
+            synced(one)
+            assert full.sync().equal
+            held = ids(one, "product")
+            assert product in held
+            assert {name: one.ask("onHandE3", product=name) for name in held} == {
+                name: full.on_hand(name) for name in held
+            }
+
+
 def test_nothing_outside_its_scope_lies_in_the_storage(
     world: World, company: Company, tmp_path: Path
 ) -> None:
@@ -270,8 +321,8 @@ def test_what_is_unsent_stays_when_its_document_leaves(
         assert seven["facts"][-1]["payload"]["fields"] == {"phone": "7"}
 
 
-def _content(customer: str) -> dict[str, Any]:
-    made = content(customer=customer)
+def _content(customer: str, product: str = "p-0") -> dict[str, Any]:
+    made = content(("l1", product, 1_000, 50_000), customer=customer)
     lines = [list(msgspec.structs.astuple(one)) for one in made.lines]
     said = {"number": "N-1", "customer": customer, "currency": made.currency, "date": made.date}
     return {**said, "total_minor": made.total_minor, "lines": lines}

@@ -29,6 +29,7 @@ import {
 import { Link, type Mode } from "./link.ts";
 import type { ValueMap } from "./msgpack.ts";
 import type { Fetch, OpenSocket, Storage } from "./ports.ts";
+import { SOLD } from "./stock.ts";
 import { State, type Answer, type Own, type Stood } from "./rows.ts";
 import type { Proof } from "./session.ts";
 
@@ -319,7 +320,16 @@ export class Client {
    * top: what to show, whether this device holds its whole account or a part of it.
    */
   async documents(type: string | null = null): Promise<readonly Document[]> {
-    return (await this.#journal.standing(type, true)).map(documentIn);
+    const found = await this.#journal.standing(type, true);
+    return found.filter((one) => one.type !== SOLD).map(documentIn);
+  }
+
+  /**
+   * Stock on hand in thousandths: the newest stock-take and movements less every sale since, those
+   * that this device does not hold and those that it has not sent included.
+   */
+  onHandE3(product: string): Promise<number> {
+    return this.#journal.onHandE3(product);
   }
 
   /** Own events that are not in the log, with the reason, newest first. */

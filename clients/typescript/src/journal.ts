@@ -70,6 +70,7 @@ import {
   type Record,
   type Stood,
 } from "./rows.ts";
+import { onHandE3 } from "./stock.ts";
 import { Tables } from "./tables.ts";
 
 const FIRST_EPOCH = 1;
@@ -459,22 +460,35 @@ export class Journal {
   }
 
   async #standing(type: string | null = null, pending = false): Promise<DocumentState[]> {
-    const base: Stated[] = [];
-    if (this.#documents.size > 0) {
-      for (const row of await this.#tables.all("document", 1)) {
-        const stated = statedIn(row);
-        if (type === null || stated.type === type) base.push(stated);
-      }
-    }
+    const base = await this.#base((one) => type === null || one.type === type);
+    const found = documents(await this.#fresh(pending), base);
+    return type === null ? found : found.filter((one) => one.type === type);
+  }
+
+  /** Stock on hand in thousandths, own unsent work included. */
+  onHandE3(product: string): Promise<number> {
+    return this.#exclusively(async () => {
+      const named = (one: Stated): boolean => one.type === "order" || one.type === "return";
+      const base = await this.#base((one) => one.id === product || named(one));
+      return onHandE3(product, base, await this.#fresh(true));
+    });
+  }
+
+  /** Documents as they are stored. */
+  async #base(wanted: (stated: Stated) => boolean): Promise<Stated[]> {
+    if (this.#documents.size === 0) return [];
+    return (await this.#tables.all("document", 1)).map(statedIn).filter(wanted);
+  }
+
+  /** What lies on top of them; with what waits for an answer, if wanted. */
+  async #fresh(pending: boolean): Promise<Evidence[]> {
     const records: Evidence[] = [];
     for await (const record of this.recent()) records.push(record);
-    if (pending) {
-      for await (const { id, data, event } of this.own(true)) {
-        records.push({ id, data, mergeStamp: event.stamp, origin: DEVICE_ORIGIN });
-      }
+    if (!pending) return records;
+    for await (const { id, data, event } of this.own(true)) {
+      records.push({ id, data, mergeStamp: event.stamp, origin: DEVICE_ORIGIN });
     }
-    const found = documents(records, base);
-    return type === null ? found : found.filter((one) => one.type === type);
+    return records;
   }
 
   /** Counts and digests of everything that stands in the log here. */
