@@ -9,9 +9,10 @@ from __future__ import annotations
 from enum import IntEnum
 
 from replica.crdt.scope import NODE_BYTES
+from replica.crdt.stock import SOLD
 
 SALES = ("order", "quote", "return", "payment")
-DELETABLE = ("product", "customer")
+_SELLING = ("product", "stock", SOLD)
 
 
 class Priority(IntEnum):
@@ -19,7 +20,7 @@ class Priority(IntEnum):
 
     OWN = 0
     GONE = 1  # deleted products and customers
-    SELLING = 2  # stock, and products with their prices
+    SELLING = 2  # stock, what was sold of it, and products with their prices
     RECORDS = 3
     OTHERS = 4
 
@@ -30,7 +31,7 @@ def priority(kind: str, *, own: bool = False, gone: bool = False) -> Priority:
         return Priority.OWN if own else Priority.OTHERS
     if gone:
         return Priority.GONE
-    return Priority.SELLING if kind in {"stock", "product"} else Priority.RECORDS
+    return Priority.SELLING if kind in _SELLING else Priority.RECORDS
 
 
 def nodes_in(authors: bytes) -> list[bytes]:

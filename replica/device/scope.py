@@ -9,17 +9,20 @@ or dropped (:mod:`replica.device.mend`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 
 from replica.crdt.documents import DocKey
+from replica.device import chunks, first
 from replica.device.asking import OK, Server, connected
 from replica.device.balance import balance
 from replica.device.holding import Holding
 from replica.device.journal import Identity
 from replica.device.mend import even_out
+from replica.device.status import Progress
 from replica.errors import Forbidden, Malformed, MisuseError, PeerGone, UpgradeRequired
 from replica.events.kinds import catalogue_fingerprint
 from replica.limits import (
@@ -40,10 +43,12 @@ def pull(
     *,
     now_ms: Callable[[], int],
     stopping: Callable[[], bool],
+    progress: Callable[[tuple[Progress, ...]], None] = lambda _: None,
 ) -> int:
     """Bring the documents in scope to position ``through`` or later; how many came.
 
-    ``version`` is the scope's as WELCOME told. Documents enter and leave as far as nothing is
+    ``version`` is the scope's as WELCOME told; ``progress`` hears how far a first sync is, and ()
+    when it is over. Documents enter and leave as far as nothing is
     pending. Raises ``PeerGone`` when the connection is lost or the server cannot answer,
     ``UpgradeRequired`` when it folds by other rules, ``Malformed`` for nonsense, and what the
     journal raises; call again, it goes on where it was.
@@ -53,7 +58,7 @@ def pull(
         came = 0
         with connected(holding.identity) as server:
             for _ in range(MEND_TRIES_MAX):
-                page, count = _pages(holding, server, through, stopping)
+                page, count = _pages(holding, server, through, stopping, progress)
                 came += count
                 if page is None or not _settled(holding):
                     return came
@@ -91,24 +96,31 @@ def _begin(holding: Holding, version: int) -> None:
     with holding.lock:
         place = holding.journal.place
         if not place.scope:
+            chunks.drop(holding)
             began = place._replace(scope=max(version, 1), scope_at=place.cursor, stored_ms=0)
             holding.keep(began)
 
 
 def _pages(
-    holding: Holding, server: Server, through: int, stopping: Callable[[], bool]
+    holding: Holding,
+    server: Server,
+    through: int,
+    stopping: Callable[[], bool],
+    progress: Callable[[tuple[Progress, ...]], None],
 ) -> tuple[Page | None, int]:
     """Take pages up to the last one there is now, and give it; None when it is time to stop."""
-    came = 0
+    came, running = 0, first.under_way(holding)
     for _ in range(SCOPE_PAGES_MAX):
         with holding.lock:
             place, pending = holding.journal.place, holding.journal.pending_count
-        query = {
+        query: dict[str, int | str] = {
             "after": place.scope_at,
             "position": max(through, place.reach),
             "version": place.scope,
             "pending": pending,
         }
+        if running is not None:
+            query["ahead"] = running.ahead
         answer = server.ask(f"scope/changes?{urlencode(query)}", CHUNK_RAW_BYTES_MAX)
         if answer.status != OK:
             raise PeerGone(f"the server does not give the documents in scope ({answer.status})")
@@ -117,7 +129,10 @@ def _pages(
         page = decode_page(answer.data)
         if page.through < place.scope_at:
             raise Malformed("a page that leads back")
-        _take(holding, page)
+        was, running = running, running and running.after(page)
+        _take(holding, page, partial(first.keep, holding, was, running))
+        if was is not None:
+            progress(running.progress() if running else ())
         came += len(page.documents)
         if page.last:
             return page, came
@@ -126,8 +141,8 @@ def _pages(
     return None, came
 
 
-def _take(holding: Holding, page: Page) -> None:
-    """Store a page and how far it leads, in one commit."""
+def _take(holding: Holding, page: Page, also: Callable[[], None]) -> None:
+    """Store a page and how far it leads, in one commit; ``also`` is done inside it."""
     fresh = {DocKey(one.type, one.id): one.state for one in page.documents}
     with holding.lock:
         place = holding.journal.place
@@ -140,6 +155,7 @@ def _take(holding: Holding, page: Page) -> None:
                 reach=max(place.reach, page.through),
                 fingerprint=catalogue_fingerprint(),
             ),
+            also,
         )
 
 

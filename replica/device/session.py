@@ -288,6 +288,11 @@ class Session:
         unlike = self._scope != place.scope or (place.scope > 0 and not place.stored_ms)
         return unlike and not self._looked and not self._report.holds_back
 
+    def _show(self, progress: tuple[Progress, ...]) -> None:
+        with self._holding.lock:
+            self._report.progress = progress
+        self._report.changed()
+
     async def _pull(self, apply: e.Apply | None) -> None:
         """Documents in scope, up to where the cursor is to be; then the cursor itself."""
         from replica.device.scope import pull  # noqa: PLC0415 - few devices have a scope
@@ -301,6 +306,7 @@ class Session:
                 self._scope,
                 now_ms=self._wall_ms,
                 stopping=lambda: report.stopping,
+                progress=self._show,
             )
             if apply is not None:
                 holding.received(*apply)

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Table, select
 
 from replica.crdt import priority as order
 from replica.crdt.digest import DIGEST_MODULUS, SectionTotal
+from replica.crdt.documents import DocKey
 from replica.events.event import AccountId, Position
 from replica.limits import PROJECTION_KEYS_MAX
 from replica.projections import tables as t
@@ -60,6 +61,17 @@ def standing(connection: Connection, account: AccountId) -> Standing | None:
         bytes(row.fingerprint),
         tuple(SectionTotal(name, count, bytes(digest)) for name, count, digest in totals if count),
     )
+
+
+def gone(connection: Connection, account: AccountId) -> set[DocKey]:
+    """The products and customers that are deleted."""
+    return {
+        DocKey(section, identity)
+        for section, table in _DELETABLE.items()
+        for identity in connection.execute(
+            select(table.c.id).where(table.c.account == account, table.c.present == 0)
+        ).scalars()
+    }
 
 
 def changed_after(

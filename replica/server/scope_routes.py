@@ -34,13 +34,14 @@ from replica.server.answers import (
     told,
 )
 from replica.server.auth import NotSignedIn, Principal, Right
+from replica.server.chunks import own_nodes
 from replica.server.devices import parse_device
 from replica.server.reconcile import FOLD_HEADER
 from replica.server.runtime import Runtime
 from replica.server.scoped import granted
 from replica.server.scopes import Wish
 from replica.store.access import Device
-from replica.sync.scope import encode_page
+from replica.sync.scope import Page, encode_page, read_ahead
 
 
 class HandoverBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -102,7 +103,7 @@ class ScopeRoutes:
         )
         device = await self._scopes.settled(device, version, pending)
         await self._arrive(device, position)
-        page, fold = await asyncio.to_thread(self._scopes.sets.page, device, after)
+        page, fold = await asyncio.to_thread(self._page, device, after, request)
         return Response(
             await asyncio.to_thread(encode_page, page),
             media_type="application/octet-stream",
@@ -121,6 +122,13 @@ class ScopeRoutes:
         """Wait until the documents include ``position``. Raises ``StoreUnavailable``."""
         if not await self._runtime.projecting.wait(device.account, position, RECONCILE_WAIT_S):
             raise StoreUnavailable("the documents are not at that position yet")
+
+    def _page(self, device: Device, after: int, request: Request) -> tuple[Page, bytes]:
+        asked = request.query_params.get("ahead", "")
+        if after or not asked:
+            return self._scopes.sets.page(device, after)
+        nodes = own_nodes(self._runtime.stores.control, device)
+        return self._scopes.sets.ahead(device, read_ahead(asked), nodes)
 
     async def handover(self, request: Request) -> Response:
         """Customers go from one device to another; ``force`` does not wait for unsent work."""
