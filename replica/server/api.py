@@ -398,6 +398,7 @@ def run_values(run: Run) -> dict[str, Any]:
         "sent": run.sent,
         "fetched": run.fetched,
         "position": run.position,
+        "checked": run.checked,
         "plan": plan_values(run.plan) if run.plan else None,
         "moved": run.moved,
         "steps": run.steps,

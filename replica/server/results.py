@@ -90,6 +90,7 @@ def _said(run: Run) -> Iterator[tuple[str, str]]:
     yield "by", run.by
     yield "position", str(run.position)
     yield "received", str(run.received)
+    yield "checked", run.checked
     for number, problem in enumerate(run.problems[:SYNC_PROBLEMS_MAX]):
         yield f"problem.{number}", problem
     if len(run.problems) > SYNC_PROBLEMS_MAX:

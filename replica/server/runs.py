@@ -133,6 +133,7 @@ class Run:
     received: int = 0  # events that devices sent because of it
     sections: tuple[SectionDigest, ...] = ()
     position: int = 0  # of the log, that the sections hold for
+    checked: str = ""  # what was done to see that the documents are what the log says
     devices: list[DeviceProof] = field(default_factory=list)
     reports: Mapping[str, RunReport] = field(default_factory=dict)
     comparisons: Mapping[str, Comparison] = field(default_factory=dict)

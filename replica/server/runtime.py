@@ -16,6 +16,7 @@ from replica.errors import StoreFailed, WorldError
 from replica.events.event import AccountId, Position
 from replica.fanout.local import LocalHub, poll
 from replica.limits import SHUTDOWN_GRACE_S, TOUCH_INTERVAL_S
+from replica.projections.check import check
 from replica.projections.runner import Projector
 from replica.server import aside
 from replica.server.auth import Auth
@@ -203,6 +204,7 @@ class Runtime:
             live=self.live,
             open_runs=OpenRuns(self.stores.database),
             head=self.head,
+            check=partial(check, self.stores.views, self.stores.log),
             now_ms=self.now_ms,
             metrics=self.metrics,
             logger=self.logger,

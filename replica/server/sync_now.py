@@ -18,6 +18,7 @@ from replica.errors import ReplicaError
 from replica.events.event import AccountId
 from replica.events.ids import RANDOM_BYTES, make_id
 from replica.limits import (
+    SYNC_CHECK_EVENTS_MAX,
     SYNC_DEVICE_WAIT_S,
     SYNC_MEND_ROUNDS_MAX,
     SYNC_PROGRESS_S,
@@ -25,6 +26,7 @@ from replica.limits import (
     SYNC_PROOF_ROUNDS_MAX,
     SYNC_PROOF_WAIT_S,
 )
+from replica.projections.check import Checked
 from replica.server.connection import Connection
 from replica.server.connections import Connections
 from replica.server.devices import DeviceRow, Devices, parse_device
@@ -55,8 +57,8 @@ T = TypeVar("T")
 class SyncNow:
     """The runs of all accounts; the newest of each is kept for its page.
 
-    ``head`` reads the position of an account's log, blocking; ``digest`` gives what a connected
-    device is to hold.
+    ``head`` reads the position of an account's log and ``check`` folds it again up to a number of
+    events, both blocking; ``digest`` gives what a connected device is to hold.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class SyncNow:
         live: Live,
         open_runs: OpenRuns,
         head: Callable[[AccountId], int],
+        check: Callable[[AccountId, int], Checked],
         now_ms: Callable[[], int],
         metrics: Metrics,
         logger: Logger,
@@ -86,6 +89,7 @@ class SyncNow:
         self._live = live
         self._open_runs = open_runs
         self._head = head
+        self._check = check
         self._now_ms = now_ms
         self._metrics = metrics
         self._logger = logger
@@ -176,7 +180,7 @@ class SyncNow:
         work: tuple[Callable[[Run, Step], Awaitable[str]], ...] = (
             self._plan,
             self._ask_devices,
-            self._catch_up,
+            self._look_at_views,
             self._run_sinks,
             self._compare,
             self._prove,
@@ -251,7 +255,25 @@ class SyncNow:
         devices, events = count(len(here), "device"), count(run.received, "event")
         return f"{answered} of {devices} answered, {events} came in."
 
-    async def _catch_up(self, run: Run, _: Step) -> str:
+    async def _look_at_views(self, run: Run, _: Step) -> str:
+        text = await self._catch_up(run)
+        found = await asyncio.to_thread(self._check, run.account, SYNC_CHECK_EVENTS_MAX)
+        events = count(found.position, "event")
+        if not found.folded:
+            run.checked = (
+                f"only their position, {found.position}: {events} are too many to fold again."
+            )
+        elif found.unlike:
+            run.checked = f"{events} folded again, other documents in {', '.join(found.unlike)}."
+            run.problems.append(
+                "The lists are not what the log says; nothing is lost, and"
+                " `replica project rebuild` makes them anew."
+            )
+        else:
+            run.checked = f"{events} folded again, the same documents."
+        return f"{text} Checked: {run.checked}"
+
+    async def _catch_up(self, run: Run) -> str:
         run.position = await asyncio.to_thread(self._head, run.account)
         if await self._projecting.wait(run.account, run.position, SYNC_PROJECTION_WAIT_S):
             return f"They show position {run.position} of the log."
@@ -281,7 +303,7 @@ class SyncNow:
         return f"{equal} equal, " + ("; ".join(found) if found else "none differs") + "."
 
     async def _prove(self, run: Run, step: Step) -> str:
-        await self._catch_up(run, step)
+        await self._catch_up(run)
         rows = [row for row in await self._devices.rows(run.account) if row.state != "revoked"]
         proofs = await self._counted(run, step, (self._prove_one(run, row) for row in rows))
         run.devices = proofs

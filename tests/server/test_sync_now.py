@@ -12,6 +12,8 @@ from replica.crdt.digest import fingerprint
 from replica.device import CustomerCreated, CustomerDeleted, CustomerFields, Device
 from replica.device.account_sync import AccountSync
 from replica.errors import MisuseError, StoreUnavailable
+from replica.events.event import Position
+from replica.projections.check import Checked
 from replica.server import sync_now
 from replica.server.plans import Plan, moved, undone
 from replica.server.runs import Compared, Run, Step
@@ -108,6 +110,31 @@ def test_the_result_is_an_event_on_every_replica(
     order_seen = device.get("order", "o-1")
     assert order_seen is not None
     assert order_seen["answers"]["books"]["number"] == "1001"
+
+
+def test_what_was_checked_is_said(
+    world: World, company: Company, device: Device, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run folds the log again and says so, with or without a device; it says as plainly when it
+    looked at positions only, and when the documents are not what the log says (SYN-13)."""
+    stock(world, company)
+    run = press(world, company)
+    assert run["checked"].endswith("events folded again, the same documents.")
+    assert run["checked"] in run["steps"][2]["text"]
+    monkeypatch.setattr(sync_now, "SYNC_CHECK_EVENTS_MAX", 3)
+    run = press(world, company)
+    assert run["checked"].startswith("only their position, ")
+    assert run["equal"] is True
+    found = Checked(Position(7), folded=True, unlike=("customer", "order"))
+    monkeypatch.setattr(world.runtime.sync_now, "_check", lambda *_: found)
+    run = press(world, company)
+    assert run["checked"] == "7 events folded again, other documents in customer, order."
+    assert (run["equal"], run["steps"][2]["state"]) == (False, "attention")
+    assert any("replica project rebuild" in text for text in run["problems"])
+    device.wait_until(lambda _: device.get("sync", run["run"]) is not None)
+    seen = device.get("sync", run["run"])
+    assert seen is not None
+    assert seen["report"]["checked"] == run["checked"]
 
 
 def test_a_second_press_joins(world: World, company: Company, books: Books) -> None:

@@ -186,6 +186,7 @@ _TITLES = {
     "by": "Pressed by",
     "position": "Position of the log",
     "received": "Events from devices",
+    "checked": "Lists and totals",
     "problem": "What needs you",
     "device": "Device",
     "section": "Server",
