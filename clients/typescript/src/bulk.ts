@@ -65,18 +65,18 @@ export async function fetchBulk(
     for (let tries = 0; tries < MANIFESTS_MAX && !server.stopping; tries++) {
       const manifest = resumed(journal) ?? (await begun(journal, server));
       if (manifest === null) {
-        if (journal.importing !== null) await journal.hold({}, [], null);
+        if (journal.held.importing !== null) await journal.held.take({}, [], null);
         break;
       }
       came += await takeAll(journal, server, manifest, progress);
-      if (journal.importing === null) return came;
+      if (journal.held.importing === null) return came;
       // Made anew on the server meanwhile: what is here already stays.
-      if (!server.stopping) await journal.hold({}, [], null);
+      if (!server.stopping) await journal.held.take({}, [], null);
     }
   } catch (error) {
     const code = error instanceof ReplicaError ? error.code : "";
     if (code !== "malformed" && code !== "too_large") throw error;
-    await journal.hold({}, [], null); // the log brings it
+    await journal.held.take({}, [], null); // the log brings it
   } finally {
     progress([]);
   }
@@ -85,8 +85,8 @@ export async function fetchBulk(
 
 /** The import that was under way, if it still leads on. */
 function resumed(journal: Journal): Manifest | null {
-  const { importing, place } = journal;
-  if (importing === null || importing.through <= place.cursor) return null;
+  const { importing } = journal.held;
+  if (importing === null || importing.through <= journal.place.cursor) return null;
   const manifest = readManifest(importing.manifest);
   return manifest.fingerprint === FINGERPRINT ? manifest : null;
 }
@@ -104,8 +104,8 @@ async function begun(journal: Journal, server: Server): Promise<Manifest | null>
   const manifest = readManifest(answer.data);
   if (manifest.fingerprint !== FINGERPRINT) return null;
   if (manifest.layers[0]!.after > cursor) throw malformed("the manifest begins behind the cursor");
-  await journal.beginDocuments(0);
-  await journal.hold({}, [], { manifest: answer.data, done: 0, through: manifest.position });
+  await journal.held.begin(0);
+  await journal.held.take({}, [], { manifest: answer.data, done: 0, through: manifest.position });
   return manifest;
 }
 
@@ -118,14 +118,14 @@ async function takeAll(
 ): Promise<number> {
   const chunks = manifest.layers.flatMap((layer) => layer.chunks);
   let came = 0;
-  for (let at = journal.importing!.done; at < chunks.length; at++) {
+  for (let at = journal.held.importing!.done; at < chunks.length; at++) {
     progress(progressOf(chunks, at));
     if (server.stopping) return came;
     const chunk = chunks[at]!;
     const answer = await server.ask(`chunks/${chunk.sha256}`, chunk.bytes);
     if (answer.status !== OK) return came;
     const put = await opened(chunk, answer.data);
-    came += await journal.hold({}, put, { ...journal.importing!, done: at + 1 });
+    came += await journal.held.take({}, put, { ...journal.held.importing!, done: at + 1 });
   }
   await arrive(journal, manifest);
   return came;
@@ -139,12 +139,12 @@ async function arrive(journal: Journal, manifest: Manifest): Promise<void> {
   const { position, generation } = manifest;
   const promised = manifest.sections.map((line) => ({ ...line, digest: unhex(line.digest) }));
   const alone = journal.place.reach <= position && journal.pending === 0;
-  if (alone && !sameSections(journal.documents.sections(), promised)) {
+  if (alone && !sameSections(journal.held.documents.sections(), promised)) {
     throw malformed("the chunks do not add up to what was promised");
   }
   const [logId, chain] = [unhex(manifest.log_id), unhex(manifest.chain)];
   const moved = { logId, generation, cursor: position, chain, documentsAt: position };
-  await journal.hold(moved, [], null);
+  await journal.held.take(moved, [], null);
 }
 
 function progressOf(chunks: readonly Chunk[], taken: number): Progress[] {

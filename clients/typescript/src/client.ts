@@ -320,7 +320,7 @@ export class Client {
    * top: what to show, whether this device holds its whole account or a part of it.
    */
   async documents(type: string | null = null): Promise<readonly Document[]> {
-    const found = await this.#journal.standing(type, true);
+    const found = await this.#journal.held.standing(type, true);
     return found.filter((one) => one.type !== SOLD).map(documentIn);
   }
 
@@ -329,7 +329,7 @@ export class Client {
    * that this device does not hold and those that it has not sent included.
    */
   onHandE3(product: string): Promise<number> {
-    return this.#journal.onHandE3(product);
+    return this.#journal.held.onHandE3(product);
   }
 
   /** Own events that are not in the log, with the reason, newest first. */
@@ -339,7 +339,7 @@ export class Client {
 
   /** Counts and digests per type of document of everything that stands in the log here. */
   digest(): Promise<readonly SectionDigest[]> {
-    return this.#journal.sections();
+    return this.#journal.held.sections();
   }
 
   status(): Status {

@@ -25,12 +25,9 @@ import {
 } from "./chain.ts";
 import { STAMP_BYTES } from "./clock.ts";
 import { ReplicaError } from "./errors.ts";
-import { documents, nameOf, sections, touched } from "./digest.ts";
-import type { DocumentState, Evidence, Stated } from "./digest.ts";
-import { Documents, statedIn } from "./documents.ts";
 import { decodeEvent, NO_HASH } from "./event.ts";
-import { SEGMENT, type Decision, type SectionDigest } from "./frames.ts";
-import type { Segment, Verdict } from "./frames.ts";
+import { SEGMENT, type Decision, type Segment, type Verdict } from "./frames.ts";
+import { Holding, NOTHING_HELD, type Ledger } from "./holding.ts";
 import { STORAGE_READ_ROWS } from "./limits.ts";
 import { pack, unpack } from "./msgpack.ts";
 import type { Change, Storage } from "./ports.ts";
@@ -38,14 +35,12 @@ import {
   FOREIGN,
   checkChain,
   heard,
-  heldThrough,
   NOWHERE,
   OWN,
   ownArrivals,
   putAnswer,
   putArrivals,
   putIdentity,
-  putImporting,
   putLives,
   putPlace,
   readAnswer,
@@ -70,25 +65,18 @@ import {
   type Record,
   type Stood,
 } from "./rows.ts";
-import { onHandE3 } from "./stock.ts";
 import { Tables } from "./tables.ts";
 
 const FIRST_EPOCH = 1;
 const ALL = Number.MAX_SAFE_INTEGER;
-const DEVICE_ORIGIN = 1;
-const NOTHING_HELD = {
-  cursor: 0,
-  chain: NO_HASH,
-  arrivals: 0,
-  scope: 0,
-  documentsAt: 0,
-  storedMs: 0,
+const FROM_THE_BEGINNING = {
+  ...{ cursor: 0, chain: NO_HASH, arrivals: 0, scope: 0, documentsAt: 0, storedMs: 0 },
 };
 const NOTHING_ARRIVED: readonly Change[] = [
   { table: "arrival", from: 0, to: ALL },
-  { table: "document", from: 0, to: ALL },
-  putImporting(null),
+  ...NOTHING_HELD,
 ];
+
 /** Own events of one epoch, without a gap. */
 export interface Chain {
   readonly epoch: number;
@@ -96,7 +84,7 @@ export interface Chain {
   readonly events: readonly Uint8Array[];
 }
 
-export class Journal {
+export class Journal implements Ledger {
   readonly #storage: Storage;
   readonly #tables: Tables;
   #identity: Identity | null = null;
@@ -109,17 +97,16 @@ export class Journal {
   #resaid = new Map<number, number>();
   #turn: Promise<unknown> = Promise.resolve();
   #complete = false;
-  #documents = new Documents();
-  #importing: Importing | null = null;
-  /** Raised by every commit that moves the place. */
   #moves = 0;
-  #digested: { readonly of: number; readonly sections: readonly SectionDigest[] } | null = null;
+  /** What came as documents, and what lies on top of them. */
+  readonly held: Holding;
   /** Digests compared in a row that were not equal. */
   differed = 0;
 
   private constructor(storage: Storage) {
     this.#storage = storage;
     this.#tables = new Tables(storage);
+    this.held = new Holding(this, this.#tables);
   }
 
   /** Throws `corruption` when what is stored cannot be. */
@@ -135,7 +122,7 @@ export class Journal {
   }
 
   close(): Promise<void> {
-    return this.#exclusively(() => this.#storage.close());
+    return this.exclusively(() => this.#storage.close());
   }
 
   // Where it stands ------------------------------------------------------------------------------
@@ -165,16 +152,6 @@ export class Journal {
     return this.#states.filter((one) => one === state).length;
   }
 
-  /** What is held is the fold of the log up to here, once nothing own lies beyond. */
-  get heldThrough(): number {
-    return heldThrough(this.#place);
-  }
-
-  /** Documents on their way in bulk. */
-  get importing(): Importing | null {
-    return this.#importing;
-  }
-
   /**
    * Whether documents in bulk may take the place of the log: nothing is unsent, and no event of an
    * earlier life has to be heard again one by one (wire-protocol.md §6.2, §12).
@@ -186,9 +163,8 @@ export class Journal {
     return this.#complete || this.#lives.length < 2;
   }
 
-  /** Documents as they are stored, without what arrived since. */
-  get documents(): Documents {
-    return this.#documents;
+  get moves(): number {
+    return this.#moves;
   }
 
   level(serverPosition: number): boolean {
@@ -199,7 +175,7 @@ export class Journal {
 
   /** Stores facts as own events, all or none. */
   append(facts: readonly Fact[], nowMs: number): Promise<readonly Made[]> {
-    return this.#exclusively(async () => {
+    return this.exclusively(async () => {
       const builder = new Builder(this.#author, this.#head);
       for (const fact of facts) builder.add(fact, nowMs);
       await this.#store(builder.made, []);
@@ -212,7 +188,7 @@ export class Journal {
    * for waiting on it. The old ones stay as evidence.
    */
   resubmit(id: Uint8Array, payload: Uint8Array | null, nowMs: number): Promise<readonly Made[]> {
-    return this.#exclusively(async () => {
+    return this.exclusively(async () => {
       const waiting = await this.#waitingOn(id);
       const builder = new Builder(this.#author, this.#head);
       const renamed = new Renamed();
@@ -312,7 +288,7 @@ export class Journal {
 
   /** Becomes `identity`; undecided work made as somebody else is said again as the new one. */
   enrol(identity: Identity): Promise<void> {
-    return this.#exclusively(async () => {
+    return this.exclusively(async () => {
       const before = this.#identity;
       if (before !== null && !same(before.account, identity.account)) {
         throw new ReplicaError("misuse", "this storage belongs to another account", {
@@ -327,9 +303,9 @@ export class Journal {
   }
 
   met(logId: Uint8Array, generation: number): Promise<void> {
-    return this.#exclusively(async () => {
+    return this.exclusively(async () => {
       if (same(this.#place.logId, logId) && this.#place.generation === generation) return;
-      await this.#move({ ...this.#place, logId, generation });
+      await this.move({ ...this.#place, logId, generation });
     });
   }
 
@@ -339,7 +315,7 @@ export class Journal {
     verdicts: readonly Verdict[],
     decisions: readonly Decision[],
   ): Promise<readonly Answer[]> {
-    return this.#exclusively(async () => {
+    return this.exclusively(async () => {
       const first = this.#rowOf(firstSeq);
       if (first > this.#states.length + 1) {
         throw new ReplicaError("corruption", `row ${this.#states.length + 1} was never answered`);
@@ -356,7 +332,7 @@ export class Journal {
 
   /** Stores segments and moves the cursor, in one commit. */
   receive(segments: readonly Segment[], through: number, chain: Uint8Array): Promise<void> {
-    return this.#exclusively(async () => {
+    return this.exclusively(async () => {
       checkChain(this.#place, segments);
       const answers: Answer[] = [];
       const arrived: Arrival[] = [];
@@ -375,7 +351,7 @@ export class Journal {
    * running epoch wait for an answer again. Nothing leaves the outbox (wire-protocol.md §6.2).
    */
   startOver(logId: Uint8Array, generation: number, knownSeq: number): Promise<void> {
-    return this.#exclusively(async () => {
+    return this.exclusively(async () => {
       const known = Math.min(this.#states.length, this.#rowOf(knownSeq));
       const kept = await this.#tables.answers(this.#life.firstN, known - this.#life.firstN + 1);
       const rows = kept.filter(({ state }) => state === State.acknowledged).map(({ n }) => n);
@@ -397,14 +373,14 @@ export class Journal {
         putPlace(place),
       ]);
       this.#states.length = Math.min(this.#states.length, known);
-      this.#forgetDocuments();
+      this.held.forget();
       this.#moveTo(place);
     });
   }
 
   /** The chain has two ends: undecided events are said again in `nextEpoch` (§6.1). */
   fork(nextEpoch: number): Promise<void> {
-    return this.#exclusively(async () => {
+    return this.exclusively(async () => {
       if (this.#identity === null || nextEpoch <= this.#head.epoch) return;
       await this.#renew(this.#identity, nextEpoch, this.#fromTheBeginning(), []);
     });
@@ -415,7 +391,7 @@ export class Journal {
    * if so it is said again in `nextEpoch` (§6.2).
    */
   sayForgotten(serverPosition: number, nextEpoch: number): Promise<boolean> {
-    return this.#exclusively(async () => {
+    return this.exclusively(async () => {
       if (this.#complete || this.#lives.length < 2 || !this.level(serverPosition)) return false;
       const before = await this.#tables.answers(1, this.#life.firstN - 1);
       const lost = before.filter(
@@ -451,139 +427,20 @@ export class Journal {
     return this.#tables.records(after, () => this.#place.history === history);
   }
 
-  /**
-   * Documents as everything that stands in the log here makes them; of one `type`, and with own
-   * work that waits for an answer laid on top, if wanted.
-   */
-  standing(type: string | null = null, pending = false): Promise<DocumentState[]> {
-    return this.#exclusively(() => this.#standing(type, pending));
+  /** One after the other: whatever decides by what is stored must not be overtaken. */
+  exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(work);
+    this.#turn = turn.catch(() => undefined);
+    return turn;
   }
 
-  async #standing(type: string | null = null, pending = false): Promise<DocumentState[]> {
-    const base = await this.#base((one) => type === null || one.type === type);
-    const found = documents(await this.#fresh(pending), base);
-    return type === null ? found : found.filter((one) => one.type === type);
-  }
-
-  /** Stock on hand in thousandths, own unsent work included. */
-  onHandE3(product: string): Promise<number> {
-    return this.#exclusively(async () => {
-      const named = (one: Stated): boolean => one.type === "order" || one.type === "return";
-      const base = await this.#base((one) => one.id === product || named(one));
-      return onHandE3(product, base, await this.#fresh(true));
-    });
-  }
-
-  /** Documents as they are stored. */
-  async #base(wanted: (stated: Stated) => boolean): Promise<Stated[]> {
-    if (this.#documents.size === 0) return [];
-    return (await this.#tables.all("document", 1)).map(statedIn).filter(wanted);
-  }
-
-  /** What lies on top of them; with what waits for an answer, if wanted. */
-  async #fresh(pending: boolean): Promise<Evidence[]> {
-    const records: Evidence[] = [];
-    for await (const record of this.recent()) records.push(record);
-    if (!pending) return records;
-    for await (const { id, data, event } of this.own(true)) {
-      records.push({ id, data, mergeStamp: event.stamp, origin: DEVICE_ORIGIN });
-    }
-    return records;
-  }
-
-  /** Counts and digests of everything that stands in the log here. */
-  sections(): Promise<readonly SectionDigest[]> {
-    return this.#exclusively(async () => {
-      const of = this.#moves;
-      if (this.#digested?.of !== of) this.#digested = { of, sections: await this.#sections() };
-      return this.#digested.sections;
-    });
-  }
-
-  async #sections(): Promise<readonly SectionDigest[]> {
-    const { reach, documentsAt } = this.#place;
-    return reach <= documentsAt ? this.#documents.sections() : sections(await this.#standing());
-  }
-
-  /** What stands in the log behind the documents, or behind `position`. */
-  async *recent(position = this.#place.documentsAt): AsyncGenerator<Stood> {
-    if (this.#place.reach <= position) return;
-    for await (const record of this.records(0)) if (record.position > position) yield record;
-  }
-
-  // Documents ------------------------------------------------------------------------------------
-
-  /**
-   * Stores `put` in the place of what there is, and moves the place, in one commit. `importing` is
-   * kept beside it while documents come in bulk; null ends that.
-   */
-  hold(
-    moved: Partial<Place>,
-    put: readonly Stated[] = [],
-    importing?: Importing | null,
-  ): Promise<number> {
-    return this.#exclusively(async () => {
-      const place = { ...this.#place, ...moved };
-      const through = importing?.through ?? 0;
-      const reach = Math.max(place.reach, place.documentsAt, through);
-      const also = importing === undefined ? [] : [putImporting(importing)];
-      await this.#hold({ ...place, reach }, put, [], also);
-      if (importing !== undefined) this.#importing = importing;
-      return put.length;
-    });
-  }
-
-  /**
-   * Drops documents that left. What unsent work is about stays, and what own events behind `asked`
-   * are about; gives how many went.
-   */
-  drop(names: Iterable<string>, asked: number): Promise<number> {
-    return this.#exclusively(async () => {
-      const gone = new Set(names);
-      for await (const { data } of this.own(true)) gone.delete(touched(data) ?? "");
-      for await (const { data } of this.recent(asked)) gone.delete(touched(data) ?? "");
-      await this.#hold(this.#place, [], gone, []);
-      return gone.size;
-    });
-  }
-
-  /**
-   * From the log to documents: what the arrivals make is held as documents from now on, and only
-   * own events stay among them. `scope` is its version, 0 for all there is.
-   */
-  beginDocuments(scope: number): Promise<void> {
-    return this.#exclusively(async () => {
-      if (this.#place.scope > 0) return;
-      if (scope === 0 && this.#place.arrivals === 0) return;
-      const documentsAt = this.heldThrough;
-      const before = await this.#standing();
-      const own: Arrival[] = [];
-      for (const { value } of await this.#tables.all("arrival", 1)) {
-        const row = unpack(value) as Arrival;
-        if (row[0] === OWN) own.push(row);
-      }
-      const history = this.#place.history + 1;
-      const place = { ...this.#place, scope, documentsAt, storedMs: 0, history };
-      await this.#hold(
-        { ...place, arrivals: own.length },
-        before,
-        [],
-        [{ table: "arrival", from: 0, to: ALL }, ...putArrivals(own, 0)],
-      );
-    });
-  }
-
-  async #hold(
+  async move(
     place: Place,
-    put: readonly Stated[],
-    dropped: Iterable<string>,
-    also: readonly Change[],
+    changes: readonly Change[] = [],
+    done: () => void = () => undefined,
   ): Promise<void> {
-    const once = [...new Map(put.map((stated) => [nameOf(stated), stated])).values()];
-    const gone = [...dropped];
-    const changes = this.#documents.changes(once, gone);
-    await this.#storage.commit([...changes, ...also, putPlace(place)]);
-    this.#documents.moved(once, gone);
+    await this.#storage.commit([...changes, putPlace(place)]);
+    done();
     this.#moveTo(place);
   }
 
@@ -613,13 +470,6 @@ export class Journal {
     return this.#states[n - 1] === State.acknowledged;
   }
 
-  /** One after the other: whatever decides by what is stored must not be overtaken. */
-  #exclusively<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#turn.then(work);
-    this.#turn = turn.catch(() => undefined);
-    return turn;
-  }
-
   async #store(made: readonly Made[], changes: readonly Change[]): Promise<void> {
     const first = this.#lastN + 1;
     const rows = made.map(({ data }, place) => {
@@ -630,14 +480,9 @@ export class Journal {
     this.#head = headAfter(this.#head, made);
   }
 
-  async #move(place: Place): Promise<void> {
-    await this.#storage.commit([putPlace(place)]);
-    this.#moveTo(place);
-  }
-
   #fromTheBeginning(): Place {
     const history = this.#place.history + 1;
-    return { ...this.#place, ...NOTHING_HELD, history };
+    return { ...this.#place, ...FROM_THE_BEGINNING, history };
   }
 
   /** Starts a life: rows `lost` and what is pending are said again in it, in one commit. */
@@ -660,7 +505,7 @@ export class Journal {
     const lives = [...this.#lives.filter(({ firstN }) => firstN !== life.firstN), life];
     const answers = old.map(({ n }) => remade(n));
     const fresh = from.cursor === 0;
-    const place = fresh ? { ...from, ...NOTHING_HELD } : from;
+    const place = fresh ? { ...from, ...FROM_THE_BEGINNING } : from;
     const forgotten = fresh ? await this.#forgetPlaces(life.firstN) : [];
     await this.#storage.commit([
       putIdentity(identity),
@@ -673,7 +518,7 @@ export class Journal {
       }),
       ...(fresh ? NOTHING_ARRIVED : []),
     ]);
-    if (fresh) this.#forgetDocuments();
+    if (fresh) this.held.forget();
     for (const { n } of answers) this.#states[n - 1] = State.remade;
     this.#identity = identity;
     this.#moveTo(place);
@@ -738,14 +583,9 @@ export class Journal {
     const before = this.#place.arrivals;
     const place = { ...this.#place, ...moved, arrivals: before + arrived.length };
     const changes = answers.flatMap((answer) => this.#putAnswer(answer));
-    await this.#storage.commit([...changes, ...putArrivals(arrived, before), putPlace(place)]);
-    for (const { n, state } of answers) this.#states[n - 1] = state;
-    this.#moveTo(place);
-  }
-
-  #forgetDocuments(): void {
-    this.#documents = new Documents();
-    this.#importing = null;
+    await this.move(place, [...changes, ...putArrivals(arrived, before)], () => {
+      for (const { n, state } of answers) this.#states[n - 1] = state;
+    });
   }
 
   /** What was measured while the commit was under way stays. */
@@ -767,18 +607,19 @@ export class Journal {
   }
 
   async #load(): Promise<void> {
+    let importing: Importing | null = null;
     for (const { key, value } of await this.#storage.read("state", 0, STORAGE_READ_ROWS)) {
       if (key === StateKey.identity) this.#identity = readIdentity(unpack(value));
       else if (key === StateKey.place) this.#place = readPlace(unpack(value));
       else if (key === StateKey.lives) this.#lives = readLives(unpack(value));
-      else if (key === StateKey.importing) this.#importing = readImporting(unpack(value));
+      else if (key === StateKey.importing) importing = readImporting(unpack(value));
     }
     for (const row of await this.#tables.all("answer", 1)) this.#states.push(readAnswer(row).state);
     for (const { key, value } of await this.#tables.all("aside", 1)) {
       const by = unpack(value);
       if (typeof by === "number" && by > 0) this.#resaid.set(key, by);
     }
-    this.#documents = new Documents(await this.#tables.all("document", 1));
+    await this.held.load(importing);
     this.#lastN = await this.#tables.last(
       "outbox",
       Math.max(this.#states.length, this.#life.firstN - 1),

@@ -325,6 +325,9 @@ export function readLives(value: Value): Life[] {
   });
 }
 
+/** The origin of what devices say. */
+export const DEVICE_ORIGIN = 1;
+
 export const OWN = 0;
 export const FOREIGN = 1;
 

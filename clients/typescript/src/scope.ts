@@ -62,7 +62,7 @@ export async function pull(
   version: number,
   now: () => number,
 ): Promise<number> {
-  await journal.beginDocuments(Math.max(version, 1));
+  await journal.held.begin(Math.max(version, 1));
   let moved = 0;
   for (let tries = 0; tries < SCOPE_TRIES_MAX; tries++) {
     const [page, came] = await pages(journal, server, through);
@@ -70,8 +70,8 @@ export async function pull(
     const { reach, documentsAt } = journal.place;
     // What is unsent, or was answered while the pages came, is settled by the next pull.
     if (page === null || journal.pending > 0 || reach > documentsAt) return moved;
-    if (sameSections(journal.documents.sections(), page.sections)) {
-      await journal.hold({ scope: page.everything ? 0 : page.version, storedMs: now() });
+    if (sameSections(journal.held.documents.sections(), page.sections)) {
+      await journal.held.take({ scope: page.everything ? 0 : page.version, storedMs: now() });
       return moved;
     }
     const evened = await evenOut(journal, server);
@@ -104,7 +104,7 @@ async function pages(
     checkFold(answer);
     const page = readPage(unpack(await inflate(answer.data, "a page", RAW_BYTES_MAX)));
     if (page.through < documentsAt) throw malformed("a page that leads back");
-    came += await journal.hold({ documentsAt: page.through }, page.documents);
+    came += await journal.held.take({ documentsAt: page.through }, page.documents);
     if (page.through === page.position) return [page, came];
   }
   return [null, came];
@@ -148,16 +148,16 @@ async function evenOut(journal: Journal, server: Server): Promise<number | null>
     moved += taken.size;
     if (!complete) continue; // some changed meanwhile: compare again
     const alone = found.ours.filter((name) => !taken.has(name));
-    if (alone.length > 0) moved += await journal.drop(alone, found.position);
+    if (alone.length > 0) moved += await journal.held.drop(alone, found.position);
   }
   return null;
 }
 
 async function differences(journal: Journal, server: Server): Promise<Differences | null> {
-  const position = Math.max(journal.heldThrough, journal.place.reach);
+  const position = Math.max(journal.held.through, journal.place.reach);
   const names = new Map<string, string>();
   const items: { time: bigint; id: Uint8Array }[] = [];
-  for (const [name, hash] of journal.documents.hashes()) {
+  for (const [name, hash] of journal.held.documents.hashes()) {
     names.set(hex(hash), name);
     items.push({ time: 0n, id: hash });
   }
@@ -197,7 +197,7 @@ async function take(
       if (!left.delete(hex(hashOf(one)))) throw malformed("a document that nobody asked for");
       taken.add(`${one.type}/${one.id}`);
     }
-    await journal.hold({}, fresh);
+    await journal.held.take({}, fresh);
   }
   return [taken, left.size === 0];
 }

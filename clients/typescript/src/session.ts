@@ -38,6 +38,7 @@ import {
 import type { Fetch, Socket } from "./ports.ts";
 import { State } from "./rows.ts";
 import { pull, sameSections } from "./scope.ts";
+import { Timers } from "./timers.ts";
 
 export interface Surroundings {
   readonly journal: Journal;
@@ -63,8 +64,6 @@ interface Sent {
   readonly count: number;
 }
 
-type Timer = "opening" | "welcome" | "result" | "silence" | "confirm";
-
 const SETTLED_CODE = "closed";
 /** What this program can do beyond taking the log (wire-protocol.md §4.1). */
 const KNOWS = ["scope"];
@@ -85,7 +84,7 @@ export class Session {
   readonly #around: Surroundings;
   readonly #journal: Journal;
   readonly #socket: Socket;
-  readonly #timers = new Map<Timer, ReturnType<typeof setTimeout>>();
+  readonly #timers = new Timers();
   readonly #startedWall: number;
   readonly #startedTicks: number;
   #work: (() => Promise<void>)[] = [];
@@ -137,7 +136,9 @@ export class Session {
   #run(): Promise<void> {
     const socket = this.#socket;
     socket.binaryType = "arraybuffer";
-    this.#watch("opening", CONNECT_TIMEOUT_MS, () => this.#gone("no answer to the connection"));
+    this.#timers.watch("opening", CONNECT_TIMEOUT_MS, () =>
+      this.#gone("no answer to the connection"),
+    );
     return new Promise((resolve, reject) => {
       this.#end = resolve;
       this.#failed = reject;
@@ -187,7 +188,7 @@ export class Session {
     } catch (error) {
       return this.#violated("malformed", 1007, wordsOf(error));
     }
-    this.#watch("silence", SILENCE_TIMEOUT_MS, () => this.#gone("the server fell silent"));
+    this.#timers.watch("silence", SILENCE_TIMEOUT_MS, () => this.#gone("the server fell silent"));
     this.#frame(frame, data.byteLength);
   }
 
@@ -281,7 +282,7 @@ export class Session {
     this.#over = true;
     this.#ended.abort();
     this.reason = reason;
-    this.#stopTimers();
+    this.#timers.stop();
     this.#socket.onclose = null;
     this.#socket.onmessage = null;
     // A page may only say 1000; the code was in GOODBYE.
@@ -289,27 +290,15 @@ export class Session {
     if (!this.#working) this.#end(); // else when the step under way is done
   }
 
-  #watch(timer: Timer, ms: number, due: () => void): void {
-    this.#unwatch(timer);
-    this.#timers.set(timer, setTimeout(due, ms));
-  }
-
-  #unwatch(timer: Timer): void {
-    clearTimeout(this.#timers.get(timer));
-    this.#timers.delete(timer);
-  }
-
-  #stopTimers(): void {
-    for (const timer of [...this.#timers.keys()]) this.#unwatch(timer);
-  }
-
   // Meeting --------------------------------------------------------------------------------------
 
   async #hello(): Promise<void> {
     const { identity, place, head } = this.#journal;
     if (identity === null) throw new ReplicaError("misuse", "enrol this device first");
-    this.#unwatch("opening");
-    this.#watch("welcome", WELCOME_TIMEOUT_MS, () => this.#gone("the server did not answer"));
+    this.#timers.unwatch("opening");
+    this.#timers.watch("welcome", WELCOME_TIMEOUT_MS, () =>
+      this.#gone("the server did not answer"),
+    );
     this.#send("HELLO", {
       version_min: PROTOCOL_VERSION,
       version_max: PROTOCOL_VERSION,
@@ -329,7 +318,7 @@ export class Session {
   }
 
   #meet(welcome: Said<"WELCOME">): void {
-    this.#unwatch("welcome");
+    this.#timers.unwatch("welcome");
     const { cursor } = this.#journal.place;
     this.#welcome = welcome;
     this.#replyToProbe(welcome.probe_sent_ms);
@@ -435,7 +424,7 @@ export class Session {
       return this.#violated("protocol_violation", 1002, "RESULT answers no push");
     }
     this.#cutShort = answered < sent.count; // GOODBYE follows
-    this.#unwatch("result");
+    this.#timers.unwatch("result");
     if (this.#flying.length > 0) this.#watchResult();
     const answers = await this.#journal.settle(sent.firstSeq, result.verdicts, result.decisions);
     this.sent += answers.length;
@@ -445,7 +434,9 @@ export class Session {
   }
 
   #watchResult(): void {
-    this.#watch("result", RESULT_TIMEOUT_MS, () => this.#gone("the server did not answer a push"));
+    this.#timers.watch("result", RESULT_TIMEOUT_MS, () =>
+      this.#gone("the server did not answer a push"),
+    );
   }
 
   get #idle(): boolean {
@@ -499,12 +490,12 @@ export class Session {
     this.received += segments.reduce((sum, segment) => sum + segment.count, 0);
     const sinceMs = performance.now() - this.#confirmedTicks;
     if (sinceMs >= CONFIRM_INTERVAL_MS || this.#unconfirmedBytes >= CONFIRM_BYTES) this.#confirm();
-    else this.#watch("confirm", CONFIRM_INTERVAL_MS - sinceMs, () => this.#confirm());
+    else this.#timers.watch("confirm", CONFIRM_INTERVAL_MS - sinceMs, () => this.#confirm());
   }
 
   /** Tells the server what is durable, if that is news. */
   #confirm(): void {
-    this.#unwatch("confirm");
+    this.#timers.unwatch("confirm");
     const { cursor } = this.#journal.place;
     if (this.#confirmed >= cursor) return;
     this.#send("CURSOR", { position: cursor });
@@ -555,14 +546,14 @@ export class Session {
   /** Documents are the fold of exactly the log up to some position: nothing own beyond it. */
   get #whole(): boolean {
     if (this.#pulling || this.#events.length > 0) return false;
-    return this.#journal.heldThrough >= this.#journal.place.reach;
+    return this.#journal.held.through >= this.#journal.place.reach;
   }
 
   async #tellDigest(): Promise<void> {
     if (this.#digestAt === null || !this.#whole) return;
     if (this.#digestAfterPushing && !this.#idle) return;
-    const position = this.#journal.heldThrough;
-    const sections = await this.#journal.sections();
+    const position = this.#journal.held.through;
+    const sections = await this.#journal.held.sections();
     this.#digestAt = null;
     this.#confirm(); // so that both speak of the same moment
     this.#send("DIGEST", { position, sections, pending: this.#journal.pending });
@@ -575,10 +566,10 @@ export class Session {
   async #compare(): Promise<void> {
     const journal = this.#journal;
     if (this.#prove === null || this.#asked || journal.pending > 0 || !this.#whole) return;
-    const position = journal.heldThrough;
+    const position = journal.held.through;
     if (this.#told === null) this.#ask(0);
     else if (this.#told.position === position) {
-      const equal = sameSections(await journal.sections(), this.#told.sections);
+      const equal = sameSections(await journal.held.sections(), this.#told.sections);
       await this.#proved(position, equal);
     } else if (this.#told.position < position) {
       if (this.#asks < PROOF_ASKS_MAX) this.#ask(position);
@@ -603,7 +594,7 @@ export class Session {
     if (equal) return;
     // Meeting anew shows what is wrong; if nothing is, everything is fetched again (§7).
     if (journal.differed === 2) await journal.fork(this.#server.next_epoch);
-    else if (journal.place.scope > 0) await journal.hold({ storedMs: 0 });
+    else if (journal.place.scope > 0) await journal.held.take({ storedMs: 0 });
     this.#leave(SETTLED_CODE, 1000, "the digests differ; meeting anew");
   }
 

@@ -6,6 +6,7 @@ import { STORAGE_READ_ROWS } from "./limits.ts";
 import { unpack, type Value } from "./msgpack.ts";
 import type { Row, Storage, Table } from "./ports.ts";
 import {
+  DEVICE_ORIGIN,
   FOREIGN,
   readAnswer,
   spellSegment,
@@ -15,7 +16,6 @@ import {
   type Stood,
 } from "./rows.ts";
 
-const DEVICE_ORIGIN = 1;
 /** More records than a segment can have: `at` is the row times this plus the place in it. */
 const RECORDS_PER_ROW = 4_096;
 
