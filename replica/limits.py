@@ -157,7 +157,7 @@ ACCOUNT_SYNC_ANSWER_BYTES_MAX = 1_048_576
 SYNC_PLAN_ROWS_MAX = 500  # rows of a plan that are named one by one; the rest are counted
 SYNC_PLAN_WAIT_S = 2.0  # for devices that are asked what they hold
 SYNC_PLANS_KEPT_MAX = 4  # plans of one account that a press may still name
-# Folding as many events again takes 1.6 s of one core; a longer log is checked by its position only.
+# Folding as many events again takes 1.6 s of one core; of a longer log the position is checked.
 SYNC_CHECK_EVENTS_MAX = 50_000
 SYNC_PROGRESS_S = 1.0  # between two words of a run on how far it is
 SYNC_PAGE_DEVICES_MAX = 200  # shown of one run, those that need somebody first

@@ -175,8 +175,9 @@ def result_page(row: Row, names: Mapping[str, str]) -> dict[str, Any]:
             for number in numbers
         ],
         "entries": [
-            {"title": _about(key, names), "texts": _readable(text, names).split("; ")}
+            {"title": _about(key, names), "texts": _texts(key, _readable(text, names))}
             for key, text in sorted(report.items(), key=lambda entry: _rank(entry[0]))
+            if key != "plan.made_ms"
         ],
         "digest_chars": DIGEST_CHARS,
     }
@@ -209,8 +210,14 @@ def _about(key: str, names: Mapping[str, str]) -> str:
     title = _TITLES.get(kind, kind)
     if kind == "section":
         return f"{title}: {SECTION_TITLES.get(rest, rest)}"
-    named = names.get(rest, rest) if kind in ("device", "sink", "plan") else ""
-    return f"{title}: {named}" if named else title
+    if kind in ("device", "sink"):
+        return f"{title}: {names.get(rest, rest)}"
+    return f"{title}: {rest.partition('.')[0]}" if kind == "plan" and rest else title
+
+
+def _texts(key: str, text: str) -> list[str]:
+    """A line for each section in which a device differs."""
+    return text.split("; ") if key.startswith("device.") else [text]
 
 
 def _readable(text: str, names: Mapping[str, str]) -> str:
