@@ -354,6 +354,7 @@ HISTORY_BUNDLE_EVENTS = 50
 # A device that makes no progress for this long has lost its server.
 HISTORY_STALL_S = 60.0
 HISTORY_START_S = 30.0
+HISTORY_PROOFS_MAX = 10
 HISTORY_STOP_S = 30.0
 # Rejected events named one by one in the report of a load; the rest are counted.
 HISTORY_REJECTED_SHOWN_MAX = 20

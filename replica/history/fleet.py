@@ -24,7 +24,7 @@ from replica.device.device import Device
 from replica.device.status import Status
 from replica.errors import PeerGone, ReplicaError
 from replica.events.payloads import Payload
-from replica.limits import HISTORY_BUNDLE_EVENTS, HISTORY_STALL_S
+from replica.limits import HISTORY_BUNDLE_EVENTS, HISTORY_PROOFS_MAX, HISTORY_STALL_S
 
 
 class Enrolment(NamedTuple):
@@ -83,8 +83,16 @@ class Fleet:
         self._ask("settle")
 
     def prove(self) -> list[Proof]:
-        """Let every device take in everything and compare its digest with the server's."""
-        proofs: list[Proof] = self._ask("prove")
+        """Let every device take in everything and compare its digest with the server's: at one
+        position, and until nothing has come since, as the server decides about names that were
+        given twice when it has read them."""
+        before: set[int] = set()
+        for _ in range(HISTORY_PROOFS_MAX):
+            proofs: list[Proof] = self._ask("prove")
+            positions = {proof.position for proof in proofs}
+            if len(positions) == 1 and positions == before:
+                break
+            before = positions
         return sorted(proofs)
 
     def _send(self, device: int) -> None:

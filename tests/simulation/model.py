@@ -61,6 +61,23 @@ class Model:
             found.update(said["fields"])
         return found
 
+    # Twins ----------------------------------------------------------------------------------------
+
+    def twins(self) -> list[tuple[str, str]]:
+        """Customers of one name, each with the next one by id; spelled out, not as the product."""
+        named: dict[str, list[str]] = {}
+        for identity in sorted(self.ids("customer", "customer")):
+            meant = self.fields(("customer.created", "customer.changed"), "customer", identity)
+            name = " ".join((meant.get("name") or "").lower().split())
+            if name and self.exists("customer", identity):
+                named.setdefault(name, []).append(identity)
+        return [(ids[at], ids[at + 1]) for ids in named.values() for at in range(len(ids) - 1)]
+
+    def choice(self, twin: str) -> tuple[str, str]:
+        """What the office said last of a pair."""
+        said = self.of(["twin.decided"], "twin", twin)
+        return (said[-1][1]["choice"], said[-1][1].get("stays", "")) if said else ("ask", "")
+
     # Stock ----------------------------------------------------------------------------------------
 
     def on_hand_e3(self, product: str) -> int:
@@ -156,6 +173,7 @@ def check_documents(model: Model, documents: Mapping[DocKey, Document]) -> None:
         "quote": ("quote", _check_quote),
         "return": ("return", _check_return),
         "payment": ("payment", _check_payment),
+        "twin": ("twin", _check_twin),
     }
     for kind, (name, check) in checks.items():
         ids = model.ids(kind, name)
@@ -168,6 +186,25 @@ def check_documents(model: Model, documents: Mapping[DocKey, Document]) -> None:
         counts = model.of(["stock.counted"], "product", product)
         counted = counts[-1][1]["qty_e3"] if counts else None
         demand(seen["counted_e3"] == counted, f"CON-09: the newest count of {product}")
+
+
+def check_twins(model: Model) -> None:
+    """Once there is peace, everybody of one name is in a pair, and each pair was found once."""
+    found = [
+        (said["first"], said["second"]) for row, said in model.said if row.kind == "twin.found"
+    ]
+    missing = set(model.twins()) - set(found)
+    demand(not missing, f"P57: nobody was asked about {sorted(missing)}")
+    demand(len(found) == len(set(found)), f"P57: a pair was found twice: {sorted(found)}")
+
+
+def _check_twin(model: Model, identity: str, seen: Any) -> None:
+    (pair,) = {
+        (said["first"], said["second"]) for _, said in model.of(["twin.found"], "twin", identity)
+    }
+    demand((seen["first"], seen["second"]) == pair, f"P57: whom the pair {identity} is about")
+    choice = (seen["choice"], seen["stays"])
+    demand(choice == model.choice(identity), f"P57: {identity} is {choice}")
 
 
 def _check_catalogue(model: Model, identity: str, seen: Any) -> None:

@@ -17,7 +17,7 @@ from qbo_sink import doubt, estimate, marker
 from qbo_sink import plan as sink_plan
 from replica import ingest
 from replica.crdt import order as orders
-from replica.crdt import retention, stock, view
+from replica.crdt import retention, stock, twins, view
 from replica.crdt.digest import SectionTotals
 from replica.crdt.documents import Document
 from replica.crdt.registers import read
@@ -429,3 +429,8 @@ _plant(
         _same(lambda qty, price, currency: qty * price // 10 ** (5 if currency == "USD" else 7)),
     ),
 )
+
+
+# Twins ------------------------------------------------------------------------------------------
+
+_plant("names are compared letter by letter", _instead(twins, "normalised", _same(str)))

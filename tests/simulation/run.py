@@ -17,7 +17,7 @@ from tests.simulation.auditor import demand
 from tests.simulation.books import Sink, estimate_total
 from tests.simulation.dice import Dice
 from tests.simulation.memory import remembering
-from tests.simulation.model import Model, check_documents
+from tests.simulation.model import Model, check_documents, check_twins
 from tests.simulation.nemesis import Nemesis, outbox
 from tests.simulation.options import Plan, bounds, plan
 from tests.simulation.phone import Phone
@@ -84,7 +84,7 @@ def settle(world: Nemesis) -> None:
     busy = True
     for _ in range(ROUNDS):
         _meet(world, dice, prove=not busy)
-        busy = world.run_sink(dice)
+        busy = world.decide(world.servers[0]) or world.run_sink(dice)
         if not busy and all(_at_rest(world, phone) for phone in world.phones):
             return
         world._pass_time(5_000)
@@ -175,6 +175,7 @@ def audit(world: Nemesis) -> None:
     model = Model(rows)
     world.views.catch_up()
     check_documents(model, world.views.documents)
+    check_twins(model)
     _check_views(world)
     for phone in world.phones:
         if not phone.revoked:

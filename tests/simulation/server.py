@@ -7,10 +7,12 @@ servers may share one log, each with its own connections; a crash takes what was
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any
 
+from replica.crdt import twins
 from replica.crdt.digest import SectionTotal, SectionTotals
 from replica.crdt.documents import DocKey, Document
 from replica.crdt.fold import fold, touched
@@ -196,6 +198,22 @@ class Server:
     def digest(self) -> tuple[int, list[SectionDigest]]:
         self.views.catch_up()
         return self.views.position, [SectionDigest(*one) for one in self.views.sections()]
+
+
+def found_twins(documents: Mapping[DocKey, Document]) -> list[Payload]:
+    """What the server has to say of customers that have one name: neighbours by id, each pair once,
+    as the product finds them in its read models."""
+    named: dict[str, list[str]] = {}
+    for key in sorted(documents):
+        if key.type == "customer":
+            for held in twins.names(documents[key]):
+                named.setdefault(held.key, []).append(key.id)
+    found = [
+        twins.twin_found("customer", one, other, "name")
+        for ids in named.values()
+        for one, other in pairwise(ids)
+    ]
+    return [one for one in found if DocKey("twin", one.twin) not in documents]
 
 
 def local_device(writer: str) -> DeviceId:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from replica.crdt.documents import DocKey, Document
 from replica.crdt.order import line_puts
+from replica.crdt.twins import twin_id
 from replica.events import payloads as p
 from replica.events.kinds import encode_payload
 from replica.events.money import content_total_minor
@@ -78,19 +79,24 @@ class Author:
     # One function per act, named for it -----------------------------------------------------------
 
     def customer_created(self) -> p.Payload:
-        fields = p.CustomerFields(name=self._word(), status="prospect")
+        fields = p.CustomerFields(name=self._name(), phone=self._word(), status="prospect")
         return p.CustomerCreated(self._dice.pick(CUSTOMERS), fields)
 
     def customer_changed(self) -> p.Payload:
         dice, name = self._dice, self._word()
         fields = dice.pick(
             (
-                p.CustomerFields(name=name),
+                p.CustomerFields(name=self._name(), phone=name),
                 p.CustomerFields(phone=name, email=None),
                 p.CustomerFields(email=name, tax_exempt=dice.chance(50)),
             )
         )
         return p.CustomerChanged(dice.pick(CUSTOMERS), fields)
+
+    def _name(self) -> str:
+        """Sometimes the name that somebody else gives, too, each in his way."""
+        word = self._word()
+        return word if self._dice.chance(30) else self._dice.pick(("Corner Cafe", " corner  CAFE"))
 
     def customer_deleted(self) -> p.Payload:
         return p.CustomerDeleted(self._dice.pick(CUSTOMERS))
@@ -173,6 +179,15 @@ class Author:
         update = self._word().encode()
         return p.NoteEdited("customer", self._dice.pick(CUSTOMERS), update)
 
+    def twin_decided(self) -> p.Payload:
+        one, other = self._dice.pick((CUSTOMERS[:2], CUSTOMERS[1:], CUSTOMERS[::2]))
+        twin = twin_id("customer", one, other)
+        if self._look(DocKey("twin", twin)) is None:
+            return self.customer_changed()
+        if self._dice.chance(50):
+            return p.TwinDecided(twin, "same", self._dice.pick((one, other)))
+        return p.TwinDecided(twin, self._dice.pick(("ask", "apart")))
+
     # What a device of this program never says ----------------------------------------------------
 
     def unknown(self) -> Said:
@@ -232,4 +247,6 @@ _OFFICE_ACTS = (
     Author.order_committed,
     Author.order_amended,
     Author.order_cancelled,
+    Author.twin_decided,
+    Author.twin_decided,
 )

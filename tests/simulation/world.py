@@ -30,7 +30,7 @@ from tests.simulation.fuse import PowerCut
 from tests.simulation.options import Plan, Step
 from tests.simulation.phone import Phone
 from tests.simulation.readmodels import ReadModels, SqlViews
-from tests.simulation.server import ID, Item, Job, Server, Views, Wire
+from tests.simulation.server import ID, Item, Job, Server, Views, Wire, found_twins
 from tests.simulation.workload import Author, Said
 
 START_MS = 1_800_000_000_000
@@ -167,6 +167,20 @@ class World:
         admitted = server.write("web", Origin.WEB, [payload], self.now_ms + server.skew_ms)
         self.notebook.note(kind, body, sure=True)
         self._announce(admitted.segment)
+        if dice.chance(50):
+            self.decide(server)
+
+    def decide(self, server: Server) -> bool:
+        """A server says what it finds of names that were given twice. Whether there was any."""
+        self.views.catch_up()
+        found = found_twins(self.views.documents)
+        for payload in found:
+            kind, _, body = encode_payload(payload)
+            self.strike("twins", f"{server.name} decides {kind} {said_key(kind, body)}")
+            admitted = server.write("web", Origin.WEB, [payload], self.now_ms + server.skew_ms)
+            self.notebook.note(kind, body, sure=True)
+            self._announce(admitted.segment)
+        return bool(found)
 
     def do_wait(self, dice: Dice) -> None:
         self._pass_time(dice.pick((10, 600, 20_000, 70_000, 200_000)))
