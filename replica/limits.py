@@ -416,6 +416,8 @@ SCOPE_PAGE_BYTES_TARGET = 262_144  # of states in one page; it is deflated to ab
 # Documents in the sets that are kept for devices with a scope, together: some 500 bytes each.
 SCOPED_DOCUMENTS_KEPT_MAX = 400_000
 SCOPE_MOVES_MAX = 200_000  # documents that enter or leave with one change of scope
+# A device that just asked for documents lets what others do gather so long before it asks again.
+SCOPE_GATHER_MS = 500
 SCOPE_WAITING_MAX = 1_000  # changes that a device is told to be waiting; there may be more
 SCOPE_PAGES_MAX = 10_000  # pages taken in one go
 SCOPE_GRANT_TRIES_MAX = 8  # grants to one device at the same time wait for each other

@@ -15,7 +15,7 @@ from replica.errors import Malformed, PeerGone
 from replica.limits import CHUNK_FETCH_TIMEOUT_S, ENROL_ANSWER_BYTES_MAX
 
 if TYPE_CHECKING:
-    from http.client import HTTPConnection
+    from http.client import HTTPConnection, HTTPResponse
     from http.client import HTTPMessage as Headers
 
 OK = 200
@@ -40,9 +40,7 @@ class Server:
     def ask(self, path: str, most: int, body: bytes | None = None) -> Answer:
         """GET, or POST of ``body``, below ``/api/v1/``. Raises ``Malformed`` for more than ``most``
         bytes: an answer that goes on is another one than was asked for."""
-        method = "GET" if body is None else "POST"
-        self._http.request(method, f"{self._base}/api/v1/{path}", body=body, headers=self._headers)
-        response = self._http.getresponse()
+        response = self._respond(f"{self._base}/api/v1/{path}", body)
         if response.status != OK:
             response.read(ENROL_ANSWER_BYTES_MAX)
             return Answer(response.status, b"", response.headers)
@@ -51,19 +49,62 @@ class Server:
             raise Malformed("the answer is longer than what was asked for")
         return Answer(OK, data, response.headers)
 
+    def _respond(self, path: str, body: bytes | None) -> HTTPResponse:
+        method = "GET" if body is None else "POST"
+        kept = self._http.sock is not None
+        try:
+            self._http.request(method, path, body=body, headers=self._headers)
+            return self._http.getresponse()
+        except ConnectionError:
+            if not kept:
+                raise
+            # The server hangs up on who has not asked for a while. Questions change nothing, so
+            # one whose answer did not begin is asked again, over a new connection.
+            self._http.close()
+            self._http.request(method, path, body=body, headers=self._headers)
+            return self._http.getresponse()
+
+
+class Line:
+    """A connection for the questions of a while: kept between them, made anew when it broke."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._http: HTTPConnection | None = None
+
+    @contextmanager
+    def server(self) -> Iterator[Server]:
+        """The server, for some questions of one thread. Raises ``PeerGone`` when the connection is
+        lost in between."""
+        # Imported here: it is most of what importing the SDK would cost.
+        from http.client import HTTPConnection, HTTPException, HTTPSConnection  # noqa: PLC0415
+
+        parts = urlsplit(self._identity.url)
+        if self._http is None:
+            kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+            self._http = kind(parts.netloc, timeout=CHUNK_FETCH_TIMEOUT_S)
+        try:
+            yield Server(self._http, self._identity)
+        except (OSError, HTTPException) as error:
+            self.close()
+            raise PeerGone(f"no connection to {self._identity.url}: {error}") from error
+        except BaseException:
+            self.close()  # an answer may be half read
+            raise
+
+    def close(self) -> None:
+        """Hang up; the next question makes a connection. Safe to call twice."""
+        if self._http is not None:
+            self._http.close()
+            self._http = None
+
 
 @contextmanager
 def connected(identity: Identity) -> Iterator[Server]:
     """A connection for some questions. Raises ``PeerGone`` when it is lost in between."""
-    # Imported here: it is most of what importing the SDK would cost.
-    from http.client import HTTPConnection, HTTPException, HTTPSConnection  # noqa: PLC0415
-
-    parts = urlsplit(identity.url)
-    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    http = kind(parts.netloc, timeout=CHUNK_FETCH_TIMEOUT_S)
+    line = Line(identity)
     try:
-        yield Server(http, identity)
-    except (OSError, HTTPException) as error:
-        raise PeerGone(f"no connection to {identity.url}: {error}") from error
+        with line.server() as server:
+            yield server
     finally:
-        http.close()
+        line.close()

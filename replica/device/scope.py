@@ -17,7 +17,7 @@ import msgspec
 
 from replica.crdt.documents import DocKey
 from replica.device import chunks, first
-from replica.device.asking import OK, Server, connected
+from replica.device.asking import OK, Line, Server, connected
 from replica.device.balance import balance
 from replica.device.holding import Holding
 from replica.device.journal import Identity
@@ -38,6 +38,7 @@ _decode_positions = msgspec.json.Decoder(list[int]).decode
 
 def pull(
     holding: Holding,
+    line: Line,
     through: int,
     version: int,
     *,
@@ -56,7 +57,7 @@ def pull(
     with holding.pulling:
         _begin(holding, version)
         came = 0
-        with connected(holding.identity) as server:
+        with line.server() as server:
             for _ in range(MEND_TRIES_MAX):
                 page, count = _pages(holding, server, through, stopping, progress)
                 came += count
@@ -72,7 +73,7 @@ def pull(
     return came
 
 
-def waiting(holding: Holding, through: int) -> int:
+def waiting(holding: Holding, line: Line, through: int) -> int:
     """How many changes of documents in scope others have made up to position ``through`` or later,
     that were not taken in (SYN-11, SYN-27). As many as the server tells, which is bounded. Changes
     nothing; raises ``PeerGone`` without a connection or an answer, ``Malformed`` for nonsense."""
@@ -81,7 +82,7 @@ def waiting(holding: Holding, through: int) -> int:
         mine = holding.journal.acknowledged_after(place.base_at)
         own = {row.answer.position for row in mine if row.answer is not None}
     query = urlencode({"after": place.base_at, "position": max(through, place.reach)})
-    with connected(holding.identity) as server:
+    with holding.pulling, line.server() as server:
         answer = server.ask(f"scope/waiting?{query}", ENROL_ANSWER_BYTES_MAX)
     if answer.status != OK:
         raise PeerGone(f"the server does not say what waits ({answer.status})")

@@ -10,17 +10,20 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from replica.crdt.documents import DocKey
 from replica.device import chunks, notices
+from replica.device.asking import Line
 from replica.device.holding import Holding
 from replica.device.proof import Ask, Proof, Proved
 from replica.device.status import Mode, Progress
 from replica.errors import CorruptionError, ReplicaError
 from replica.events.record import Segment
-from replica.limits import CLOCK_SET_MS, PROOFS_UNEQUAL_MAX
+from replica.limits import CLOCK_SET_MS, PROOFS_UNEQUAL_MAX, SCOPE_GATHER_MS
 from replica.sync import effects as e
 from replica.sync.device_peer import DevicePeer
 from replica.sync.messages import Goodbye, Outcome, SectionDigest
@@ -126,6 +129,9 @@ class Session:
         self._held: e.Apply | None = None  # the peer keeps what comes after it, a window at most
         self._counted = 0  # with a scope: the position up to which the server was asked what waits
         self._counting: asyncio.Task[None] | None = None
+        self._line = Line(holding.identity)  # for the documents of a scope, one thread at a time
+        self._asked_s = -inf  # when the server was last asked for them, monotonic
+        self._hurry = asyncio.Event()  # somebody waits for what a question would bring
 
     async def run(self, socket: ClientConnection, bell: asyncio.Event) -> None:
         """Returns when the connection has ended; raises what the socket or the journal raised."""
@@ -140,10 +146,12 @@ class Session:
                 async for message in socket:
                     data = message.encode() if isinstance(message, str) else message
                     self._perform(self._peer.receive(data, self._clock.now_ms()))
+                self._hurry.set()
                 writer.cancel()
                 ticker.cancel()
         finally:
             self._peer.lost()
+            self._line.close()
 
     async def _write(self, socket: ClientConnection) -> None:
         while isinstance(item := await self._outgoing.get(), bytes):
@@ -177,6 +185,8 @@ class Session:
             except ReplicaError as error:
                 # The journal could not take it. Nothing was confirmed, so it comes again.
                 waiting = deque(self._peer.failed(error))
+        if self._report.proof is not None:
+            self._hurry.set()
         if self._peer.state is State.LIVE:
             if self._held is not None and not self._report.holds_back:
                 held, self._held = self._held, None
@@ -298,10 +308,12 @@ class Session:
         from replica.device.scope import pull  # noqa: PLC0415 - few devices have a scope
 
         holding, report = self._holding, self._report
+        await self._gather()
         try:
             came = await asyncio.to_thread(
                 pull,
                 holding,
+                self._line,
                 apply.through if apply else holding.journal.place.cursor,
                 self._scope,
                 now_ms=self._wall_ms,
@@ -317,10 +329,22 @@ class Session:
             return
         finally:
             self._looking = self._looking and apply is not None
+            self._asked_s = time.monotonic()
+            if self._report.proof is None and not self._report.stopping:
+                self._hurry.clear()
         report.counts = report.counts._replace(received=report.counts.received + came)
         if self._peer.state is State.LIVE:
             done = apply and self._peer.appended(apply.through, self._clock.now_ms())
             self._perform(done or ())
+
+    async def _gather(self) -> None:
+        """Where changes come one by one, ask about several at once: every question costs the server
+        as much as some changes do. Not for somebody who waits for a proof."""
+        rest_s = self._asked_s + SCOPE_GATHER_MS / 1_000 - time.monotonic()
+        if rest_s > 0 and not self._hurry.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(rest_s):
+                    await self._hurry.wait()
 
     def _count(self) -> None:
         """How much of others' work waits: it lies here, or with a scope still at the server."""
@@ -335,7 +359,7 @@ class Session:
         from replica.device.scope import waiting  # noqa: PLC0415 - as below
 
         try:
-            found = await asyncio.to_thread(waiting, self._holding, through)
+            found = await asyncio.to_thread(waiting, self._holding, self._line, through)
         except ReplicaError:
             found = self._report.waiting  # a hint for the user: the next frame asks again
         self._counting = None

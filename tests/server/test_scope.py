@@ -331,6 +331,31 @@ def test_what_waits_for_the_user_is_counted_within_the_scope(
         device.wait_until(lambda status: status.waiting == 1)
 
 
+def test_changes_that_come_one_by_one_are_asked_for_together(
+    world: World, company: Company, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connected device lets changes gather after a question, and asks at once for all of them
+    when somebody waits for the proof (SYN-03)."""
+    stocked(world, company)
+    monkeypatch.setattr("replica.device.session.SCOPE_GATHER_MS", 10**9)
+    real, asked = Server.ask, list[str]()
+
+    def counted(server: Server, path: str, most: int, body: bytes | None = None) -> Answer:
+        asked.append(path)
+        return real(server, path, most, body)
+
+    with phone(world, company, tmp_path) as device:
+        device.set_scope(**EVEN)
+        device.start()
+        synced(device)
+        monkeypatch.setattr(Server, "ask", counted)
+        for n in range(10):
+            world.write(company, CustomerChanged("c-2", CustomerFields(phone=str(n))))
+        synced(device)
+        assert (device.get("customer", "c-2") or {})["fields"]["phone"] == "9"
+        assert 0 < len(asked) < 10
+
+
 def test_expiry_is_said_and_only_strict_ones_hide(
     world: World, company: Company, tmp_path: Path
 ) -> None:
