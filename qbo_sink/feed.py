@@ -57,7 +57,8 @@ def read_page(views: Engine, account: bytes, after: int) -> Page | None:
     """The next changed documents of ``account``; None when there is nothing new.
 
     It reads no further than the server has decided about names and numbers that were given twice:
-    an order goes out under the number that was decided. One read transaction, so a page never mixes two states of the projections.
+    an order goes out under the number that was decided. One read transaction, so a page never
+    mixes two states of the projections.
     """
     table = tables.documents
     with views.connect() as connection:

@@ -32,8 +32,8 @@ UNCONFIRMED_BYTES_MAX = 1_048_576
 # Event bytes of one push that holds more than one event, and of pushes decided together. Chosen so
 # that the resulting segment, with its decisions, always fits into one EVENTS frame.
 PUSH_BYTES_MAX = 196_608
-# A device confirms at once, but not more often than this unless as many bytes wait for it: one frame
-# then confirms many. Far below the window, so that the server never waits for it.
+# A device confirms at once, but not more often than this unless as many bytes wait for it: one
+# frame then confirms many. Far below the window, so that the server never waits for it.
 CONFIRM_INTERVAL_MS = 100
 CONFIRM_BYTES = 131_072
 HELLO_KNOWS_MAX = 32  # things that a device says it can do

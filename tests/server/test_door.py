@@ -177,7 +177,7 @@ def test_the_office_writes_on_after_a_commit_that_failed() -> None:
 
 def test_a_crowd_of_one_account_holds_up_no_other() -> None:
     """With a hundred devices of one account at the door, a device of another account is decided
-    behind the ``ACCOUNT_APPENDS_MAX`` that wait for the disk, and the crowd loses nothing (I-21)."""
+    behind the ``ACCOUNT_APPENDS_MAX`` that wait for the disk; the crowd loses nothing (I-21)."""
     crowd = [
         Author(ACCOUNT, DeviceId(bytes([1, *range(14), number])), 1, Origin.DEVICE, ())
         for number in range(100)
