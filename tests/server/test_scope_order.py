@@ -80,6 +80,7 @@ def test_pages_ahead_bring_everything_once_by_priority(
         for one in came
     ]
     assert ranks == sorted(ranks)
+    assert all(one.position <= position for one in came), "what changed comes with its change"
     keys = [one.key for one in came]
     assert len(keys) == len(set(keys))
     unchanged = {key for key, row in now.items() if row == first[key]}
