@@ -173,6 +173,12 @@ def account_kind(draft: Draft) -> None:
         raise refused(2050, detail, "AcctNum")
 
 
+def social_security(draft: Draft) -> None:
+    """The number of an employee is never shown again, so it is not even kept."""
+    if draft.entity.name == "Employee" and "SSN" in draft.body:
+        draft.body["SSN"] = "XXX-XX-XXXX"
+
+
 def party_defaults(draft: Draft) -> None:
     """Balances start at zero, and a party's currency never changes after the first save."""
     if draft.entity.name not in ("Customer", "Vendor"):

@@ -26,6 +26,7 @@ LIST_RULES: tuple[Rule, ...] = (
     names.parent_and_level,
     names.item_accounts,
     names.account_kind,
+    names.social_security,
     names.party_defaults,
     names.term_kind,
     names.unique_name,

@@ -93,6 +93,16 @@ def test_account_numbers_are_as_long_as_the_switch_lets_them(
         assert desk.post("account", longer).codes == [2050]
 
 
+def test_a_social_security_number_is_masked(desk: Desk) -> None:
+    """No answer shows the SSN that was written, and writing the mask back keeps it masked
+    (section 1.12, seen in a published client's cases)."""
+    person = {"GivenName": "Jo", "FamilyName": "March", "SSN": "078-05-1120"}
+    made = desk.save("Employee", person)
+    again = desk.save("Employee", made | {"FamilyName": "April"})
+    assert (made["SSN"], again["SSN"]) == ("XXX-XX-XXXX", "XXX-XX-XXXX")
+    assert desk.read("Employee", made["Id"])["SSN"] == "XXX-XX-XXXX"
+
+
 def test_names_cannot_be_deleted(desk: Desk) -> None:
     """Deleting a customer is an unsupported operation (section 1.5)."""
     answer = desk.post("customer", {"Id": "1", "SyncToken": "0"}, operation="delete")
