@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+import replica.server.first_pages
 from replica.device import (
     CustomerChanged,
     CustomerFields,
@@ -289,6 +290,28 @@ def test_a_client_killed_in_the_middle_goes_on(
         assert [row["id"] for row in one.ask("records")] == [said]
     with world.operator(company) as office:
         assert office.get("/customers/c-7").json()["fields"]["phone"] == "7"
+
+
+def test_a_first_sync_of_a_scope_goes_on_where_it_was(
+    world: World, company: Company, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client whose scope was there before it gets many small pages, dies three times
+    on the way, shows counts that only grow and ends equal (SYN-01, SYN-14, SYN-28)."""
+    monkeypatch.setattr(replica.server.first_pages, "SCOPE_PAGE_BYTES_TARGET", 1)
+    stocked(world, company, 20, 4)
+    path = tmp_path / "one.db"
+    with browser(world, company, path) as one:
+        wish = {"customers": [f"c-{n}" for n in range(0, 20, 2)], "prospects": []}
+        grant(world, company, one.identity["device"], wish)
+    for _ in range(3):
+        with Driven(path, asks=4) as one, pytest.raises(Ended):
+            one.ask("sync")
+    with Driven(path) as one:
+        synced(one)
+        shown = [sum(row["done"] for row in step) for step in one.ask("progress")]
+        assert shown == sorted(shown)
+        assert shown[0] > 10, "it went on where the third one was"
+        assert len(ids(one, "customer")) == len(ids(one, "order")) == 10
 
 
 def test_what_is_unsent_stays_when_its_document_leaves(

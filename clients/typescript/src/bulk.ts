@@ -14,18 +14,12 @@ import { bytesOf, sha256, wordOf } from "./event.ts";
 import type { Journal } from "./journal.ts";
 import { BULK_EVENTS_MIN, MANIFEST_BYTES_MAX, MANIFESTS_MAX, RAW_BYTES_MAX } from "./limits.ts";
 import { unpack, type Value } from "./msgpack.ts";
+import type { Progress } from "./rows.ts";
 import { sameSections } from "./scope.ts";
 import { inflate } from "./streams.ts";
 
 const OK = 200;
 const FORMAT = 1;
-
-/** How far one type of documents is, while they come in bulk; one counts once for each layer. */
-export interface Progress {
-  readonly section: string;
-  readonly done: number;
-  readonly total: number;
-}
 
 interface Chunk {
   readonly sha256: string;

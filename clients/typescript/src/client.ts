@@ -1,7 +1,6 @@
 /** The client: what an application embeds to be a device of a replica server. */
 
 import { hex, unhex } from "./bytes.ts";
-import type { Progress } from "./bulk.ts";
 import { decodeReceipt, encodeWork, takeAnswers } from "./carry.ts";
 import { makeId, type Fact } from "./chain.ts";
 import { skewWords, STAMP_BYTES, stampMs } from "./clock.ts";
@@ -30,7 +29,7 @@ import { Link, type Mode } from "./link.ts";
 import type { ValueMap } from "./msgpack.ts";
 import type { Fetch, OpenSocket, Storage } from "./ports.ts";
 import { SOLD } from "./stock.ts";
-import { State, type Answer, type Own, type Stood } from "./rows.ts";
+import { State, type Answer, type Own, type Progress, type Stood } from "./rows.ts";
 import type { Proof } from "./session.ts";
 
 export interface ClientOptions {
@@ -137,7 +136,7 @@ export interface Status {
   readonly storedMs: number | null;
   /** What stands in the log up to here came as documents, and is not in `records()`. */
   readonly documentsAt: number;
-  /** Documents on their way in bulk, by type; empty when there are none. */
+  /** Documents on their way in bulk or in a first sync of a scope, by type; else empty. */
   readonly fetching: readonly Progress[];
 }
 
@@ -196,6 +195,7 @@ export class Client {
         software: this.#software,
         fetch: this.#fetch,
         welcomed: () => false,
+        fetching: () => undefined,
         changed: () => this.#changed(),
       },
       options.openSocket ?? ((url, subprotocol) => new WebSocket(url, subprotocol)),

@@ -1,7 +1,6 @@
 /** A device of a replica server: records work where there is no network, syncs it when there is. */
 
 export { memoryStorage } from "./adapters/memory.ts";
-export type { Progress } from "./bulk.ts";
 export {
   Client,
   type AnyFact,
@@ -20,4 +19,5 @@ export type { SectionDigest } from "./frames.ts";
 export type { Content, DeviceKind, KindName, PayloadOf } from "./kinds.ts";
 export type { Mode } from "./link.ts";
 export { lineTotalMinor, minorDigits, totalMinor } from "./money.ts";
+export type { Progress } from "./rows.ts";
 export type { Change, Fetch, OpenSocket, Row, Socket, Storage, Table } from "./ports.ts";

@@ -70,7 +70,7 @@ import { Tables } from "./tables.ts";
 const FIRST_EPOCH = 1;
 const ALL = Number.MAX_SAFE_INTEGER;
 const FROM_THE_BEGINNING = {
-  ...{ cursor: 0, chain: NO_HASH, arrivals: 0, scope: 0, documentsAt: 0, storedMs: 0 },
+  ...{ cursor: 0, chain: NO_HASH, arrivals: 0, scope: 0, documentsAt: 0, storedMs: 0, ahead: "" },
 };
 const NOTHING_ARRIVED: readonly Change[] = [
   { table: "arrival", from: 0, to: ALL },

@@ -4,7 +4,7 @@
  */
 
 import { Server } from "./asking.ts";
-import { fetchBulk, wantsBulk, type Progress } from "./bulk.ts";
+import { fetchBulk, wantsBulk } from "./bulk.ts";
 import { ReplicaError, wordsOf } from "./errors.ts";
 import { SUBPROTOCOL } from "./frames.ts";
 import {
@@ -14,6 +14,7 @@ import {
   RECONNECT_DOUBLINGS_MAX,
 } from "./limits.ts";
 import type { OpenSocket } from "./ports.ts";
+import type { Progress } from "./rows.ts";
 import { Session, type Proof, type Surroundings } from "./session.ts";
 
 /** How the device stands to its server. Recording and reading work in every mode. */
@@ -38,7 +39,7 @@ export class Link {
   serverPosition = 0;
   /** What went wrong with the storage, in mode `failed`. */
   failure: unknown = null;
-  /** Documents on their way in bulk. */
+  /** Many documents on their way, by type. */
   fetching: readonly Progress[] = [];
 
   readonly #openSocket: OpenSocket;
@@ -67,6 +68,7 @@ export class Link {
         this.#show("online", "connected");
         return this.#wantsBulk;
       },
+      fetching: (progress) => this.#fetching(progress),
     };
   }
 
@@ -164,10 +166,7 @@ export class Link {
     this.#fetch = new AbortController();
     const server = new Server(fetch, journal.identity, this.#fetch.signal);
     try {
-      const came = await fetchBulk(journal, server, (progress) => {
-        this.fetching = progress;
-        this.#around.changed();
-      });
+      const came = await fetchBulk(journal, server, (progress) => this.#fetching(progress));
       this.#logServes = came === null;
       this.#counts = { ...this.#counts, received: this.#counts.received + (came ?? 0) };
       return true;
@@ -179,6 +178,11 @@ export class Link {
     } finally {
       this.#fetch = null;
     }
+  }
+
+  #fetching(progress: readonly Progress[]): void {
+    this.fetching = progress;
+    this.#around.changed();
   }
 
   #arm(session: Session): void {

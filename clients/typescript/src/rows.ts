@@ -39,6 +39,15 @@ export interface Place {
   readonly documentsAt: number;
   /** Device clock when the documents were last equal to what the scope says; 0 while they are not. */
   readonly storedMs: number;
+  /** What the newest page of a first sync said of what is of use next; empty when that is over. */
+  readonly ahead: string;
+}
+
+/** How far one type of documents is while many are on their way. */
+export interface Progress {
+  readonly section: string;
+  readonly done: number;
+  readonly total: number;
 }
 
 /** Up to here what is held is the fold of the log; documents may be ahead of the cursor. */
@@ -118,6 +127,7 @@ export const NOWHERE: Place = {
   scope: 0,
   documentsAt: 0,
   storedMs: 0,
+  ahead: "",
 };
 
 // Spelling out -----------------------------------------------------------------------------------
@@ -271,10 +281,10 @@ export function readIdentity(value: Value): Identity {
 
 export function putPlace(place: Place): Change {
   const { logId, generation, cursor, chain, reach, skewMs, syncedMs, arrivals, history } = place;
-  const { scope, documentsAt, storedMs } = place;
+  const { scope, documentsAt, storedMs, ahead } = place;
   const value = pack([
     ...[logId, generation, cursor, chain, reach, skewMs, syncedMs, arrivals, history],
-    ...[scope, documentsAt, storedMs],
+    ...[scope, documentsAt, storedMs, ahead],
   ]);
   return { table: "state", key: StateKey.place, value };
 }
@@ -283,7 +293,7 @@ export function readPlace(value: Value): Place {
   const [logId, generation, cursor, chain, reach, skewMs, syncedMs, arrivals, history, ...later] =
     value as readonly Value[];
   // Missing in what was stored before there were scopes.
-  const [scope = 0, documentsAt = 0, storedMs = 0] = later;
+  const [scope = 0, documentsAt = 0, storedMs = 0, ahead = ""] = later;
   return {
     logId: bytesOf(logId),
     generation: countOf(generation),
@@ -297,6 +307,7 @@ export function readPlace(value: Value): Place {
     scope: countOf(scope),
     documentsAt: countOf(documentsAt),
     storedMs: storedMs as number,
+    ahead: wordOf(ahead),
   };
 }
 

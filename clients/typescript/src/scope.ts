@@ -11,7 +11,7 @@ import { concat, hex, same, type Bytes } from "./bytes.ts";
 import { FINGERPRINT, hashOf, type Stated } from "./digest.ts";
 import { stated } from "./documents.ts";
 import { malformed, ReplicaError } from "./errors.ts";
-import { countOf } from "./event.ts";
+import { countOf, wordOf } from "./event.ts";
 import { SECTIONS, type SectionDigest } from "./frames.ts";
 import type { Journal } from "./journal.ts";
 import {
@@ -24,6 +24,7 @@ import {
 } from "./limits.ts";
 import { unpack, type Value } from "./msgpack.ts";
 import { Initiator } from "./negentropy.ts";
+import type { Progress } from "./rows.ts";
 import { inflate } from "./streams.ts";
 
 const FORMAT = 1;
@@ -37,6 +38,14 @@ interface Page {
   readonly through: number;
   readonly documents: readonly Stated[];
   readonly sections: readonly SectionDigest[];
+  /** With what to ask for what is of use next, in a first sync; empty when that is over. */
+  readonly ahead: string;
+}
+
+/** What is told on the way: the time, and how far a first sync is. */
+interface Told {
+  readonly now: () => number;
+  readonly fetching: (progress: readonly Progress[]) => void;
 }
 
 interface Differences {
@@ -60,12 +69,14 @@ export async function pull(
   server: Server,
   through: number,
   version: number,
-  now: () => number,
+  { now, fetching }: Told,
 ): Promise<number> {
   await journal.held.begin(Math.max(version, 1));
   let moved = 0;
   for (let tries = 0; tries < SCOPE_TRIES_MAX; tries++) {
-    const [page, came] = await pages(journal, server, through);
+    const [page, came] = await pages(journal, server, through, fetching).finally(() =>
+      fetching([]),
+    );
     moved += came;
     const { reach, documentsAt } = journal.place;
     // What is unsent, or was answered while the pages came, is settled by the next pull.
@@ -86,16 +97,19 @@ async function pages(
   journal: Journal,
   server: Server,
   through: number,
+  fetching: Told["fetching"],
 ): Promise<readonly [Page | null, number]> {
   let came = 0;
   for (let taken = 0; taken < SCOPE_PAGES_MAX && !server.stopping; taken++) {
-    const { documentsAt, reach, scope } = journal.place;
+    const { documentsAt, reach, scope, ahead } = journal.place;
     const query = new URLSearchParams({
       after: String(documentsAt),
       position: String(Math.max(through, reach)),
       version: String(scope),
       pending: String(journal.pending),
     });
+    // Who has nothing yet gets what is of use first.
+    if (documentsAt === 0) query.set("ahead", ahead || "0");
     const answer = await server.ask(`scope/changes?${query}`, ANSWER_BYTES_MAX);
     if (answer.status !== OK) {
       const words = `the server does not give the documents in scope (${answer.status})`;
@@ -104,10 +118,19 @@ async function pages(
     checkFold(answer);
     const page = readPage(unpack(await inflate(answer.data, "a page", RAW_BYTES_MAX)));
     if (page.through < documentsAt) throw malformed("a page that leads back");
-    came += await journal.held.take({ documentsAt: page.through }, page.documents);
-    if (page.through === page.position) return [page, came];
+    const moved = { documentsAt: page.through, ahead: page.ahead };
+    came += await journal.held.take(moved, page.documents);
+    if (page.ahead !== "") fetching(progressOf(journal.held.documents.sections(), page.sections));
+    else if (page.through === page.position) return [page, came];
   }
   return [null, came];
+}
+
+function progressOf(held: readonly SectionDigest[], all: readonly SectionDigest[]): Progress[] {
+  return all.map(({ section, count: total }) => {
+    const found = held.find((one) => one.section === section);
+    return { section, done: Math.min(found?.count ?? 0, total), total };
+  });
 }
 
 /** Throws `upgrade_required` when the server folds by rules that this program does not have. */
@@ -119,7 +142,7 @@ function checkFold(answer: Answer): void {
 }
 
 function readPage(value: Value): Page {
-  const [format, version, everything, position, through, documents, sections] =
+  const [format, version, everything, position, through, documents, sections, ahead = ""] =
     value as readonly Value[];
   if (format !== FORMAT || !Array.isArray(documents)) throw malformed("no page of documents");
   const page = {
@@ -129,6 +152,7 @@ function readPage(value: Value): Page {
     through: countOf(through),
     documents: documents.map(stated),
     sections: SECTIONS.read(sections),
+    ahead: wordOf(ahead),
   };
   if (page.through > page.position) throw malformed("a page beyond its position");
   return page;

@@ -36,7 +36,7 @@ import {
   WINDOW_FRAME_BYTES_MIN,
 } from "./limits.ts";
 import type { Fetch, Socket } from "./ports.ts";
-import { State } from "./rows.ts";
+import { State, type Progress } from "./rows.ts";
 import { pull, sameSections } from "./scope.ts";
 import { Timers } from "./timers.ts";
 
@@ -48,6 +48,8 @@ export interface Surroundings {
   readonly fetch: Fetch;
   /** The server let us in; true when documents are to be fetched in bulk first. */
   readonly welcomed: (position: number) => boolean;
+  /** How far a first sync of a scope is; nothing when it is over. */
+  readonly fetching: (progress: readonly Progress[]) => void;
   /** Something a status shows has changed. */
   readonly changed: () => void;
 }
@@ -518,7 +520,7 @@ export class Session {
     this.#pulling = true;
     const server = new Server(this.#around.fetch, journal.identity, this.#ended.signal);
     const through = waiting.at(-1)?.through ?? journal.place.cursor;
-    this.#beside = pull(journal, server, through, this.#server.scope, this.#around.now).then(
+    this.#beside = pull(journal, server, through, this.#server.scope, this.#around).then(
       (moved) => this.#do(() => this.#pulled(waiting, moved)),
       (error) => this.#do(() => Promise.reject(error)),
     );

@@ -64,6 +64,7 @@ function product(id: string, name: string, seq: number): DocumentState {
 }
 
 interface Given {
+  readonly ahead?: string;
   readonly through?: number;
   readonly position?: number;
   readonly everything?: boolean;
@@ -82,7 +83,8 @@ async function page(given: Given, fold = FINGERPRINT): Promise<Response> {
     pack([
       ...[1, 3, everything, position, through],
       some.map(({ type, id, state }): Value => [type, id, state]),
-      through === position ? digests : [],
+      through === position || given.ahead ? digests : [],
+      ...(given.ahead === undefined ? [] : [given.ahead]),
     ]),
   );
   return new Response(body, { headers: { "replica-fold": fold } });
@@ -106,7 +108,7 @@ test("pages are taken one after the other, each from where the last one led", as
   const status = await until(client, ({ storedMs }) => storedMs !== null);
   assert.deepEqual([status.scope, status.documentsAt], [3, 9]);
   assert.deepEqual(asked, [
-    "scope/changes?after=0&position=0&version=3&pending=0",
+    "scope/changes?after=0&position=0&version=3&pending=0&ahead=0",
     "scope/changes?after=4&position=4&version=3&pending=0",
   ]);
   const found = (await client.documents("product")).map(({ id, facts }) => [id, facts.length]);
@@ -115,6 +117,38 @@ test("pages are taken one after the other, each from where the last one led", as
     ["tea", 1],
   ]);
   assert.deepEqual(await client.digest(), sections([tea, mate]));
+  await client.close();
+});
+
+test("a first sync goes on with what is of use next, and says how far it is", async () => {
+  const server = new ScriptedServer();
+  server.scope = 3;
+  const [tea, mate] = [product("tea", "Tea", 1), product("mate", "Mate", 2)];
+  const all = [tea, mate];
+  const answers = [
+    await page({ position: 9, documents: [mate], all, ahead: "9.1.0" }),
+    new Response(null, { status: 503 }),
+    await page({ through: 7, position: 9, documents: [tea], all, ahead: "" }),
+    await page({ through: 9, all }),
+  ];
+  const asked: (string | null)[] = [];
+  server.asked = (path) => {
+    asked.push(new URLSearchParams(path.slice(path.indexOf("?"))).get("ahead"));
+    return answers.shift() ?? new Response(null, { status: 404 });
+  };
+  const client = await opened(server);
+  const shown: string[] = [];
+  client.onChange(() => {
+    for (const { section, done, total } of client.status().fetching) {
+      shown.push(`${section} ${done}/${total}`);
+    }
+  });
+  client.connect();
+  await until(client, ({ storedMs }) => storedMs !== null);
+  assert.deepEqual(asked, ["0", "9.1.0", "9.1.0", null]);
+  assert.deepEqual(new Set(shown), new Set(["product 1/2"]));
+  assert.deepEqual(client.status().fetching, []);
+  assert.deepEqual(await client.digest(), sections(all));
   await client.close();
 });
 
