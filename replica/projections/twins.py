@@ -82,12 +82,12 @@ def look(connection: Connection, account: AccountId, after: int) -> Found | None
         return None
     changed = connection.execute(
         select(c.type, c.id, c.position)
-        .where(c.account == account, c.position > after, c.type.in_(_LOOKED_AT))
+        .where(c.account == account, c.position > after)  # by position, whatever type it is
         .order_by(c.position)
         .limit(TWIN_PAGE_DOCUMENTS)
     ).all()
     through = changed[-1].position if len(changed) == TWIN_PAGE_DOCUMENTS else head
-    keys = [DocKey(row.type, row.id) for row in changed]
+    keys = [DocKey(row.type, row.id) for row in changed if row.type in _LOOKED_AT]
     found = _Look(connection, account).at(keys)
     return Found(after, Position(through), list(islice(found, LOCAL_EVENTS_MAX)))
 
