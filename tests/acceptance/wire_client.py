@@ -261,6 +261,7 @@ class Wire:
             chain=book.chain,
             sent_ms=self.clock(),
             software="wire-client/1",
+            knows=[],  # it takes the log and nothing else
         )
 
     def _meet(self) -> None:

@@ -45,7 +45,7 @@ WELCOME = "version session log_id generation position resume_after device_seq de
 NESTED = {"verdicts": VERDICT, "decisions": DECISION, "segments": SEGMENT, "sections": SECTION}
 Names = tuple[str | tuple[str, Any], ...]
 FRAMES: dict[int, tuple[str, Names]] = {
-    1: ("HELLO", (*HELLO.split(), "chain", "sent_ms", "software")),
+    1: ("HELLO", (*HELLO.split(), "chain", "sent_ms", "software", ("knows", []))),
     2: ("WELCOME", (*WELCOME.split(), "next_epoch", "probe_sent_ms", "limits", "scope")),
     3: ("PROBE_REPLY", ("probe_sent_ms", "received_ms", "sent_ms")),
     4: ("PROBE", ("probe_sent_ms", "offset_ms")),
