@@ -21,8 +21,9 @@ from replica.crdt import retention, stock, twins, view
 from replica.crdt.digest import SectionTotals
 from replica.crdt.documents import Document
 from replica.crdt.registers import read
+from replica.device import carrying, session
+from replica.device import chunks as device_chunks
 from replica.device import holding as device
-from replica.device import session
 from replica.device.holding import Holding
 from replica.device.journal import Journal, State
 from replica.events import rules
@@ -30,14 +31,17 @@ from replica.events.clock import ZERO_STAMP, Corrected, correct
 from replica.events.event import decode_event
 from replica.events.kinds import decode_payload
 from replica.store import memory
-from replica.sync import server_peer
+from replica.sync import carry, server_peer
 from replica.sync.downstream import Downstream
+from replica.sync.effects import Apply
 from replica.sync.messages import Outcome
+from replica.sync.verdicts import answers
+from tests.simulation import errands, workload
 from tests.simulation import server as sim_server
-from tests.simulation import workload
 from tests.simulation.books import Sink
 from tests.simulation.disk import DiskLog
 from tests.simulation.nemesis import Nemesis
+from tests.simulation.plain import PlainJournal
 
 SEEDS_MAX = 2_000
 
@@ -284,6 +288,82 @@ _plant(
     _instead(sim_server, "next_epoch", _same(lambda heads, epoch: epoch)),
     _instead(server_peer, "next_epoch", _same(lambda heads, epoch: epoch)),
 )
+
+# What goes other ways than the wire --------------------------------------------------------------
+
+
+def _any_history(take: Any) -> Any:
+    def planted(holding: Holding, data: bytes) -> Any:
+        journal, header = holding.journal, carry.read_header(data)
+        log_id, generation = journal.place.log_id, journal.place.generation
+        theirs = journal.place._replace(log_id=header.log_id, generation=header.generation)
+        journal.place = theirs
+        try:
+            return take(holding, data)
+        finally:
+            journal.place = journal.place._replace(log_id=log_id, generation=generation)
+
+    return planted
+
+
+def _all_answers(_: Any) -> Any:
+    def planted(holding: Holding, data: bytes) -> Any:
+        found = carry.decode_receipt(data)
+        for one in found.answers:
+            if one.epoch == holding.journal.head.epoch:
+                said = list(answers(one.verdicts, one.decisions))
+                holding.settled(one.first_seq, said)
+        return carrying.Receipt(0, 0, 0, found.header.events)
+
+    return planted
+
+
+def _confirm_held(keep: Any) -> Any:
+    def planted(self: Any, effect: Any) -> Any:
+        held = keep(self, effect)
+        if isinstance(effect, Apply) and self._held is effect:
+            return self._peer.appended(effect.through, self._clock.now_ms())
+        return held
+
+    return planted
+
+
+def _arrived_first(take: Any) -> Any:
+    def planted(self: Any, data: bytes) -> None:
+        self._holding.keep(self._arrived(self._holding.journal.place))
+        take(self, data)
+
+    return planted
+
+
+def _import_stays(drop: Any) -> Any:
+    def planted(self: Any) -> None:
+        kept = self._tables.imports
+        drop(self)
+        self._tables.imports = kept
+
+    return planted
+
+
+def _far_is_enough(wanted: Any) -> Any:
+    def planted(holding: Holding, server_position: int) -> bool:
+        place = holding.journal.place
+        far = server_position - place.cursor >= vars(device_chunks)["CHUNKED_EVENTS_MIN"]
+        idle = not holding.journal.pending_count
+        return wanted(holding, server_position) or bool(place.cursor and far and idle)
+
+    return planted
+
+
+_plant("an import counts what it knows as new", _instead(errands, "admit", _admit_again))
+_plant("any history's receipt is believed", _instead(carrying, "take_receipt", _any_history))
+_plant("a receipt is not looked at", _instead(carrying, "take_receipt", _all_answers))
+_plant("a page that waits is confirmed", _instead(session.Session, "_keep", _confirm_held))
+_plant("nobody waits for a wish", _instead(session.Report, "holds_back", _same(False)))
+_plant("an import's cursor comes first", _instead(device_chunks.Import, "take", _arrived_first))
+_plant("chunks take own later work away", _instead(Holding, "own_behind", _same(lambda *_: {})))
+_plant("a base that goes leaves its import", _instead(PlainJournal, "drop_base", _import_stays))
+_plant("who starts anew fetches in bulk", _instead(device_chunks, "wanted", _far_is_enough))
 
 # Merging ----------------------------------------------------------------------------------------
 

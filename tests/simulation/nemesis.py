@@ -184,6 +184,7 @@ class Nemesis(World):
         self._copied(phone)
         clone = Phone(f"{phone.name} copy", phone.device, lambda: self.now_ms, phone.image())
         clone.skew_ms, clone.revoked = phone.skew_ms, phone.revoked
+        clone.be_manual(phone.manual)
         self.phones.append(clone)
         self.strike("clone", f"{phone.name} is copied whole")
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from replica.sync import device_peer, downstream, server_peer
+from replica.device import chunks as device_chunks
+from replica.sync import chunks, device_peer, downstream, server_peer
 from tests.simulation.dice import Dice
 
 DAY_MS = 86_400_000
@@ -55,6 +56,16 @@ FAULTS = {
     "books": 14,
     "crash_sink": 5,
 }
+# What goes other ways than the wire. Put between the other steps by dice of its own, so that a seed
+# without it is the history that it was.
+ERRANDS: dict[str, dict[str, int]] = {
+    "by_hand": {"export": 3, "carry": 5, "receipt": 5},
+    "manual": {"wish": 3},  # phones that hold back what others wrote
+    "damage": {"rot": 1},
+    "bulk": {"join": 2},  # documents in the place of the log, by far sooner than in earnest
+}
+ERRAND_PERCENT = 20  # of a world's errands, and before how many of its steps there is one
+_ERRAND_SEED = 0xE44A4D
 BACKUPS = {
     "restore_phone": "backup_phone",
     "restore_raised": "backup_server",
@@ -93,6 +104,8 @@ class Options(NamedTuple):
     one_probe: bool  # the clock is measured once for each connection
     real: bool  # SQLite under phones and read models, and nothing answered from memory
     faults: tuple[str, ...]
+    errands: tuple[str, ...] = ()
+    manual: tuple[bool, ...] = (False,) * 4
 
 
 class Plan(NamedTuple):
@@ -101,8 +114,8 @@ class Plan(NamedTuple):
     steps: tuple[Step, ...]
 
 
-def plan(seed: int) -> Plan:
-    """The history that ``seed`` stands for."""
+def plan(seed: int, *, errands: bool = True) -> Plan:
+    """The history that ``seed`` stands for, or the one that it was before there were errands."""
     dice = Dice(seed)
     faults = tuple(name for name in FAULTS if dice.chance(35))
     size = dice.pick(SIZES)
@@ -121,13 +134,28 @@ def plan(seed: int) -> Plan:
     steps = tuple(
         Step(dice.pick(acts), dice.throw()) for _ in range(size.least + dice.below(size.more))
     )
-    return Plan(seed, options, steps)
+    made = Plan(seed, options, steps)
+    return _with_errands(made, Dice(seed ^ _ERRAND_SEED)) if errands else made
+
+
+def _with_errands(plan: Plan, dice: Dice) -> Plan:
+    errands = tuple(name for name in ERRANDS if dice.chance(ERRAND_PERCENT))
+    acts = [act for name in errands for act, weight in ERRANDS[name].items() for _ in range(weight)]
+    manual = tuple("manual" in errands and dice.chance(60) for _ in plan.options.manual)
+    steps: list[Step] = []
+    for step in plan.steps:
+        if acts and dice.chance(ERRAND_PERCENT):
+            steps.append(Step(dice.pick(acts), dice.throw()))
+        steps.append(step)
+    options = plan.options._replace(errands=errands, manual=manual)
+    return plan._replace(options=options, steps=tuple(steps))
 
 
 @contextmanager
 def bounds(options: Options) -> Iterator[None]:
     """Small frames and windows, so that a small world has many of them."""
     changed = (_SMALL if options.small_pages else ()) + (_ONE_PROBE if options.one_probe else ())
+    changed += _BULK if "bulk" in options.errands else ()
     before = [(module, name, getattr(module, name)) for module, name, _ in changed]
     for module, name, value in changed:
         setattr(module, name, value)
@@ -145,4 +173,5 @@ _SMALL = (
     (device_peer, "PUSH_EVENTS_MAX", 2),
     (device_peer, "PUSHES_IN_FLIGHT_MAX", 2),
 )
+_BULK = ((device_chunks, "CHUNKED_EVENTS_MIN", 5), (chunks, "CHUNK_BYTES_TARGET", 400))
 _ONE_PROBE = ((server_peer, "PROBE_SAMPLES", 1),)

@@ -45,10 +45,26 @@ class Phone:
         self.fuse = Fuse()
         self.session: Session | None = None
         self.revoked = False
+        self.manual = False
+        self.fetches_lost = 0
         self._world_ms = world_ms
-        self.report = Report(changed=lambda: None)
+        self.report = self._reports()
         image = enrolled(device, real=False) if image is None else image
         self.holding = Holding(disk_of(image, self.fuse))
+
+    def be_manual(self, manual: bool) -> None:
+        """Its user wishes for the work of others, or it comes by itself."""
+        self.manual = manual
+        self.report = self._reports()
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether the work of others is to wait, by what its user chose and wished for."""
+        report = self.report
+        return self.manual and report.proof is None and report.unmended is None
+
+    def _reports(self) -> Report:
+        return Report(changed=lambda: None, manual=self.manual)
 
     def wall_ms(self) -> int:
         return self._world_ms() + self.skew_ms
@@ -69,7 +85,8 @@ class Phone:
         self.journal.close()
         self.fuse.left = 0
         self.session = None
-        self.report = Report(changed=lambda: None)
+        self.fetches_lost = 0
+        self.report = self._reports()
         self.holding = Holding(disk_of(image, self.fuse))
 
     # The user -------------------------------------------------------------------------------------
@@ -126,6 +143,11 @@ class Phone:
 
     def wish_for_proof(self) -> None:
         self.report.proof, self.report.proved = Proof(), None
+
+    @property
+    def held_back(self) -> bool:
+        """Whether work of others is here, and waits for its user."""
+        return self.session is not None and self.session._held is not None
 
     def prove(self) -> list[bytes | e.Close]:
         if self.session is not None:

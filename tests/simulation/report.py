@@ -21,7 +21,10 @@ KINDS = (
     "crash_phone", "cut_phone", "crash_server", "written_untold", "hand_over", "lose_views",
     "clock_forward", "clock_back", "clock_server", "clone", "restore_phone", "restore_raised",
     "restore_silent", "revoke", "unknown", "broken", "dependent", "forbidden", "crash_sink",
-    "books_fair", "books_lost_before", "books_lost_after", "books_late",
+    "export", "carry", "carry_again", "carry_cut", "carry_late", "receipt", "receipt_again",
+    "receipt_refused", "held_back", "wished", "bulk", "bulk_broken", "bulk_cut", "bulk_resumed",
+    "bulk_restored", "rot", "mend_documents", "books_fair", "books_lost_before", "books_lost_after",
+    "books_late",
 )  # fmt: skip
 """Every kind of fault; a run in which one never struck has not tested it."""
 

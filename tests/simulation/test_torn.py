@@ -18,8 +18,8 @@ from replica.device.holding import Holding
 from replica.device.journal import Identity, Journal
 from tests.simulation.dice import Dice
 from tests.simulation.disk import ACCOUNT, MemoryJournal
+from tests.simulation.errands import Errands
 from tests.simulation.fuse import Fuse
-from tests.simulation.nemesis import Nemesis
 from tests.simulation.run import audit, settle
 from tests.simulation.test_findings import connect, save, world_of
 
@@ -112,7 +112,7 @@ def opened(path: Path, files: Files) -> Rows:
         journal.close()
 
 
-def day(world: Nemesis) -> None:
+def day(world: Errands) -> None:
     """Saved offline, sent, answered, heard; a log that goes back, and everything said again."""
     phone, other = world.phones
     save(world, phone, "w1")

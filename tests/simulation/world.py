@@ -22,7 +22,7 @@ from replica.store.memory import _Account
 from replica.sync import effects as e
 from replica.sync.table import State
 from replica.sync.verdicts import Settlement
-from tests.simulation.auditor import Notebook, said_key
+from tests.simulation.auditor import Notebook, demand, said_key
 from tests.simulation.books import Sink
 from tests.simulation.dice import Dice
 from tests.simulation.disk import DiskLog, Image, enrolled
@@ -59,6 +59,8 @@ class World:
         self.unequal: Counter[str] = Counter()  # failed proofs in a row, at worst, by phone
         self.notebook = Notebook()
         self.sink = Sink()
+        self.peace = False
+        self.offsets_ms: dict[bytes, int] = {}  # of devices' clocks, as servers remember them
         self.struck: Counter[str] = Counter()
         self.story: list[str] | None = [] if tell else None
         self._hash = blake2b(digest_size=16)
@@ -70,6 +72,7 @@ class World:
         disk = enrolled(device, real=self.plan.options.real)
         phone = Phone(f"phone {number + 1}", device, lambda: self.now_ms, disk)
         phone.skew_ms = self.plan.options.skews_ms[number]
+        phone.be_manual(self.plan.options.manual[number])
         return phone
 
     # Trace ----------------------------------------------------------------------------------------
@@ -109,7 +112,9 @@ class World:
         return f"w{self._words}"
 
     def do_save(self, dice: Dice) -> None:
-        phone = dice.pick(self.phones)
+        self.save(dice.pick(self.phones), dice)
+
+    def save(self, phone: Phone, dice: Dice) -> None:
         author = Author(dice, self._word, phone.holding.document)
         payload = author.from_device()
         kind, _, body = encode_payload(payload)
@@ -214,6 +219,8 @@ class World:
         up = [server for server in self.servers if server.up]
         if self.partitioned or phone.online or not up or phone.report.mode is Mode.REVOKED:
             return
+        if not self._ready(phone, dice):
+            return
         wire = Wire(phone, dice.pick(up))
         self.tell(f"{phone.name} connects to {wire.server.name}")
         self.wires.append(wire)
@@ -222,6 +229,10 @@ class World:
         self._on_phone(phone, lambda: items.extend(phone.connect()))
         wire.session = phone.session
         self._send(wire.up, items)
+
+    def _ready(self, phone: Phone, dice: Dice) -> bool:
+        """What a phone does before it dials; False when it does not dial now."""
+        return True
 
     def _device_says(self, wire: Wire, act: Callable[[], list[Item]]) -> None:
         items: list[Item] = []
@@ -237,7 +248,9 @@ class World:
                 self._send(wire.down, [effect.data])
             elif isinstance(effect, e.Close):
                 self._send(wire.down, [effect])
-            elif not isinstance(effect, e.Offset | e.Confirmed):
+            elif isinstance(effect, e.Offset):
+                self.offsets_ms[wire.phone.device] = effect.offset_ms
+            elif not isinstance(effect, e.Confirmed):
                 wire.jobs.append(effect)
 
     def _send(self, way: deque[tuple[int, Item]], items: list[Item]) -> None:
@@ -325,7 +338,20 @@ class World:
             self._device_says(wire, lambda: phone.receive(item))
             self._goodbye(phone, code)
             return
+        cursor, waits = phone.journal.place.cursor, phone.holds_back
         self._device_says(wire, lambda: phone.receive(item))
+        self._watch_held(wire, item, cursor if waits and phone.holds_back else None)
+
+    def _watch_held(self, wire: Wire, item: bytes, cursor: int | None) -> None:
+        """What was confirmed is on the disk (I-9); the work of others waits for the wish of a user
+        who holds it back (SYN-11)."""
+        phone = wire.phone
+        if cursor is not None and item[1] == 20 and msgpack.unpackb(item)[3]:
+            self.struck["held_back"] += phone.held_back
+            demand(phone.journal.place.cursor == cursor, f"SYN-11: {phone.name} did not wait")
+        if wire.device_open and wire.peer.state is State.LIVE:
+            there = phone.journal.place.cursor
+            demand(wire.peer.confirmed <= there, f"I-9: {phone.name} confirmed more than {there}")
 
     def _goodbye(self, phone: Phone, code: str) -> None:
         phone.hang_up()
