@@ -356,7 +356,7 @@ def devices_page(
 def sync_runs_page(
     connection: Connection, account: AccountId, *, after: Key | None = None, limit: int = 50
 ) -> Page:
-    """Runs of Sync Now, newest first."""
+    """Runs of Sync Now, newest first. Further events of a long result have ids like ``<run>.2``."""
     c = t.sync_runs.c
     query = select(*_shown(t.sync_runs)).where(c.account == account, c.id.not_like("%.%"))
     return _page(connection, query, (c.started_ms, c.id), after, limit, newest_first=True)
