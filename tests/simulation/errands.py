@@ -164,6 +164,7 @@ class Errands(Nemesis):
     def take_receipt(self, phone: Phone, receipt: Carried) -> None:
         """Settles what waited; where nothing did, nothing changes (OFF-15)."""
         waited, rows = phone.journal.pending_count, phone.journal.rows()
+        place = phone.journal.place
         self.tell(f"{phone.name} is given a receipt", receipt.data)
         try:
             settled = carrying.take_receipt(phone.holding, receipt.data)
@@ -172,6 +173,9 @@ class Errands(Nemesis):
             demand(phone.journal.rows() == rows, "OFF-15: a refused receipt was believed")
             return
         demand(phone.device == receipt.device, "OFF-15: another's receipt was believed")
+        header = carry.read_header(receipt.data)
+        same = not place.log_id or place.generation == header.generation
+        demand(same, "OFF-15: a receipt of another history was believed")
         count = settled.synced + settled.quarantined + settled.refused
         self.strike("receipt" if count else "receipt_again", f"and it settles {count}")
         demand(phone.journal.pending_count == waited - count, "OFF-15: a receipt miscounts")
