@@ -72,22 +72,22 @@ ENVIRON = {
 }
 
 
-def payloads(orders: int) -> list[Payload]:
+def payloads(orders: int, *, customers: int = CUSTOMERS, products: int = PRODUCTS) -> list[Payload]:
     """Customers, products, and orders of two lines over two years."""
     made: list[Payload] = [
-        CustomerCreated(f"c-{at}", CustomerFields(name=f"Customer {at}")) for at in range(CUSTOMERS)
+        CustomerCreated(f"c-{at}", CustomerFields(name=f"Customer {at}")) for at in range(customers)
     ]
     made += [
         ProductCreated(f"p-{at}", ProductFields(name=f"Product {at}", price_e4=12_300 + at))
-        for at in range(PRODUCTS)
+        for at in range(products)
     ]
     for at in range(orders):
         lines = tuple(
-            SealedLine(str(n), f"p-{(at + n) % PRODUCTS}", 1_000 * (at % 9 + n), 12_300 + at % 500)
+            SealedLine(str(n), f"p-{(at + n) % products}", 1_000 * (at % 9 + n), 12_300 + at % 500)
             for n in (1, 2)
         )
         date = f"{2025 + at % 2}-{at % 12 + 1:02}-15"
-        draft = Content(f"B-{at:06}", f"c-{at % CUSTOMERS}", "USD", date, 0, lines)
+        draft = Content(f"B-{at:06}", f"c-{at % customers}", "USD", date, 0, lines)
         values = {name: getattr(draft, name) for name in draft.__struct_fields__}
         made.append(
             OrderCommitted(
@@ -163,7 +163,7 @@ def _copy(template: dict[str, Any], sale: Sale, mark: str) -> dict[str, Any]:
     return body | {"TotalAmt": total + decimal((body.get("TxnTaxDetail") or {}).get("TotalTax"))}
 
 
-async def _silent(_: AccountId, __: str, ___: Sequence[tuple[str, bytes]]) -> None:
+async def silent(_: AccountId, __: str, ___: Sequence[tuple[str, bytes]]) -> None:
     """Answers are not what is measured."""
 
 
@@ -178,7 +178,7 @@ async def measure(folder: Path, orders: int) -> dict[str, Any]:
     head = len(made) - len(documents) + 1
     project(views, made[:head], 1)
     now_ms = lambda: time.time_ns() // 1_000_000  # noqa: E731 - a clock
-    context = SinkContext(views.read, ledger.write, _silent, now_ms, ENVIRON)
+    context = SinkContext(views.read, ledger.write, silent, now_ms, ENVIRON)
     sink = QuickBooksSink(context, transport=InProcessTransport(app), config=from_env(ENVIRON))
     await sink.start()
     try:
