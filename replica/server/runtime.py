@@ -218,6 +218,7 @@ class Runtime:
             projecting=self.projecting,
             connections=self.connections,
             scopes=self.scopes,
+            settle=self.deciding.settle,
             origins=self.config.browser_origins,
             shared=not self.stores.database.exclusive,
             now_ms=self.now_ms,

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from hmac import compare_digest
 
 from starlette.datastructures import Headers
@@ -56,6 +57,7 @@ class SyncEndpoint:
         projecting: Projecting,
         connections: Connections,
         scopes: Scopes,
+        settle: Callable[[AccountId], Awaitable[None]],
         origins: frozenset[str],
         shared: bool,
         now_ms: Callable[[], int],
@@ -68,6 +70,7 @@ class SyncEndpoint:
         self._projecting = projecting
         self._connections = connections
         self._scopes = scopes
+        self._settle = settle
         self._shared = shared  # other processes write to the same store
         self._origins = origins
         self._now_ms = now_ms
@@ -150,11 +153,15 @@ class SyncEndpoint:
         self, connection: Connection, position: int
     ) -> tuple[int, tuple[SectionDigest, ...]]:
         """Counts and digests of what a device is to hold, and the position they are of:
-        ``position`` if the read models can be brought exactly there."""
+        ``position`` if the read models can be brought exactly there. What the server has to decide
+        about them is said first, so that a proof is about that, too."""
         account = connection.account
+        await self._projecting.wait(account, position, DIGEST_WAIT_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DIGEST_WAIT_S):
+                await self._settle(account)
         if not connection.scoped:
             return await self._projecting.digest_at(account, position)
-        await self._projecting.wait(account, position, DIGEST_WAIT_S)
         return await asyncio.to_thread(self._scopes.digest, account, connection.device)
 
     def _read_standing(self, hello: Hello) -> Standing:

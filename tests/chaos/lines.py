@@ -45,6 +45,7 @@ def run(root: Path, *, seed: int, connections: int) -> Tally:
                 _work(fleet, wires, connections)
                 wires.heal()
                 fleet.tell("meet")
+                fleet.prove()  # a device that has proved may still get what another pushes then
                 proofs = fleet.prove()
             finally:
                 fleet.close()

@@ -72,12 +72,13 @@ def test_the_catalogue_holds_every_payload_and_names_them_alike() -> None:
 
 
 def test_origins_are_as_documented() -> None:
-    """Answers come from a sink, devices and runs from the web, the rest from anybody (§4)."""
+    """Answers come from a sink; devices, runs and what the server decides from the web, the rest
+    from anybody (§4)."""
     for (name, _), kind in CATALOGUE.items():
         verb = name.partition(".")[2]
         if verb in {"linked", "estimated", "parked", "followed"}:
             assert kind.origins == {Origin.SINK}
-        elif name.startswith("device.") or name == "sync.finished":
+        elif name.startswith(("device.", "twin.")) or verb in {"corrected", "finished"}:
             assert kind.origins == {Origin.WEB}
         else:
             assert kind.origins == set(Origin)

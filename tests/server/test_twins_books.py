@@ -56,6 +56,7 @@ def test_an_order_of_the_same_customer_goes_to_the_one_that_stays(
     estimate of the one that stays, and no second customer is made there (P57, ORD-08)."""
     push(world, company, "Ana's phone", CustomerCreated("c-10", CustomerFields(name="Harbour Inn")))
     push(world, company, "Bo's phone", CustomerCreated("c-11", CustomerFields(name="harbour inn")))
+    world.caught_up(company)
     world.on_loop(lambda: world.runtime.deciding.settle(company.account))
     world.write(company, TwinDecided(twin_id("customer", "c-10", "c-11"), "same", "c-10"))
     push(world, company, "Cy's phone", order("o-12", "2001", "c-11"))
