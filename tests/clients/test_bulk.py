@@ -42,7 +42,10 @@ def company(world: World) -> Company:
     made = world.company()
     customers(world, made, 0, CUSTOMERS)
     world.write(made, *(ProductCreated(f"p-{n}", ProductFields(name=f"P {n}")) for n in range(90)))
-    world.write(made, *(OrderCommitted(f"o-{n}", content(customer=f"c-{n}")) for n in range(90)))
+    world.write(
+        made,
+        *(OrderCommitted(f"o-{n}", content(customer=f"c-{n}", number=f"N-{n}")) for n in range(90)),
+    )
     return made
 
 
@@ -81,7 +84,7 @@ def test_a_first_sync_in_bulk_ends_in_the_servers_digests(
         assert status["documentsAt"] >= CUSTOMERS
         assert len(one.ask("documents", type="customer")) == CUSTOMERS
         assert one.ask("digest") == other.ask("digest")
-        assert len(one.ask("records")) < CUSTOMERS / 2 < CUSTOMERS < len(other.ask("records"))
+        assert len(one.ask("records")) < 10 < CUSTOMERS < len(other.ask("records"))
         move = {"product": "p-1", "qty_e3": 5}
         said = one.ask("record", kind="stock.moved", payload=move)
         world.write(company, CustomerChanged("c-7", CustomerFields(phone="7")))
