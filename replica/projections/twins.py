@@ -180,13 +180,11 @@ class _Look:
     def _numbers(self, ids: set[str]) -> Iterator[Payload]:
         """Of orders with one number the first keeps it; each of the others gets a suffix."""
         given: set[str] = set()
-        for held in self._shared("order", ids):
-            for identity, number in self._others(held.name):
-                if identity not in self._said:
-                    self._said.add(identity)
-                    spare = self._spare(number, given)
-                    given.add(rules.normalised(spare))
-                    yield rules.correction(DocKey("order", identity), "number", number, spare)
+        for name in dict.fromkeys(held.name for held in self._shared("order", ids)):
+            for identity, number in self._others(name):
+                spare = self._spare(number, given)
+                given.add(rules.normalised(spare))
+                yield rules.correction(DocKey("order", identity), "number", number, spare)
 
     def _others(self, name: str) -> list[tuple[str, str]]:
         """Id and number of the orders that have to give way. What stands elsewhere or was decided
