@@ -30,7 +30,6 @@ from replica.server.logs import Logger
 from replica.server.metrics import Metrics
 from replica.sync.messages import SectionDigest
 
-DIGEST_WAIT_S = 5.0
 DELAY_S_MAX = PROJECTION_DELAY_MS_MAX / 1_000
 TRICKLE_S = PROJECTION_TRICKLE_MS / 1_000
 
@@ -80,13 +79,8 @@ class Projecting:
         """Whether the read models include ``position`` by now; helps instead of waiting."""
         return await asyncio.to_thread(self.projector.wait, account, Position(position), timeout_s)
 
-    async def digest_at(
-        self, account: AccountId, position: int
-    ) -> tuple[Position, tuple[SectionDigest, ...]]:
-        """Section digests and the position they hold for: ``position`` if the read models can be
-        brought exactly there, else where they are."""
-        if position:
-            await self.wait(account, position, DIGEST_WAIT_S)
+    async def digest(self, account: AccountId) -> tuple[Position, tuple[SectionDigest, ...]]:
+        """Section digests and the position they hold for."""
         reached, totals = await asyncio.to_thread(self.projector.digest, account)
         return reached, tuple(SectionDigest(*total) for total in totals)
 

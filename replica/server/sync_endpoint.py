@@ -28,7 +28,7 @@ from replica.server.door import Author, Door
 from replica.server.guard import origin_allowed
 from replica.server.logs import Logger
 from replica.server.metrics import Metrics
-from replica.server.projecting import DIGEST_WAIT_S, Projecting
+from replica.server.projecting import Projecting
 from replica.server.scopes import Scopes
 from replica.store.access import Device, Touch
 from replica.store.control import Control
@@ -37,6 +37,7 @@ from replica.sync.messages import SUBPROTOCOL, Hello, SectionDigest
 from replica.sync.verdicts import Settlement
 
 SESSION_BYTES = 8
+DIGEST_WAIT_S = 5.0
 
 
 def anchored_clock(now_ms: Callable[[], int]) -> Callable[[], int]:
@@ -161,7 +162,7 @@ class SyncEndpoint:
             async with asyncio.timeout(DIGEST_WAIT_S):
                 await self._settle(account)
         if not connection.scoped:
-            return await self._projecting.digest_at(account, position)
+            return await self._projecting.digest(account)
         return await asyncio.to_thread(self._scopes.digest, account, connection.device)
 
     def _read_standing(self, hello: Hello) -> Standing:

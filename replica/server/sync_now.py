@@ -307,7 +307,7 @@ class SyncNow:
         rows = [row for row in await self._devices.rows(run.account) if row.state != "revoked"]
         proofs = await self._counted(run, step, (self._prove_one(run, row) for row in rows))
         run.devices = proofs
-        position, run.sections = await self._projecting.digest_at(run.account, 0)
+        position, run.sections = await self._projecting.digest(run.account)
         run.position = position
         run.problems.extend(device_problems(proofs))
         equal = sum(proof.state == "equal" for proof in proofs)
