@@ -192,7 +192,9 @@ class Api:
 
     async def order(self, request: Request, who: Principal) -> Any:
         kind = request.query_params.get("kind", "order")
-        row = await self._read(queries.sealed_one, who.account, kind, request.path_params["id"])
+        row = await self._runtime.read(
+            queries.sealed_one, who.account, kind, request.path_params["id"]
+        )
         if row is None:
             raise NotFound("there is no such order")
         return {**row, "ladder": [rung._asdict() for rung in row["ladder"]]}
@@ -205,7 +207,7 @@ class Api:
 
     async def customer(self, request: Request, who: Principal) -> Any:
         key = DocKey("customer", request.path_params["id"])
-        document = await self._read(queries.document, who.account, key)
+        document = await self._runtime.read(queries.document, who.account, key)
         if document is None:
             raise NotFound("there is no such customer")
         return view(document)
@@ -226,7 +228,7 @@ class Api:
         return {"rows": [row._asdict() for row in rows]}
 
     async def sections(self, _: Request, who: Principal) -> Any:
-        position, sections = await self._read(queries.sections, who.account)
+        position, sections = await self._runtime.read(queries.sections, who.account)
         rows = [{**section._asdict(), "digest": section.digest.hex()} for section in sections]
         return {"position": position, "sections": rows}
 
@@ -280,7 +282,7 @@ class Api:
 
     async def result(self, request: Request, who: Principal) -> Any:
         """What an earlier run found, as its event keeps it."""
-        row = await self._read(queries.sync_run, who.account, request.path_params["run"])
+        row = await self._runtime.read(queries.sync_run, who.account, request.path_params["run"])
         if row is None:
             raise NotFound("there is no such run")
         return {**row, "equal": bool(row["equal"]), "report": msgspec.json.decode(row["report"])}
@@ -352,7 +354,7 @@ class Api:
         **filters: Any,
     ) -> Any:
         asked = request.query_params
-        page: queries.Page = await self._read(
+        page: queries.Page = await self._runtime.read(
             query,
             *arguments,
             after=decode_key(asked.get("after"), *key),
@@ -360,15 +362,6 @@ class Api:
             **filters,
         )
         return {"rows": page.rows, "after": encode_key(page.after)}
-
-    async def _read(self, query: Callable[..., Any], *arguments: Any, **filters: Any) -> Any:
-        return await asyncio.to_thread(self._read_now, query, arguments, filters)
-
-    def _read_now(
-        self, query: Callable[..., Any], arguments: tuple[Any, ...], filters: dict[str, Any]
-    ) -> Any:
-        with self._runtime.stores.views.reading() as connection:
-            return query(connection, *arguments, **filters)
 
 
 def _payload(body: EventBody) -> Payload:

@@ -11,11 +11,13 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any, TypeVar
 
 from replica.errors import StoreFailed, WorldError
 from replica.events.event import AccountId, Position
+from replica.events.payloads import Payload
 from replica.fanout.local import LocalHub, poll
-from replica.limits import SHUTDOWN_GRACE_S, TOUCH_INTERVAL_S
+from replica.limits import READ_OWN_WRITE_WAIT_S, SHUTDOWN_GRACE_S, TOUCH_INTERVAL_S
 from replica.projections.check import check
 from replica.projections.runner import Projector
 from replica.server import aside
@@ -44,6 +46,7 @@ from replica.store.runs import OpenRuns
 from replica.store.writer import GroupCommitter
 
 CHUNKS_DIRECTORY = "chunks"
+T = TypeVar("T")
 
 
 def wall_clock_ms() -> int:
@@ -127,6 +130,22 @@ class Runtime:
     def head(self, account: AccountId) -> Position:
         """The position of an account's log. Blocking."""
         return self.stores.log.head(account).position
+
+    async def read(self, query: Callable[..., T], *arguments: Any, **filters: Any) -> T:
+        """What ``query`` finds in the read models, from one snapshot of them."""
+
+        def read() -> T:
+            with self.stores.views.reading() as connection:
+                return query(connection, *arguments, **filters)
+
+        return await asyncio.to_thread(read)
+
+    async def write(self, account: AccountId, *payloads: Payload) -> None:
+        """Write as the office: durable when it returns, and visible to who reads next. Raises what
+        :meth:`Door.submit_local` raises."""
+        admitted = await self.door.submit_local(account, WEB, payloads)
+        assert admitted.segment is not None, "all were accepted"
+        await self.projecting.wait(account, admitted.segment.last, READ_OWN_WRITE_WAIT_S)
 
     def local_names(self, account: AccountId) -> dict[str, str]:
         """Names of the writers inside the server by device id in hex."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -11,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from replica.events.payloads import DocNumber, Payload
-from replica.limits import LIST_ROWS_MAX, NAME_CHARS_MAX, PAGE_ROWS_MAX, READ_OWN_WRITE_WAIT_S
+from replica.events.payloads import DocNumber
+from replica.limits import LIST_ROWS_MAX, NAME_CHARS_MAX, PAGE_ROWS_MAX
 from replica.projections import queries
 from replica.server import twins
 from replica.server.answers import (
@@ -24,8 +23,7 @@ from replica.server.answers import (
     json_body,
     told,
 )
-from replica.server.auth import Principal, Right
-from replica.server.door import WEB
+from replica.server.auth import Right
 from replica.server.runtime import Runtime
 
 
@@ -60,25 +58,21 @@ class TwinRoutes:
         """Pairs that clash or were decided; with ``?asked=1`` those that wait for somebody."""
         who = await caller_of(request, self._runtime.auth, Right.READ)
         asked = request.query_params
-        page = await asyncio.to_thread(
-            self._page,
-            who,
+        page = await self._runtime.read(
+            queries.twins_page,
+            who.account,
             asked=bool(asked.get("asked")),
             after=decode_key(asked.get("after"), int, str),
             limit=bounded_limit(asked.get("limit"), LIST_ROWS_MAX, PAGE_ROWS_MAX),
         )
         return Json({"rows": page.rows, "after": encode_key(page.after)})
 
-    def _page(self, who: Principal, **filters: Any) -> queries.Page:
-        with self._runtime.stores.views.reading() as connection:
-            return queries.twins_page(connection, who.account, **filters)
-
     async def decide(self, request: Request) -> Response:
         """Say what a pair is. Durable when answered."""
         who = await caller_of(request, self._runtime.auth, Right.EDIT)
         body = await json_body(request, ChoiceBody)
         pair = await twins.pair(self._runtime, who.account, request.path_params["id"])
-        await self._write(who, *twins.decision(pair, body.action, body.text))
+        await self._runtime.write(who.account, *twins.decision(pair, body.action, body.text))
         return Json(await twins.pair(self._runtime, who.account, pair["id"]))
 
     async def number(self, request: Request) -> Response:
@@ -87,12 +81,5 @@ class TwinRoutes:
         body = await json_body(request, NumberBody)
         order = request.path_params["id"]
         found = await twins.renumbered(self._runtime, who.account, order, body.number.strip())
-        await self._write(who, found)
+        await self._runtime.write(who.account, found)
         return Json({"order": order, "number": found.now})
-
-    async def _write(self, who: Principal, *payloads: Payload) -> None:
-        runtime = self._runtime
-        admitted = await runtime.door.submit_local(who.account, WEB, payloads)
-        assert admitted.segment is not None, "all were accepted"
-        last = admitted.segment.last
-        await runtime.projecting.wait(who.account, last, READ_OWN_WRITE_WAIT_S)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
-from replica.crdt.documents import DocKey, Document
+from replica.crdt.documents import DocKey
 from replica.crdt.order import effective
 from replica.crdt.twins import correction
 from replica.crdt.view import view
@@ -23,7 +22,7 @@ RENAME = ("rename_first", "rename_second")
 
 async def pair(runtime: Runtime, account: AccountId, identity: str) -> dict[str, Any]:
     """The view of a pair (:mod:`replica.crdt.view`). Raises ``NotFound``."""
-    found = await _document(runtime, account, DocKey("twin", identity))
+    found = await runtime.read(queries.document, account, DocKey("twin", identity))
     if found is None or not (seen := view(found))["of"]:
         raise NotFound("there is no such pair")
     return seen
@@ -57,16 +56,8 @@ async def renumbered(
 ) -> p.OrderCorrected | p.QuoteCorrected:
     """The correction that gives ``order`` the ``number``; with "" the one that its author gave it,
     although another order has it. Raises ``NotFound`` for an order without a seal."""
-    found = await _document(runtime, account, DocKey("order", order))
+    found = await runtime.read(queries.document, account, DocKey("order", order))
     sealed = effective(found) if found is not None else None
     if found is None or sealed is None:
         raise NotFound("there is no such order")
     return correction(found.key, "number", sealed.said.number, number or sealed.said.number)
-
-
-async def _document(runtime: Runtime, account: AccountId, key: DocKey) -> Document | None:
-    def read() -> Document | None:
-        with runtime.stores.views.reading() as connection:
-            return queries.document(connection, account, key)
-
-    return await asyncio.to_thread(read)

@@ -47,7 +47,7 @@ class ConflictPages(PageGroup):
     async def conflicts(self, request: Request, who: Principal, problem: str = "") -> Response:
         """What was overridden or deleted, by which rule, and what waits outside the log."""
         after = request.query_params.get("after")
-        page = await self._read(
+        page = await self._runtime.read(
             queries.conflicts_page,
             who.account,
             after=decode_key(after, str, str, int),
@@ -57,7 +57,7 @@ class ConflictPages(PageGroup):
         named = [(row["type"], row["id"]) for row in page.rows]
         named += [(row.local_type, row.local_id) for row in overruled]
         records = {
-            kind: await self._read(
+            kind: await self._runtime.read(
                 queries.names, who.account, kind, [name for one, name in named if one == kind]
             )
             for kind in NAMED
@@ -85,11 +85,13 @@ class ConflictPages(PageGroup):
 
     async def _twins(self, who: Principal, devices: Mapping[str, str]) -> list[dict[str, Any]]:
         """Pairs that clash or were decided, both records side by side."""
-        page = await self._read(queries.twins_page, who.account, limit=LIST_ROWS_MAX)
+        page = await self._runtime.read(queries.twins_page, who.account, limit=LIST_ROWS_MAX)
         rows = []
         for row in page.rows:
             pair = [
-                await self._read(queries.document, who.account, DocKey(row["of_type"], row[place]))
+                await self._runtime.read(
+                    queries.document, who.account, DocKey(row["of_type"], row[place])
+                )
                 for place in ("first", "second")
             ]
             rows.append(twin_views.twin_row(row, pair, devices))
@@ -101,7 +103,9 @@ class ConflictPages(PageGroup):
         identity, action = request.path_params["id"][:64], request.path_params["action"][:40]
         try:
             pair = await twins.pair(self._runtime, who.account, identity)
-            await self._write(who, *twins.decision(pair, action, form.get("text", "")))
+            await self._runtime.write(
+                who.account, *twins.decision(pair, action, form.get("text", ""))
+            )
         except PeerError as refused:
             return await self.conflicts(request, who, describe(refused)[0])
         return RedirectResponse(f"/conflicts?done={action}", status_code=303)
@@ -112,7 +116,7 @@ class ConflictPages(PageGroup):
         text = form.get("text", "").strip() if action == twin_views.RENUMBER else ""
         try:
             found = await twins.renumbered(self._runtime, who.account, identity, text)
-            await self._write(who, found)
+            await self._runtime.write(who.account, found)
         except PeerError as refused:
             return await self.conflicts(request, who, describe(refused)[0])
         return RedirectResponse("/conflicts?done=renumbered", status_code=303)
@@ -148,7 +152,9 @@ class ConflictPages(PageGroup):
         if row is None or action not in {offer.name for offer in row.offers}:
             return await self.conflicts(request, who, "That value has moved on; look again.")
         if action == OTHER:
-            await self._write(who, *(REGISTRY.read(kind, body) for kind, body in row.other))
+            await self._runtime.write(
+                who.account, *(REGISTRY.read(kind, body) for kind, body in row.other)
+            )
         try:
             await self._runtime.sinks.desk.act(who.account, identity, action, Deed(by=who.name))
         except Refusal as refusal:

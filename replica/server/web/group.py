@@ -6,7 +6,6 @@ or do is checked here for every request; the account is that of the session.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -18,12 +17,9 @@ from starlette.routing import Route
 
 from replica.errors import Malformed
 from replica.events.event import AccountId
-from replica.events.payloads import Payload
-from replica.limits import READ_OWN_WRITE_WAIT_S
 from replica.projections import queries
 from replica.server.answers import principal_of
 from replica.server.auth import Principal, Right
-from replica.server.door import WEB
 from replica.server.guard import check_form_token
 from replica.server.runs import Run
 from replica.server.runtime import Runtime
@@ -75,7 +71,7 @@ class PageGroup:
     async def _page(self, request: Request, who: Principal, name: str, **values: Any) -> Response:
         runtime = self._runtime
         status = await runtime.sinks.status(who.account)
-        counts, review, position = await self._read(frame_numbers, who.account)
+        counts, review, position = await self._runtime.read(frame_numbers, who.account)
         parked = sum(states.get("needs_you", 0) for states in counts.values())
         run = runtime.sync_now.current(who.account)
         shell = Shell(
@@ -120,25 +116,10 @@ class PageGroup:
             **values,
         )
 
-    async def _read(self, query: Callable[..., Any], *arguments: Any, **filters: Any) -> Any:
-        def read() -> Any:
-            with self._runtime.stores.views.reading() as connection:
-                return query(connection, *arguments, **filters)
-
-        return await asyncio.to_thread(read)
-
     async def _device_names(self, account: AccountId) -> dict[str, str]:
         """Names by device id in hex, the writers inside the server among them."""
         rows = await self._runtime.devices.rows(account)
         return {row.id: row.name for row in rows} | self._runtime.local_names(account)
-
-    async def _write(self, who: Principal, *payloads: Payload) -> None:
-        """Through the door as the web device, and visible on the next page."""
-        runtime = self._runtime
-        admitted = await runtime.door.submit_local(who.account, WEB, payloads)
-        if admitted.segment is not None:
-            position = admitted.segment.last
-            await runtime.projecting.wait(who.account, position, READ_OWN_WRITE_WAIT_S)
 
 
 def frame_numbers(

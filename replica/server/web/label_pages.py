@@ -89,7 +89,7 @@ class LabelPages(PageGroup):
         tracked = await self._tracked(who, kind)
         asked, path = request.query_params, PATHS[kind]
         deleted, after = bool(asked.get("deleted")), asked.get("after")
-        page = await self._read(
+        page = await self._runtime.read(
             queries.labels_page,
             who.account,
             kind,
@@ -97,7 +97,9 @@ class LabelPages(PageGroup):
             after=decode_key(after, str, str),
             limit=LIST_ROWS_MAX,
         )
-        known = await self._read(queries.labels_page, who.account, kind, limit=PAGE_ROWS_MAX)
+        known = await self._runtime.read(
+            queries.labels_page, who.account, kind, limit=PAGE_ROWS_MAX
+        )
         names = [(row["id"], row["name"]) for row in known.rows]
         filters = {"deleted": "1" if deleted else ""}
         return await self._page(
@@ -128,7 +130,7 @@ class LabelPages(PageGroup):
         if not identity:
             identity = make_id(self._runtime.now_ms(), secrets.token_bytes(RANDOM_BYTES))
             fields = p.LabelFields(name=name, **({"parent": parent} if parent else {}))
-            await self._write(who, _CREATED[kind](identity, fields))
+            await self._runtime.write(who.account, _CREATED[kind](identity, fields))
             return _back(kind, "saved")
         seen = await self._seen(who, kind, identity)
         said: dict[str, Any] = {}
@@ -137,7 +139,7 @@ class LabelPages(PageGroup):
         if parent != form.get("was.parent", seen["parent"] or ""):
             said["parent"] = parent or None
         if said:
-            await self._write(who, _CHANGED[kind](identity, p.LabelFields(**said)))
+            await self._runtime.write(who.account, _CHANGED[kind](identity, p.LabelFields(**said)))
         return _back(kind, "saved" if said else "unchanged")
 
     async def _move(self, request: Request, who: Principal, kind: str) -> Response:
@@ -146,11 +148,11 @@ class LabelPages(PageGroup):
         if action not in _GATES:
             raise NotFound("That cannot be done here.")
         await self._seen(who, kind, identity)
-        await self._write(who, _GATES[action][kind](identity))
+        await self._runtime.write(who.account, _GATES[action][kind](identity))
         return _back(kind, _DONE[action])
 
     async def _seen(self, who: Principal, kind: str, identity: str) -> dict[str, Any]:
-        document = await self._read(queries.document, who.account, DocKey(kind, identity))
+        document = await self._runtime.read(queries.document, who.account, DocKey(kind, identity))
         if document is None:
             raise NotFound(f"There is no such {kind}.")
         found: dict[str, Any] = view(document)["fields"]

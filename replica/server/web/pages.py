@@ -132,7 +132,7 @@ class Pages(PageGroup):
     async def orders(self, request: Request, who: Principal) -> Response:
         asked = request.query_params
         state, text, after = asked.get("state", ""), asked.get("q", "")[:80], asked.get("after")
-        page = await self._read(
+        page = await self._runtime.read(
             queries.sealed_page,
             who.account,
             "order",
@@ -141,7 +141,7 @@ class Pages(PageGroup):
             after=decode_key(after, int, str),
             limit=LIST_ROWS_MAX,
         )
-        counts, _, position = await self._read(frame_numbers, who.account)
+        counts, _, position = await self._runtime.read(frame_numbers, who.account)
         devices = await self._runtime.devices.rows(who.account)
         status = await self._runtime.sinks.status(who.account)
         filters = {"state": state, "q": text}
@@ -167,7 +167,7 @@ class Pages(PageGroup):
         # Before the devices: these are in the list then, whoever enrols meanwhile.
         leaving = await asyncio.to_thread(self._runtime.scopes.handovers, who.account)
         names = [name for one in leaving for name in one.customers]
-        customers = await self._read(queries.names, who.account, "customer", names)
+        customers = await self._runtime.read(queries.names, who.account, "customer", names)
         rows = await self._runtime.devices.rows(who.account)
         devices = {row.id: views.device_row(row, who) for row in rows}
         return await self._page(
@@ -196,7 +196,7 @@ class Pages(PageGroup):
     async def customers(self, request: Request, who: Principal) -> Response:
         asked = request.query_params
         deleted, text, after = asked.get("deleted", ""), asked.get("q", "")[:80], asked.get("after")
-        page = await self._read(
+        page = await self._runtime.read(
             queries.customers_page,
             who.account,
             text=text,
@@ -218,7 +218,7 @@ class Pages(PageGroup):
     async def products(self, request: Request, who: Principal) -> Response:
         asked = request.query_params
         text, after = asked.get("q", "")[:80], asked.get("after")
-        page = await self._read(
+        page = await self._runtime.read(
             queries.products_page,
             who.account,
             text=text,
@@ -236,7 +236,7 @@ class Pages(PageGroup):
 
     async def sync(self, request: Request, who: Principal) -> Response:
         run = self._runtime.sync_now.current(who.account)
-        past = await self._read(queries.sync_runs_page, who.account, limit=10)
+        past = await self._runtime.read(queries.sync_runs_page, who.account, limit=10)
         now_ms = self._runtime.now_ms()
         plan = self._runtime.planner.newest(who.account)
         if plan and run and run.started_ms >= plan.made_ms:
@@ -254,7 +254,7 @@ class Pages(PageGroup):
     async def live(self, _: Request, who: Principal) -> Response:
         """News for an open page, beginning with what it may have missed since it was made."""
         self._runtime.live.check_room()
-        position, _sections = await self._read(queries.sections, who.account)
+        position, _sections = await self._runtime.read(queries.sections, who.account)
         mark = live_mark(position, self._runtime.sync_now.current(who.account))
         stream = self._runtime.live.stream(who.account, mark)
         return StreamingResponse(stream, media_type="text/event-stream")

@@ -41,12 +41,14 @@ class RecordPages(PageGroup):
 
     async def order(self, request: Request, who: Principal, problem: str = "") -> Response:
         identity = request.path_params["id"]
-        row = await self._read(queries.sealed_one, who.account, "order", identity)
+        row = await self._runtime.read(queries.sealed_one, who.account, "order", identity)
         if row is None:
             raise NotFound("There is no such order.")
         in_lines = [line["product"] for line in row["lines"]]
-        products = await self._read(queries.names, who.account, "product", in_lines)
-        party = await self._read(queries.document, who.account, DocKey("customer", row["customer"]))
+        products = await self._runtime.read(queries.names, who.account, "product", in_lines)
+        party = await self._runtime.read(
+            queries.document, who.account, DocKey("customer", row["customer"])
+        )
         sinks = self._runtime.sinks
         order = views.order_page(
             row,
@@ -87,23 +89,23 @@ class RecordPages(PageGroup):
         seen = await self._customer_view(request, who)
         change = customer_change(seen, form)
         if change is not None:
-            await self._write(who, change)
+            await self._runtime.write(who.account, change)
         done = "saved" if change is not None else "unchanged"
         return _to_customer(seen["id"], done)
 
     async def delete_customer(self, request: Request, who: Principal, _: Form) -> Response:
         seen = await self._customer_view(request, who)
-        await self._write(who, CustomerDeleted(customer=seen["id"]))
+        await self._runtime.write(who.account, CustomerDeleted(customer=seen["id"]))
         return _to_customer(seen["id"], "deleted")
 
     async def restore_customer(self, request: Request, who: Principal, _: Form) -> Response:
         seen = await self._customer_view(request, who)
-        await self._write(who, CustomerRestored(customer=seen["id"]))
+        await self._runtime.write(who.account, CustomerRestored(customer=seen["id"]))
         return _to_customer(seen["id"], "restored")
 
     async def _customer_view(self, request: Request, who: Principal) -> dict[str, Any]:
         key = DocKey("customer", request.path_params["id"])
-        document = await self._read(queries.document, who.account, key)
+        document = await self._runtime.read(queries.document, who.account, key)
         if document is None:
             raise NotFound("There is no such customer.")
         return view(document)

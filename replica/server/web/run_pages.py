@@ -24,7 +24,7 @@ class RunPages(PageGroup):
     async def show(self, request: Request, who: Principal) -> Response:
         """One part of a result."""
         run = request.path_params["run"]
-        row = await self._read(queries.sync_run, who.account, run)
+        row = await self._runtime.read(queries.sync_run, who.account, run)
         if row is None:
             raise NotFound("There is no such run.")
         control = self._runtime.stores.control

@@ -132,7 +132,7 @@ class ScopePages(PageGroup):
             asked.get("group", "")[:80].strip(),
             asked.get("rep", "")[:80].strip(),
         )
-        found: list[Choice] = await self._read(choosing.choices, who.account, tab, wanted)
+        found: list[Choice] = await self._runtime.read(choosing.choices, who.account, tab, wanted)
         return found
 
 
