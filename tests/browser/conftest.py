@@ -9,7 +9,10 @@ from collections.abc import Iterator, Sequence
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.server.conftest import company, world
 from tests.server.world import PASSWORD, Company, World
+
+__all__ = ["company", "world"]
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -62,19 +65,6 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
         browser.close()
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A running server without sinks."""
-    made = World(tmp_path_factory.mktemp("data"))
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def company(world: World) -> Company:
-    return world.company()
 
 
 @pytest.fixture

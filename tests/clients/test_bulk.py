@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,24 +15,13 @@ from replica.device import (
     ProductFields,
 )
 from replica.limits import CHUNKED_EVENTS_MIN, LOCAL_EVENTS_MAX
-from tests.clients.driving import Driven, Ended, need_client
+from tests.clients.driving import Driven
+from tests.clients.nodes import Ended
 from tests.crdt.samples import content
 from tests.server.world import Company, World
 
 pytestmark = pytest.mark.process
 CUSTOMERS = CHUNKED_EVENTS_MIN
-
-
-@pytest.fixture(scope="module", autouse=True)
-def built() -> None:
-    need_client()
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = World(tmp_path_factory.mktemp("data"))
-    yield made
-    made.stop()
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import pytest
 
 from replica.limits import RECONCILE_FRAME_BYTES_MAX
 from replica.sync.reconcile import Item, ItemSet, Responder
-from tests.clients.driving import need_client
 from tests.clients.nodes import Node
 from tests.sync.test_reconcile_items import ident
 
@@ -21,7 +20,6 @@ ROUNDS_MAX = 500
 
 @pytest.fixture(scope="module")
 def asking() -> Iterator[Node]:
-    need_client()
     with Node(Path(__file__).parent / "negentropy.mjs") as node:
         yield node
 

@@ -23,30 +23,14 @@ from replica.device import (
     StockCounted,
 )
 from replica.events.kinds import catalogue_fingerprint
-from tests.clients.driving import Driven, Ended, need_client
+from tests.clients.driving import Driven
+from tests.clients.nodes import Ended
 from tests.crdt.samples import content
 from tests.server.test_scope import CANARY, EVEN, stocked
 from tests.server.world import Company, World
 
 pytestmark = pytest.mark.process
 EVERYTHING: dict[str, Any] = {"customers": "all", "prospects": "all", "products": "all"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def built() -> None:
-    need_client()
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = World(tmp_path_factory.mktemp("data"))
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def company(world: World) -> Company:
-    return world.company()
 
 
 @contextmanager

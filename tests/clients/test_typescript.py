@@ -18,14 +18,9 @@ from tests.acceptance.running import Server, running
 from tests.acceptance.wire_client import enrol as enrol_notebook
 from tests.acceptance.wire_client import exchange
 from tests.acceptance.wire_format import next_stamp, pack
-from tests.clients.driving import CLIENT, Driven, Refused, need_client, node
+from tests.clients.driving import CLIENT, Driven, Refused, node
 
 pytestmark = pytest.mark.process
-
-
-@pytest.fixture(scope="module", autouse=True)
-def built() -> None:
-    need_client()
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from pycrdt import Doc, Text
 
 from replica.crdt.text import ROOT, note_text
 from tests.clients.driving import ROOT as REPOSITORY
-from tests.clients.driving import need_client
 from tests.clients.notes import Written, Yjs, write
 
 SEEDS = 20
@@ -21,7 +20,6 @@ READER = 9
 
 @pytest.fixture(scope="module")
 def yjs() -> Iterator[Yjs]:
-    need_client()
     with Yjs() as one:
         yield one
 

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { indexedDbStorage } from "../src/adapters/indexeddb.ts";
 import { memoryStorage } from "../src/adapters/memory.ts";
-import { Client, type LogRecord, type Rejected, type Status } from "../src/client.ts";
+import { Client, type LogRecord, type Rejected } from "../src/client.ts";
 import { decodeEvent, encodeEvent, NO_HASH, sha256 } from "../src/event.ts";
 import { ReplicaError } from "../src/errors.ts";
 import { Outcome, type Said } from "../src/frames.ts";
@@ -13,7 +13,7 @@ import { encodePayload } from "../src/kinds.ts";
 import { makeStamp } from "../src/clock.ts";
 import { hex } from "../src/bytes.ts";
 import type { Storage } from "../src/ports.ts";
-import { ACCOUNT, OTHER, ScriptedServer } from "./scripted.ts";
+import { ACCOUNT, OTHER, ScriptedServer, until } from "./scripted.ts";
 
 const NOW = 1_700_000_000_000;
 
@@ -27,19 +27,6 @@ async function opened(server: ScriptedServer, storage: Storage = memoryStorage()
   });
   if (client.identity === null) await client.enrol("http://server.example", "CODE", "Till");
   return client;
-}
-
-async function until(client: Client, reached: (status: Status) => boolean): Promise<Status> {
-  return new Promise((resolve) => {
-    const look = (): void => {
-      const status = client.status();
-      if (!reached(status)) return;
-      forget();
-      resolve(status);
-    };
-    const forget = client.onChange(look);
-    look();
-  });
 }
 
 async function all(client: Client, after = 0): Promise<LogRecord[]> {

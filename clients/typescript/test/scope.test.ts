@@ -4,14 +4,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { memoryStorage } from "../src/adapters/memory.ts";
 import { hex, utf8 } from "../src/bytes.ts";
-import { Client, type Status } from "../src/client.ts";
+import { Client } from "../src/client.ts";
 import { documents, FINGERPRINT, sections, type DocumentState } from "../src/digest.ts";
 import { encodeEvent, NO_HASH, sha256 } from "../src/event.ts";
 import { encodePayload } from "../src/kinds.ts";
 import { makeStamp } from "../src/clock.ts";
 import { pack, type Value } from "../src/msgpack.ts";
 import { deflate } from "../src/streams.ts";
-import { ACCOUNT, OTHER, ScriptedServer } from "./scripted.ts";
+import { ACCOUNT, OTHER, ScriptedServer, until } from "./scripted.ts";
 
 const NOW = 1_700_000_000_000;
 
@@ -26,19 +26,6 @@ async function opened(server: ScriptedServer, bulk = false): Promise<Client> {
   });
   await client.enrol("http://server.example", "CODE", "Till");
   return client;
-}
-
-async function until(client: Client, reached: (status: Status) => boolean): Promise<Status> {
-  return new Promise((resolve) => {
-    const look = (): void => {
-      const status = client.status();
-      if (!reached(status)) return;
-      forget();
-      resolve(status);
-    };
-    const forget = client.onChange(look);
-    look();
-  });
 }
 
 /** A product as another device made it. */

@@ -1,6 +1,7 @@
 /** A server of one account in memory, for tests: it does as the script says. */
 
 import { concat, same } from "../src/bytes.ts";
+import type { Client, Status } from "../src/client.ts";
 import { chainAfter, decodeEvent, NO_HASH, sha256 } from "../src/event.ts";
 import { decodeFrame, encodeFrame, Outcome, type FrameName, type Said } from "../src/frames.ts";
 import { pack } from "../src/msgpack.ts";
@@ -195,4 +196,18 @@ export class FakeSocket implements Socket {
   close(): void {
     this.closed = true;
   }
+}
+
+/** Waits for a status: looked at now, and whenever it changes. */
+export async function until(client: Client, reached: (status: Status) => boolean): Promise<Status> {
+  return new Promise((resolve) => {
+    const look = (): void => {
+      const status = client.status();
+      if (!reached(status)) return;
+      forget();
+      resolve(status);
+    };
+    const forget = client.onChange(look);
+    look();
+  });
 }
