@@ -17,9 +17,8 @@ from replica.events.clock import stamp_ms
 from replica.events.event import AccountId, Position, event_stamp
 from replica.events.kinds import decode_payload
 from replica.events.payloads import Payload
-from replica.events.ports import Log
+from replica.events.ports import Log, walk
 from replica.events.record import Flag, Origin, Record, records
-from replica.limits import EVENTS_BYTES_TARGET
 
 
 class Entry(NamedTuple):
@@ -78,15 +77,12 @@ class History:
         The end is where the log ends when the reading gets there. Raises ``CorruptionError`` for a
         log with a hole, and what the store raises.
         """
-        at = Position(after)
-        while page := self._log.read(self.account, at, EVENTS_BYTES_TARGET):
-            for segment in page:
-                if until.position is not None and segment.first > until.position:
-                    return
-                for position, record in records(segment):
-                    if position > after and until.includes(position, record):
-                        yield position, record
-            at = page[-1].last
+        for segment in walk(self._log, self.account, Position(after)):
+            if until.position is not None and segment.first > until.position:
+                return
+            for position, record in records(segment):
+                if position > after and until.includes(position, record):
+                    yield position, record
 
     def entries(self, until: Moment = NOW) -> Iterator[Entry]:
         """The same, decoded. An event that was stored unread keeps its ``body``."""

@@ -12,7 +12,7 @@ import typer
 from replica.analytics.moment import By, parse_moment
 from replica.cli.analyst import say_source, told_history
 from replica.cli.frame import chosen, config, emit, say, verb
-from replica.limits import EVENTS_BYTES_TARGET, LIST_ROWS_MAX
+from replica.limits import LIST_ROWS_MAX
 
 if TYPE_CHECKING:
     from replica.events.event import AccountId
@@ -90,6 +90,7 @@ def _newest(database: Database, account: AccountId, limit: int) -> Iterator[dict
     from sqlalchemy import func, select
 
     from replica.events.event import Position
+    from replica.events.ports import walk
     from replica.events.record import records
     from replica.store.sql import SqlLog
     from replica.store.tables import segments
@@ -101,12 +102,10 @@ def _newest(database: Database, account: AccountId, limit: int) -> Iterator[dict
     )
     with database.reading() as connection:
         after = Position(connection.execute(before).scalar() or 0)
-    while page := log.read(account, after, EVENTS_BYTES_TARGET):
-        for segment in page:
-            for position, record in records(segment):
-                if position >= first:
-                    yield _row(position, record)
-        after = page[-1].last
+    for segment in walk(log, account, after):
+        for position, record in records(segment):
+            if position >= first:
+                yield _row(position, record)
 
 
 def _row(position: int, record: Any) -> dict[str, Any]:

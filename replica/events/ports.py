@@ -7,11 +7,12 @@ Every adapter passes ``tests/store/test_conformance.py``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from replica.events.event import AccountId, DeviceId, Position
 from replica.events.record import Segment
+from replica.limits import EVENTS_BYTES_TARGET
 
 
 class LogHead(NamedTuple):
@@ -113,3 +114,12 @@ class Log(Protocol):
     ) -> tuple[list[Segment], list[Aside]]:
         """Segments and asides that hold any seq of the given range, in order."""
         ...
+
+
+def walk(log: Log, account: AccountId, after: Position) -> Iterator[Segment]:
+    """The segments behind ``after``, which ends one, in order, a page of the log in memory at a
+    time. The end is where the log ends when the walk gets there. Raises what :meth:`Log.read`
+    raises."""
+    while page := log.read(account, after, EVENTS_BYTES_TARGET):
+        yield from page
+        after = page[-1].last

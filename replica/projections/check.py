@@ -8,9 +8,8 @@ from replica.crdt.digest import SectionTotals
 from replica.crdt.documents import DocKey, Document
 from replica.crdt.fold import fold
 from replica.events.event import AccountId, Position
-from replica.events.ports import Log
+from replica.events.ports import Log, walk
 from replica.events.record import records
-from replica.limits import PROJECTION_STEP_BYTES_MAX
 from replica.projections import queries
 from replica.store.engine import Database
 
@@ -36,15 +35,11 @@ def check(views: Database, log: Log, account: AccountId, limit: int) -> Checked:
     if position > limit:
         return Checked(position, folded=False)
     documents: dict[DocKey, Document] = {}
-    reached = Position(0)
-    while reached < position and (
-        segments := log.read(account, reached, PROJECTION_STEP_BYTES_MAX)
-    ):
-        for segment in segments:
-            if reached < position:
-                for _, record in records(segment):
-                    fold(documents, record)
-                reached = segment.last
+    for segment in walk(log, account, Position(0)):
+        if segment.first > position:
+            break
+        for _, record in records(segment):
+            fold(documents, record)
     totals = SectionTotals()
     for key, document in documents.items():
         totals.add(key, document.encode())
