@@ -204,6 +204,8 @@ assert SILENCE_TIMEOUT_MS > PROBE_INTERVAL_MS + PROBE_TIMEOUT_MS
 COMMIT_QUEUE_BYTES_MAX = 67_108_864
 # A second connection waits this long for SQLite's write lock before "unavailable".
 SQLITE_BUSY_MS = 5_000
+# Statements that a connection keeps prepared: every table's, in every number of rows.
+SQLITE_STATEMENTS_PREPARED = 512
 # The write-ahead log is copied back above this size; it stays far below the 64 MiB alarm.
 WAL_CHECKPOINT_BYTES = 16_777_216
 # Quiet time after which the writer empties the write-ahead log.
@@ -328,6 +330,8 @@ CHUNK_BYTES_TARGET = 1_048_576
 CHUNK_AUTHORS_MAX = 256
 # What a chunk may unpack to: the target and one document, the largest there is.
 CHUNK_RAW_BYTES_MAX = 33_554_432
+# Larger states are left whole in a chunk: taken apart, a chunk of them might not fit into memory.
+CHUNK_APART_BYTES_MAX = 262_144
 MANIFEST_BYTES_MAX = 4_194_304
 # Manifests one fetch begins: the server may replace one under a slow device, but not for ever.
 MANIFESTS_MAX = 4

@@ -30,7 +30,7 @@ from replica.errors import MisuseError
 from replica.events.event import AccountId, Position
 from replica.limits import PAGE_ROWS_MAX
 from replica.projections import tables as t
-from replica.projections.statements import chunked
+from replica.store.statements import chunked
 
 Row = dict[str, Any]
 Key = tuple[Any, ...]

@@ -27,9 +27,9 @@ from replica.events.record import Segment
 from replica.limits import PROJECTION_STEP_BYTES_MAX, WAL_CHECKPOINT_BYTES
 from replica.projections import queries
 from replica.projections import tables as t
-from replica.projections.statements import insert_missing
 from replica.projections.step import Fold, Step
 from replica.store.engine import Database
+from replica.store.statements import insert_missing
 
 
 class Checkpoint(NamedTuple):

@@ -18,7 +18,7 @@ from replica.crdt.stock import SOLD
 from replica.events.event import AccountId
 from replica.limits import PROJECTION_KEYS_MAX
 from replica.projections import tables as t
-from replica.projections.statements import chunked
+from replica.store.statements import chunked
 
 
 class Row(NamedTuple):

@@ -23,7 +23,7 @@ from replica.events.payloads import StockCounted, StockMoved
 from replica.events.record import Record
 from replica.projections import tables as t
 from replica.projections.rows import Place, Row, Sale, Shelf, shelf
-from replica.projections.statements import chunked, delete_under, insert_missing, upsert
+from replica.store.statements import chunked, delete_under, insert_missing, upsert
 
 _STOCK_KINDS = {"stock.counted": "counted", "stock.moved": "moved"}
 

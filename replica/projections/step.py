@@ -36,7 +36,7 @@ from replica.projections.rows import (
     seal_of,
 )
 from replica.projections.shelves import Shelves
-from replica.projections.statements import (
+from replica.store.statements import (
     chunked,
     delete_under,
     delete_where,

@@ -45,6 +45,7 @@ from replica.limits import (
     POSTGRES_STATEMENT_MS_MAX,
     READ_CONNECTIONS_MAX,
     SQLITE_BUSY_MS,
+    SQLITE_STATEMENTS_PREPARED,
     WAL_CHECKPOINT_BYTES,
 )
 from replica.store.faults import translate
@@ -304,7 +305,11 @@ def _sqlite_engine(
         pool_size=connections,
         max_overflow=0,
         pool_timeout=POOL_WAIT_MS_MAX / 1_000,
-        connect_args={"timeout": SQLITE_BUSY_MS / 1_000, **(connect_args or {})},
+        connect_args={
+            "timeout": SQLITE_BUSY_MS / 1_000,
+            "cached_statements": SQLITE_STATEMENTS_PREPARED,
+            **(connect_args or {}),
+        },
     )
 
     @event.listens_for(engine, "connect")

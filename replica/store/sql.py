@@ -15,8 +15,7 @@ from contextlib import nullcontext
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Row, bindparam, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Row, select, tuple_
 
 from replica.errors import CorruptionError, MisuseError
 from replica.events.event import GENESIS, AccountId, DeviceId, Position
@@ -33,6 +32,8 @@ from replica.events.record import Segment, extend_chain
 from replica.limits import HEAD_CACHE_ENTRIES_MAX, READ_SEGMENTS_MAX, WAL_CHECKPOINT_BYTES
 from replica.store.engine import Database
 from replica.store.memory import empty_head, mint_log_id, same_end
+from replica.store.statements import Row as TableRow
+from replica.store.statements import insert, insert_missing, update, upsert
 from replica.store.tables import asides, device_heads, logs, segments
 
 _DeviceKey = tuple[bytes, bytes, int]  # account, device, epoch
@@ -45,8 +46,8 @@ class _Ends:
     def __init__(self) -> None:
         self.accounts: dict[bytes, _AccountEnd] = {}
         self.devices: dict[_DeviceKey, DeviceHead] = {}
-        self.segment_rows: list[dict[str, Any]] = []
-        self.aside_rows: list[dict[str, Any]] = []
+        self.segment_rows: list[TableRow] = []  # columns in the order of the table
+        self.aside_rows: list[TableRow] = []
         self.moved_accounts: dict[bytes, None] = {}  # insertion-ordered sets
         self.moved_devices: dict[_DeviceKey, None] = {}
 
@@ -91,8 +92,6 @@ class SqlLog:
         self._database = database
         self._mint = mint
         self._create_log = database.insert(logs).on_conflict_do_nothing()
-        self._insert_asides = database.insert(asides).on_conflict_do_nothing()
-        self._put_heads = _upsert(database.insert(device_heads))
         # What is at the end of each chain, kept between commits. Only the process that holds the
         # database's lock may do so: nobody else can have moved an end since (reliability D3).
         # The turn keeps a second thread from reading them between a failed commit and the clearing.
@@ -111,7 +110,7 @@ class SqlLog:
                 with self._database.writing() as connection:
                     ends = self._load(connection, requests)
                     results = [ends.take(request) for request in requests]
-                    _store(connection, ends, self._insert_asides, self._put_heads)
+                    _store(connection, ends)
             except BaseException:
                 self._known_accounts.clear()
                 self._known_devices.clear()
@@ -280,15 +279,6 @@ _HEAD_COLUMNS = (
     device_heads.c.stamp,
 )
 _ASIDE_COLUMNS = (asides.c.seq, asides.c.id, asides.c.code, asides.c.detail, asides.c.event)
-_ADD_SEGMENTS = segments.insert()
-_MOVE_LOG = update(logs).where(logs.c.account == bindparam("key"))
-
-
-def _upsert(insert: postgresql.Insert | sqlite.Insert) -> Insert:
-    return insert.on_conflict_do_update(
-        index_elements=["account", "device", "epoch"],
-        set_={name: insert.excluded[name] for name in ("seq", "hash", "stamp")},
-    )
 
 
 def _lock_accounts(connection: Connection, accounts: set[bytes]) -> dict[bytes, _AccountEnd]:
@@ -317,52 +307,36 @@ def _read_heads(connection: Connection, keys: set[_DeviceKey]) -> dict[_DeviceKe
     }
 
 
-def _store(connection: Connection, ends: _Ends, insert_asides: Insert, put_heads: Insert) -> None:
+def _store(connection: Connection, ends: _Ends) -> None:
     """One statement per table for the whole group, whatever its size."""
-    if ends.segment_rows:
-        connection.execute(_ADD_SEGMENTS, ends.segment_rows)
-        moved = ((account, *ends.accounts[account]) for account in ends.moved_accounts)
-        connection.execute(
-            _MOVE_LOG,
-            [{"key": key, "position": last, "chain": chain} for key, last, chain in moved],
-        )
-    if ends.aside_rows:
-        connection.execute(insert_asides, ends.aside_rows)
-    if ends.moved_devices:
-        connection.execute(
-            put_heads,
-            [
-                {"account": key[0], "device": key[1], **ends.devices[key]._asdict()}
-                for key in ends.moved_devices
-            ],
-        )
+    insert(connection, segments, ends.segment_rows)
+    moved = [(account, *ends.accounts[account]) for account in ends.moved_accounts]
+    update(connection, logs, ("position", "chain"), moved)
+    insert_missing(connection, asides, ends.aside_rows)
+    heads = [(*key[:2], *ends.devices[key]) for key in ends.moved_devices]
+    upsert(connection, device_heads, heads)
 
 
-def _segment_row(request: AppendRequest, segment: Segment) -> dict[str, Any]:
-    return {
-        "account": request.account,
-        "last": segment.last,
-        "first": segment.first,
-        "count": segment.count,
-        "device": segment.device,
-        "epoch": segment.epoch,
-        "first_seq": request.first_seq,
-        "last_seq": request.last_seq,
-        "origin": segment.origin,
-        "received_ms": segment.received_ms,
-        "chain": segment.chain,
-        "records": segment.records,
-    }
+def _segment_row(request: AppendRequest, segment: Segment) -> TableRow:
+    return (
+        request.account,
+        segment.last,
+        segment.first,
+        segment.count,
+        segment.device,
+        segment.epoch,
+        request.first_seq,
+        request.last_seq,
+        segment.origin,
+        segment.received_ms,
+        segment.chain,
+        segment.records,
+    )
 
 
-def _aside_row(request: AppendRequest, aside: Aside) -> dict[str, Any]:
-    return {
-        "account": request.account,
-        "device": request.device,
-        "epoch": request.epoch,
-        "received_ms": request.received_ms,
-        **aside._asdict(),
-    }
+def _aside_row(request: AppendRequest, aside: Aside) -> TableRow:
+    where = (request.account, request.device, request.epoch)
+    return (*where, aside.seq, aside.id, aside.code, aside.detail, request.received_ms, aside.event)
 
 
 def _segment(row: Row[*tuple[Any, ...]]) -> Segment:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from replica.crdt.stock import Sold
 from replica.events.event import AccountId, DeviceId, encode_event
 from replica.events.ports import AppendRequest, DeviceHead, Log
 from replica.events.record import Record, encode_record
@@ -17,6 +18,8 @@ from replica.store.memory import MemoryLog, empty_head
 
 # Where and when the log got something is a fact of the log, not of the set of records.
 PLACES = {"position", "received_ms"}
+# So is whether something was in a sale that another one overruled before or after it came.
+NEVER_SOLD = Sold(b"", 0).encode()
 
 
 def log_of(account: AccountId, records: Sequence[Record], *, run: int = 3) -> MemoryLog:
@@ -75,6 +78,8 @@ def contents(
                 for column in table.columns
                 if column.name != "account" and (places or column.name not in PLACES)
             ]
-            rows = connection.execute(select(*columns).where(table.c.account == account))
+            rows = connection.execute(select(*columns).where(table.c.account == account)).all()
+            if not places and table is t.sold:
+                rows = [row for row in rows if row.state != NEVER_SOLD]
             found[table.name] = sorted((tuple(row) for row in rows), key=repr)
     return found
