@@ -179,6 +179,9 @@ PROJECTION_TRICKLE_MS = 250
 DOOR_QUIET_MS = 5
 # One step while writes wait: short, because it shares the interpreter with the door.
 PROJECTION_BUSY_BYTES = 262_144
+# It works on for so long before those who wait for an answer go first; how long it rests in all.
+PROJECTION_SLICE_US = 500
+PROJECTION_REST_MS_MAX = 50
 # A projection that could not step for this long makes the server not ready.
 PROJECTION_OVERDUE_S = 30.0
 PROJECTION_POLL_MS = 2_000

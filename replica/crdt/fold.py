@@ -13,8 +13,6 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from operator import attrgetter
 
-import msgspec
-
 from replica.crdt.documents import DocKey, Document, Fact
 from replica.crdt.retention import thin
 from replica.errors import PeerError
@@ -90,16 +88,10 @@ def document_key(payload: Payload) -> DocKey:
 
 
 def about(event: Event, registry: Registry = REGISTRY) -> DocKey | None:
-    """The document that ``event`` means, whether or not it keeps its kind's rules; None when that
-    cannot be told. For showing events that the door set aside, never for folding them.
-    """
-    kind = registry.newest.get(event.kind)
-    if kind is None or kind.version != event.version:
-        return None
-    try:
-        return document_key(kind.decoder.decode(event.payload))
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return None
+    """The one document that ``event`` means, whether or not it keeps its kind's rules; None when
+    that cannot be told."""
+    payload = registry.peek(event)
+    return None if payload is None else document_key(payload)
 
 
 def note_key(about_type: str, about: str) -> DocKey:
@@ -108,9 +100,9 @@ def note_key(about_type: str, about: str) -> DocKey:
 
 
 def touched(event: Event, registry: Registry = REGISTRY) -> tuple[DocKey, ...]:
-    """Keys of the documents to load before ``event`` is folded; none for what nobody can read."""
-    payload = _read(event, registry)
-    return () if payload is None else (document_key(payload),)
+    """Keys of the documents to load before ``event`` is folded: those that it may change."""
+    key = about(event, registry)
+    return () if key is None else (key,)
 
 
 def fold(

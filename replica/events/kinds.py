@@ -138,6 +138,18 @@ class Registry:
         (payload,) = kind.decode_all([event.payload])
         return payload if kind is self.newest[kind.name] else self._upcast(kind, payload)
 
+    def peek(self, event: Event) -> Payload | None:
+        """:meth:`decode` without the rules of the kind, at a tenth of the price: for finding out
+        what ``event`` is about, never for believing it. None where that cannot be told."""
+        kind = self.kinds.get((event.kind, event.version))
+        if kind is None:
+            return None
+        try:
+            payload = kind.decoder.decode(event.payload)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            return None
+        return payload if kind is self.newest[kind.name] else self._upcast(kind, payload)
+
     def check_all(self, events: Iterable[Event]) -> None:
         """:meth:`decode` of every one, kind by kind in passes over all, with nothing given back.
 

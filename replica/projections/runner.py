@@ -27,6 +27,7 @@ from replica.events.record import Segment
 from replica.limits import PROJECTION_STEP_BYTES_MAX, WAL_CHECKPOINT_BYTES
 from replica.projections import queries
 from replica.projections import tables as t
+from replica.projections.pause import Pause, go_on
 from replica.projections.step import Fold, Step
 from replica.store.engine import Database
 from replica.store.statements import insert_missing
@@ -80,8 +81,14 @@ class Projector:
         self._turn = Lock()
         self._checked: set[bytes] = set()
 
-    def step(self, account: AccountId, limit_bytes: int = PROJECTION_STEP_BYTES_MAX) -> Position:
-        """Fold the next stretch of the log and return the position reached.
+    def step(
+        self,
+        account: AccountId,
+        limit_bytes: int = PROJECTION_STEP_BYTES_MAX,
+        pause: Pause = go_on,
+    ) -> Position:
+        """Fold the next stretch of the log and return the position reached. ``pause`` is called
+        again and again on the way.
 
         The same position as before means that the log holds nothing more. The first call for an
         account checks that its rows were made by this fold from this log, and rebuilds them if not.
@@ -89,7 +96,7 @@ class Projector:
         """
         with self._turn:
             self._check_once(account)
-            return self._step(account, limit_bytes)
+            return self._step(account, limit_bytes, pause)
 
     def catch_up(self, account: AccountId) -> Position:
         """Step until the log holds nothing more."""
@@ -148,25 +155,31 @@ class Projector:
 
     # Steps ---------------------------------------------------------------------------------------
 
-    def _step(self, account: AccountId, limit_bytes: int) -> Position:
+    def _step(self, account: AccountId, limit_bytes: int, pause: Pause = go_on) -> Position:
         checkpoint = self._checkpoint(account)
         after = checkpoint.position if checkpoint else Position(0)
         segments = self._log.read(account, after, limit_bytes)
         if not segments:
             return after
         try:
-            return self._apply(account, checkpoint, segments, strict=False)
+            return self._apply(account, checkpoint, segments, strict=False, pause=pause)
         except _Overtaken:
             return self.position(account)
 
     def _apply(
-        self, key: bytes, before: Checkpoint | None, segments: list[Segment], *, strict: bool
+        self,
+        key: bytes,
+        before: Checkpoint | None,
+        segments: list[Segment],
+        *,
+        strict: bool,
+        pause: Pause = go_on,
     ) -> Position:
         reached = Checkpoint(segments[-1].last, segments[-1].chain, self._fingerprint)
         with self._views.writing() as connection:
             if not self._move(connection, key, before, reached):
                 raise _Overtaken
-            Step(connection, key, self._fold, strict=strict).run(segments)
+            Step(connection, key, self._fold, strict=strict, pause=pause).run(segments)
         if self._views.wal_bytes() > WAL_CHECKPOINT_BYTES:
             self._views.checkpoint(empty=False)
         return reached.position

@@ -22,6 +22,7 @@ from replica.events.kinds import decode_payload
 from replica.events.payloads import StockCounted, StockMoved
 from replica.events.record import Record
 from replica.projections import tables as t
+from replica.projections.pause import Pause
 from replica.projections.rows import Place, Row, Sale, Shelf, shelf
 from replica.store.statements import chunked, delete_under, insert_missing, upsert
 
@@ -31,9 +32,10 @@ _STOCK_KINDS = {"stock.counted": "counted", "stock.moved": "moved"}
 class Shelves:
     """The stock rows that one step changes, and the ledger of counts and movements."""
 
-    def __init__(self, connection: Connection, account: bytes) -> None:
+    def __init__(self, connection: Connection, account: bytes, pause: Pause) -> None:
         self._connection = connection
         self._account = account
+        self._pause = pause
         self._sold: defaultdict[str, list[tuple[bytes, int]]] = defaultdict(list)
         self._counted: dict[str, Shelf] = {}
         self._ledger: list[Row] = []
@@ -100,6 +102,7 @@ class Shelves:
             )
             stored = {row.product: row for row in self._connection.execute(query)}
             for product in products:
+                self._pause()
                 row = stored.get(product)
                 known = Shelf(row.counted_e3, row.counted_tag, row.moved_e3) if row else _EMPTY
                 now, sold_e3 = self._now(product, known, row.sold_e3 if row else 0)
@@ -110,6 +113,7 @@ class Shelves:
                     continue
                 on_hand_e3 = now.counted_e3 + now.moved_e3 - sold_e3
                 rows.append((self._account, product, on_hand_e3, *now, sold_e3))
+        self._pause()
         delete_under(self._connection, t.stock, gone)
         upsert(self._connection, t.stock, rows)
         self._write_sold(sold)
@@ -122,6 +126,7 @@ class Shelves:
             query = select(c.product).where(c.account == self._account, c.product.in_(products))
             known = {product for (product,) in self._connection.execute(query)}
             for product in products:
+                self._pause()
                 if product in known or product in self._sold_now:
                     state = sold[product].encode()
                     value = document_hash(DocKey(SOLD, product), state)

@@ -22,9 +22,11 @@ from replica.crdt.fold import touched
 from replica.crdt.scope import facet
 from replica.crdt.twins import FIELDS
 from replica.errors import CorruptionError
+from replica.events.event import Position
 from replica.events.record import Record, Segment, records
 from replica.limits import PROJECTION_ERROR_CHARS_MAX
 from replica.projections import tables as t
+from replica.projections.pause import Pause, go_on
 from replica.projections.rows import (
     MAIN_TABLES,
     Place,
@@ -70,23 +72,36 @@ class Failure(NamedTuple):
 class Step:
     """The work of one transaction. Use once: :meth:`run`."""
 
-    def __init__(self, connection: Connection, account: bytes, fold: Fold, *, strict: bool) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        account: bytes,
+        fold: Fold,
+        *,
+        strict: bool,
+        pause: Pause = go_on,
+    ) -> None:
         self._connection = connection
         self._account = account
         self._fold = fold
         self._strict = strict
+        self._pause = pause
         self._documents: dict[DocKey, Document] = {}
         self._states: dict[DocKey, bytes] = {}  # as stored before this step
         self._sales: dict[DocKey, Sale | None] = {}  # as they counted before this step
         self._selling: dict[DocKey, Sale | None] = {}  # as they count after the newest record
+        self._seals: dict[DocKey, Seal | None] = {}  # of what sells, as after the newest record
         self._changed: dict[DocKey, Place] = {}  # place of the newest record that changed it
         self._places: dict[bytes, Place] = {}  # event id → place, of this step's records
         self._failures: dict[int, Failure] = {}
-        self._shelves = Shelves(connection, account)
+        self._shelves = Shelves(connection, account, pause)
 
     def run(self, segments: Iterable[Segment]) -> None:
         """Fold ``segments`` and write what follows from them, checkpoint excepted."""
-        stretch = [found for segment in segments for found in records(segment)]
+        stretch: list[tuple[Position, Record]] = []
+        for segment in segments:
+            self._pause()
+            stretch.extend(records(segment))
         self._load({key for _, record in stretch for key in self._touched(record)})
         self._fold_all(stretch)
         self._write_documents()
@@ -124,6 +139,7 @@ class Step:
 
     def _fold_all(self, stretch: list[tuple[Any, Record]]) -> None:
         for index, (position, record) in enumerate(stretch):
+            self._pause()
             place = Place(position, record.received_ms, record.event.device.hex())
             self._places[record.id] = place
             try:
@@ -141,7 +157,8 @@ class Step:
         for key in keys:
             if key.type in _SELLING:
                 document = self._documents[key]
-                sale = sale_of(document, seal_of(document))
+                seal = self._seals[key] = seal_of(document)
+                sale = sale_of(document, seal)
                 self._shelves.changed(self._selling.get(key), sale, position)
                 self._selling[key] = sale
 
@@ -149,6 +166,7 @@ class Step:
         """A fold that raised may have left a document half changed: build it again without it."""
         for key in keys:
             self._documents.pop(key, None)
+            self._seals.pop(key, None)
             if key in self._states:
                 self._documents[key] = Document.decode(key, self._states[key])
         for position, record in before:
@@ -172,12 +190,15 @@ class Step:
         )
         rows = []
         for key, place in self._changed.items():
+            self._pause()
             document = self._documents[key]
             state = document.encode()
             totals.replace(key, self._states.get(key), state)
             known_by = (document_hash(key, state), place.position, *facet(document))
             rows.append((self._account, *key, state, *known_by))
+        self._pause()
         upsert(self._connection, t.documents, rows)
+        self._pause()
         sections = [(self._account, *total) for total in totals.sections()]
         upsert(self._connection, t.section_totals, sections)
 
@@ -186,6 +207,7 @@ class Step:
         places = self._seal_places(seals)
         made: dict[DocKey, Rows] = {}
         for key, newest in self._changed.items():
+            self._pause()
             document, seal = self._documents[key], seals[key]
             place = newest if seal is None else places.get(seal.event, newest)
             try:
@@ -200,7 +222,9 @@ class Step:
         self._write_parts(made)
 
     def _seal(self, key: DocKey) -> Seal | None:
-        return seal_of(self._documents[key]) if key.type in t.SEALED else None
+        if key not in self._seals and key.type in t.SEALED:
+            self._seals[key] = seal_of(self._documents[key])
+        return self._seals.get(key)
 
     def _seal_places(self, seals: dict[DocKey, Seal | None]) -> dict[bytes, Place]:
         """Places of the seals: of this step's records, else as the rows already have them."""
@@ -221,6 +245,7 @@ class Step:
 
     def _write_main(self, made: dict[DocKey, Rows]) -> None:
         for kind, table in MAIN_TABLES.items():
+            self._pause()
             rows = [found.main for key, found in made.items() if key.type == kind and found.main]
             upsert(self._connection, table, rows)
 
@@ -231,8 +256,10 @@ class Step:
             (t.order_lines, [row for found in made.values() for row in found.lines]),
             (t.conflicts, [row for found in made.values() for row in found.conflicts]),
         ):
+            self._pause()
             delete_under(self._connection, table, old)
             insert(self._connection, table, rows)
+        self._pause()
         held = [key for key in old if key[1] in FIELDS]
         delete_where(self._connection, t.names, ("account", "type", "id"), held)
         insert(self._connection, t.names, [row for found in made.values() for row in found.names])

@@ -27,6 +27,7 @@ from replica.limits import (
     TWIN_PAGE_DOCUMENTS,
 )
 from replica.projections import tables as t
+from replica.projections.pause import Pause, go_on
 from replica.projections.queries import document
 
 _LOOKED_AT = ("customer", "order", "product", "quote", "twin")
@@ -70,7 +71,9 @@ def claim(connection: Connection, account: AccountId, now_ms: int) -> bool:
     return connection.execute(free.values(claimed_ms=now_ms)).rowcount == 1
 
 
-def look(connection: Connection, account: AccountId, after: int) -> Found | None:
+def look(
+    connection: Connection, account: AccountId, after: int, pause: Pause = go_on
+) -> Found | None:
     """What has to be decided about the next documents that changed after ``after``; None when
     nothing did. At most ``LOCAL_EVENTS_MAX`` payloads: say them, and look again from ``after`` when
     they are in the read models, until there are none."""
@@ -88,22 +91,26 @@ def look(connection: Connection, account: AccountId, after: int) -> Found | None
     ).all()
     through = changed[-1].position if len(changed) == TWIN_PAGE_DOCUMENTS else head
     keys = [DocKey(row.type, row.id) for row in changed if row.type in _LOOKED_AT]
-    found = _Look(connection, account).at(keys)
+    found = _Look(connection, account, pause).at(keys)
     return Found(after, Position(through), list(islice(found, LOCAL_EVENTS_MAX)))
 
 
 class _Look:
-    def __init__(self, connection: Connection, account: AccountId) -> None:
+    def __init__(self, connection: Connection, account: AccountId, pause: Pause) -> None:
         self._connection = connection
         self._account = account
+        self._pause = pause
         self._said: set[str] = set()  # pairs of this look
 
     def at(self, keys: Sequence[DocKey]) -> Iterator[Payload]:
         pairs = [key for key in keys if key.type == "twin"]
         for kind in ("customer", "product"):
+            self._pause()
             ids = {key.id for key in keys if key.type == kind}
             yield from self._pairs(kind, ids | self._partners(kind, ids))
+        self._pause()
         yield from self._numbers({key.id for key in keys if key.type == "order"})
+        self._pause()
         yield from self._moves({key for key in keys if key.type in _SALES} | self._sales(pairs))
 
     # Names ---------------------------------------------------------------------------------------
@@ -124,6 +131,7 @@ class _Look:
         """Neighbours of one name that were not found before. Who has a name is a chain of such
         pairs, by id, so that the last of a thousand costs no more than the first."""
         for held in self._shared(kind, ids):
+            self._pause()
             for other in self._neighbours(held):
                 if held.field == "name" and self._told_apart(kind, held.id, other.id):
                     continue
@@ -134,6 +142,8 @@ class _Look:
 
     def _shared(self, kind: str, ids: set[str]) -> list[Row[Any]]:
         """The names of ``ids`` that somebody else has too, the most telling field first."""
+        if not ids:
+            return []
         mine, theirs = t.names.alias("mine"), t.names.alias("theirs")
         others = select(theirs.c.id).where(
             *(theirs.c[name] == mine.c[name] for name in ("account", "type", "field", "name")),
@@ -181,6 +191,7 @@ class _Look:
         """Of orders with one number the first keeps it; each of the others gets a suffix."""
         given: set[str] = set()
         for name in dict.fromkeys(held.name for held in self._shared("order", ids)):
+            self._pause()
             for identity, number in self._others(name):
                 spare = self._spare(number, given)
                 given.add(rules.normalised(spare))
@@ -271,6 +282,7 @@ class _Look:
             return
         o = {kind: t.SEALED[kind].c for kind in _SALES}
         for key in sorted(keys):
+            self._pause()
             c = o[key.type]
             query = select(c.id).where(
                 c.account == self._account,

@@ -16,6 +16,7 @@ from replica.events.event import AccountId, Position
 from replica.limits import PROJECTION_POLL_MS, READ_OWN_WRITE_WAIT_S
 from replica.projections import twins
 from replica.server.door import WEB, Door
+from replica.server.giving import Giving
 from replica.server.logs import Logger
 from replica.server.projecting import Projecting
 from replica.store.engine import Database
@@ -125,7 +126,9 @@ class Deciding:
     def _look(self, account: AccountId) -> twins.Found | None:
         with self._views.reading() as connection:
             before = twins.decided(connection, account)
-            found = None if before is None else twins.look(connection, account, before)
+            found = None
+            if before is not None:
+                found = twins.look(connection, account, before, Giving(self._door))
         if before is not None and self._told.get(account, 0) != before:
             self._told[account] = before
             self._decided(account, Position(before))

@@ -95,6 +95,11 @@ class Door:
         quiet_s = time.monotonic() - self._answered_s
         return self._under_way > 0 or quiet_s < DOOR_QUIET_MS / 1_000
 
+    @property
+    def waited_for(self) -> bool:
+        """Whether somebody waits for an answer right now."""
+        return self._under_way > 0
+
     async def prepare(self, account: AccountId) -> None:
         """Read what deciding needs to know of ``account``, before its first event is here."""
         await self._held(account)

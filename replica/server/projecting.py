@@ -26,6 +26,7 @@ from replica.limits import (
     PROJECTION_TRICKLE_MS,
 )
 from replica.projections.runner import Projector
+from replica.server.giving import Busy, Giving
 from replica.server.logs import Logger
 from replica.server.metrics import Metrics
 from replica.sync.messages import SectionDigest
@@ -35,7 +36,7 @@ TRICKLE_S = PROJECTION_TRICKLE_MS / 1_000
 
 
 class Projecting:
-    """The runner. ``busy`` says whether the door has work; ``reached`` hears of every step."""
+    """The runner. ``reached`` hears of every step."""
 
     def __init__(
         self,
@@ -44,7 +45,7 @@ class Projecting:
         hub: LocalHub,
         *,
         accounts: Callable[[], Iterable[AccountId]],
-        busy: Callable[[], bool],
+        door: Busy,
         reached: Callable[[AccountId, Position], None],
         on_failed: Callable[[StoreFailed], None],
         metrics: Metrics,
@@ -54,7 +55,7 @@ class Projecting:
         self._log = log
         self._hub = hub
         self._accounts = accounts
-        self._busy = busy
+        self._door = door
         self._reached = reached
         self._on_failed = on_failed
         self._metrics = metrics
@@ -127,7 +128,7 @@ class Projecting:
 
     async def _give_way(self) -> bool:
         """Wait for a quiet moment while there is patience left; whether the door is busy still."""
-        while (busy := self._busy()) and time.monotonic() < self._patient_until_s:  # noqa: ASYNC110
+        while (busy := self._door.busy) and time.monotonic() < self._patient_until_s:  # noqa: ASYNC110
             await asyncio.sleep(DOOR_QUIET_MS / 1_000)  # quiet is not an event that one could await
         return busy
 
@@ -139,7 +140,8 @@ class Projecting:
             limit = PROJECTION_BUSY_BYTES if busy else PROJECTION_STEP_BYTES_MAX
             before, newest = self._told.get(account, 0), self._hub.position(account)
             started_s = time.monotonic()
-            position = await asyncio.to_thread(self.projector.step, account, limit)
+            pause = Giving(self._door)
+            position = await asyncio.to_thread(self.projector.step, account, limit, pause)
             took_s = time.monotonic() - started_s
             if position == before:
                 due.discard(account)

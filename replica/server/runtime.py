@@ -98,7 +98,7 @@ class Runtime:
             stores.log,
             self.hub,
             accounts=lambda: [account.id for account in stores.control.accounts()],
-            busy=lambda: self.door.busy,
+            door=self.door,
             reached=self._projected,
             on_failed=self._fail,
             metrics=self.metrics,

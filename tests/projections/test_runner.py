@@ -224,6 +224,18 @@ def test_rows_and_checkpoint_move_together(views: Database, account: AccountId) 
     assert projector.lag(account) == 0
 
 
+def test_a_step_makes_room_between_any_two_records(views: Database, account: AccountId) -> None:
+    """Whoever is in a hurry is asked for again and again while a step folds and writes, and what
+    is written does not depend on it (SYN-18, performance.md W4)."""
+    writer = Writer(1)
+    said = [writer.says(p.OrderCommitted(f"o-{at}", content()), at) for at in range(1, 9)]
+    asked = []
+    projector = Projector(views, log_of(account, said))
+    projector.step(account, pause=lambda: asked.append(len(asked)))
+    assert len(asked) > 3 * len(said), "folding, encoding and rows, a time for each order"
+    assert projector.digest(account)[1] == sections_of(folded(said))
+
+
 def test_an_interrupted_rebuild_goes_on_where_it_was(
     views: Database, account: AccountId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
