@@ -3,8 +3,9 @@
     python -m benchmarks.newcomer --drivers redis nats floor product --rounds 3
 
 Each system gives a newcomer what it gives one in natural use: the peers and the floor all events,
-the product its documents in bulk. Two figures of the product: ``take_s`` until every byte is here,
-proved by its hash and decompressed, which is as far as the clients of the others go; ``device_s``
+the product its documents in bulk. Three figures of the product: ``take_s`` until every byte is
+here, proved by its hash and decompressed, which is as far as the clients of the others go;
+``open_s`` until every document is made from that, too, the ids of its events computed; ``device_s``
 until a device has all of it on its disk, folded and proved equal to the server.
 """
 
@@ -56,6 +57,7 @@ class Place:
         before_kib = resident_kib(driver.pid)
         figures = {"take_s": await driver.newcomer(self.address, self.events)}
         if isinstance(driver, ProductDriver):
+            figures["open_s"] = await driver.opened(self.address, self.events)
             figures["device_s"] = await self._device(driver, self.address)
         grown_kib = max(0, peak_kib(driver.pid) - before_kib)
         return {**figures, "server_grows_mib": grown_kib / 1_024}

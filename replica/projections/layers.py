@@ -1,7 +1,9 @@
 """Documents in bulk: what changed after a position, as chunks are cut from it.
 
 The order is that of ``replica.crdt.priority``, but for whose a sale is: those lie by author, so
-that few chunks hold what one device sold, and whoever serves that device puts these first.
+that few chunks hold what one device sold, and whoever serves that device puts these first. Else
+they lie as they changed, which is mostly as their events were written: these follow each other in a
+chunk then (``replica.sync.frozen``).
 """
 
 from __future__ import annotations
@@ -89,7 +91,7 @@ def changed_after(
         query = (
             select(c.id, c.state, c.authors)
             .where(c.account == account, c.type == section, c.position > position, *tests)
-            .order_by(*([c.authors] if section in order.SALES else []), c.id)
+            .order_by(*([c.authors] if section in order.SALES else []), c.position)
         )
         rows = connection.execute(query, execution_options={"yield_per": PROJECTION_KEYS_MAX})
         return Stretch(section, (_kept(section, *row) for row in rows))

@@ -38,6 +38,7 @@ from replica.server.answers import NotFound, device_of, is_hash, told
 from replica.server.logs import Logger
 from replica.server.scoped import bounded
 from replica.server.sets import snapshot
+from replica.server.writings import written
 from replica.store.access import Device
 from replica.store.control import Control
 from replica.store.engine import Database
@@ -134,12 +135,13 @@ class Chunks:
         sections = [total.section for total in now.sections]
         found = []
         self.file(account, "").mkdir(parents=True, exist_ok=True)
-        for stretch in layers.changed_after(connection, account, sections, after):
-            for info, data in cut(stretch.section, stretch.documents):
-                path = self.file(account, info.sha256)
-                if not path.exists():
-                    _put(path, data)
-                found.append(info)
+        with written(self._log, account, Position(after), now.position) as writings:
+            for stretch in layers.changed_after(connection, account, sections, after):
+                for info, data in cut(stretch.section, stretch.documents, writings):
+                    path = self.file(account, info.sha256)
+                    if not path.exists():
+                        _put(path, data)
+                    found.append(info)
         head = self._log.head(account)
         manifest = Manifest(
             log_id=head.log_id.hex(),

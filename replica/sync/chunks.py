@@ -1,8 +1,9 @@
 """Chunks: documents in bulk, for first syncs and for long absences (wire-protocol.md §12).
 
-A *chunk* is a run of documents of one section with their states, compressed, frozen, and named by
-the SHA-256 of its bytes. A *layer* is the chunks of every document that changed after one position,
-as it was at another. A *manifest* lists the layers that lead from an empty replica to a position.
+A *chunk* is a run of documents of one section with their states, frozen
+(:mod:`replica.sync.frozen`), compressed, and named by the SHA-256 of its bytes. A *layer* is the
+chunks of every document that changed after one position, as it was at another. A *manifest* lists
+the layers that lead from an empty replica to a position.
 A newer layer holds the newer state of a document that an older one holds too, so whoever takes
 chunks in the order of the manifest, replacing what it has, ends with the documents as they are at
 that position; the log goes on from there.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Container, Iterable, Iterator
 from hashlib import sha256
-from typing import Annotated, NamedTuple, TypeVar
+from typing import Annotated, Final, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -29,9 +30,11 @@ from replica.limits import (
     MANIFEST_BYTES_MAX,
     SAFE_INTEGER_MAX,
 )
+from replica.sync.frozen import Frozen, Writings, freeze, thaw
 
-FORMAT = 1
+FORMAT: Final = 2
 _COMPRESSION_LEVEL = 6
+_COMPRESSION_MEMORY = 6  # short blocks: each column gets a code of its own
 
 T = TypeVar("T")
 Count = Annotated[int, Meta(ge=0, le=SAFE_INTEGER_MAX)]
@@ -86,6 +89,7 @@ class Manifest(msgspec.Struct, frozen=True):
     fingerprint: Hex32  # of the catalogue that the states were folded with
     sections: tuple[SectionLine, ...]
     layers: tuple[Layer, ...]
+    format: Count = FORMAT  # of the chunks
 
     def chunks(self) -> tuple[ChunkInfo, ...]:
         """All chunks in the order in which they have to be taken."""
@@ -118,14 +122,17 @@ class Chunk(NamedTuple):
     data: bytes
 
 
-_Body = tuple[int, str, list[tuple[str, bytes]]]
+_Body = tuple[int, str, Frozen]
 _encode_body = msgspec.msgpack.Encoder().encode
 _decode_body = msgspec.msgpack.Decoder(_Body).decode
 
 
-def cut(section: str, documents: Iterable[Kept]) -> Iterator[Chunk]:
-    """Chunks of about ``CHUNK_BYTES_TARGET`` uncompressed bytes or ``CHUNK_AUTHORS_MAX`` authors,
-    whichever is reached first; none for no documents.
+def cut(
+    section: str, documents: Iterable[Kept], writings: Writings | None = None
+) -> Iterator[Chunk]:
+    """Chunks of about ``CHUNK_BYTES_TARGET`` bytes of states or ``CHUNK_AUTHORS_MAX`` authors,
+    whichever is reached first; none for no documents. Documents that were written one after the
+    other belong one after the other: with ``writings`` the ids of their events cost nothing then.
 
     Raises ``OverflowError`` for a document that no chunk can hold: serve the log instead.
     """
@@ -137,34 +144,50 @@ def cut(section: str, documents: Iterable[Kept]) -> Iterator[Chunk]:
         batch.append(document)
         authors.update(node.hex() for node in nodes_in(document.authors))
         if size >= CHUNK_BYTES_TARGET or len(authors) >= CHUNK_AUTHORS_MAX:
-            yield _chunk(section, batch, authors)
+            yield _chunk(section, batch, authors, writings)
             batch, authors, size = [], set(), 0
     if batch:
-        yield _chunk(section, batch, authors)
+        yield _chunk(section, batch, authors, writings)
 
 
-def _chunk(section: str, documents: list[Kept], authors: Iterable[str]) -> Chunk:
-    raw = _encode_body((FORMAT, section, [(one.id, one.state) for one in documents]))
+def _chunk(
+    section: str, documents: list[Kept], authors: Iterable[str], writings: Writings | None
+) -> Chunk:
+    frozen = freeze(section, [(one.id, one.state) for one in documents], writings)
+    raw = _encode_body((FORMAT, section, frozen))
     if len(raw) > CHUNK_RAW_BYTES_MAX:
         raise OverflowError(f"a document of {section} is too large for a chunk")
-    data = zlib.compress(raw, _COMPRESSION_LEVEL)
+    deflate = zlib.compressobj(
+        _COMPRESSION_LEVEL, memLevel=_COMPRESSION_MEMORY, strategy=zlib.Z_FILTERED
+    )
+    data = deflate.compress(raw) + deflate.flush()
     name = sha256(data).hexdigest()
     info = ChunkInfo(name, len(data), section, len(documents), tuple(sorted(authors)))
     return Chunk(info, data)
 
 
-def open_chunk(info: ChunkInfo, data: bytes) -> list[Kept]:
-    """The documents of ``data``, proved to be the chunk that ``info`` names.
+def inflate_chunk(info: ChunkInfo, data: bytes) -> Frozen:
+    """What ``data`` says, proved to be the chunk that ``info`` names; :func:`open_chunk` goes on.
 
     Raises ``Malformed`` for other bytes, and for bytes of the right hash that are no chunk. Memory
     stays within ``CHUNK_RAW_BYTES_MAX`` whatever the bytes say.
     """
     if len(data) != info.bytes or sha256(data).hexdigest() != info.sha256:
         raise Malformed("the chunk is not the one that was asked for")
-    number, section, documents = unpack("chunk", data, _decode_body)
-    if (number, section, len(documents)) != (FORMAT, info.section, info.count):
+    frozen: Frozen
+    number, section, frozen = unpack("chunk", data, _decode_body)
+    if (number, section, frozen.count) != (FORMAT, info.section, info.count):
         raise Malformed("the chunk holds something else than its manifest says")
-    return [Kept(*document) for document in documents]
+    return frozen
+
+
+def open_chunk(info: ChunkInfo, data: bytes) -> list[Kept]:
+    """The documents of ``data``, proved to be the chunk that ``info`` names.
+
+    Raises ``Malformed`` as :func:`inflate_chunk` does. Documents take a few times
+    ``CHUNK_RAW_BYTES_MAX`` at most, whatever the bytes say.
+    """
+    return [Kept(*one) for one in thaw(info.section, inflate_chunk(info, data))]
 
 
 def unpack(what: str, data: bytes, decode: Callable[[bytes], T]) -> T:
@@ -180,16 +203,23 @@ def unpack(what: str, data: bytes, decode: Callable[[bytes], T]) -> T:
         raise Malformed(f"not a {what}: {error}") from error
 
 
+class _Numbered(msgspec.Struct):
+    format: Count
+
+
 def encode_manifest(manifest: Manifest) -> bytes:
     """JSON, as it is stored and sent."""
     return msgspec.json.encode(manifest)
 
 
 def decode_manifest(data: bytes) -> Manifest:
-    """Raises ``Malformed`` for anything else, and for layers that do not follow each other."""
+    """Raises ``Malformed`` for anything else, for chunks of a format that is unknown here, and for
+    layers that do not follow each other."""
     if len(data) > MANIFEST_BYTES_MAX:
         raise Malformed("the manifest is too large")
     try:
+        if msgspec.json.decode(data, type=_Numbered).format != FORMAT:
+            raise Malformed("the chunks are of another format")
         manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Malformed(f"not a manifest: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ import replica.device.link
 import replica.server.chunks
 import replica.sync.chunks
 from replica.device import (
+    CustomerChanged,
     CustomerCreated,
     CustomerDeleted,
     CustomerFields,
@@ -31,7 +33,9 @@ from replica.device.enrolment import sync_url
 from replica.errors import InUse, PeerGone, ReplicaError, StorageFull, StoreUnavailable
 from replica.limits import CHUNK_FAILURES_MAX, CHUNKED_LAYERS_MAX, LOCAL_EVENTS_MAX
 from replica.server.door import WEB
-from replica.sync.chunks import Manifest, decode_manifest, open_chunk
+from replica.sync.chunks import Manifest, decode_manifest, inflate_chunk, open_chunk
+from replica.sync.columns import Unpacker, numbers
+from replica.sync.frozen import COMPUTED, PLACED, TOLD
 from tests.server.world import Company, World
 
 
@@ -257,6 +261,48 @@ def test_layers_are_extended_and_made_one_again(
     gone = files[0] - files[-1]
     assert gone
     assert not kept & gone
+
+
+def how_ids_come(world: World, device: Device) -> list[Counter[int]]:
+    """Of the events that made the customers of each chunk, oldest layer first."""
+    found = []
+    for info in manifest_of(world, device).chunks():
+        if info.section == "customer":
+            data = ask(world, token(device), f"chunks/{info.sha256}").content
+            (*_, table) = inflate_chunk(info, data).tables  # by kind: created behind changed
+            rows = Unpacker().unpack(table.how, info.count)
+            found.append(Counter(numbers(rows)))
+    return found
+
+
+def test_ids_of_events_that_follow_each_other_are_not_sent(
+    world: World, company: Company, device: Device
+) -> None:
+    """Of documents that one device made one after the other only the id of the first event is sent,
+    the others are computed; in a newer layer those from before it are sent; the device ends with
+    the server's digest all the same (SYN-01, SYN-03)."""
+    write(world, company, 0, 60)
+    assert how_ids_come(world, device) == [{PLACED: 1, COMPUTED: 59}]
+    fields = CustomerFields(phone="1")
+    world.write(company, *(CustomerChanged(f"c-{number}", fields) for number in range(20)))
+    write(world, company, 60, 20)
+    assert how_ids_come(world, device)[1:] == [{TOLD: 20, COMPUTED: 20}]
+    device.start()
+    assert synced(device).received < 10
+
+
+def test_a_manifest_of_another_format_is_made_anew(
+    world: World, company: Company, device: Device
+) -> None:
+    """Chunks of another format that an older server has left are not handed out: new ones take
+    their place (wire-protocol.md §12)."""
+    write(world, company, 0, 20)
+    path = world.runtime.chunks.file(company.account, replica.server.chunks.MANIFEST_FILE)
+    manifest_of(world, device)
+    path.write_bytes(path.read_bytes().replace(b'"format":2', b'"format":1'))
+    made = manifest_of(world, device)
+    assert [layer.after for layer in made.layers] == [0]
+    assert decode_manifest(path.read_bytes()).position == made.position
 
 
 def test_only_devices_of_the_account_get_its_chunks(

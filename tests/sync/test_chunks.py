@@ -29,6 +29,7 @@ from replica.sync.chunks import (
     encode_manifest,
     open_chunk,
 )
+from replica.sync.columns import SAME
 
 documents = st.lists(st.builds(Kept, st.text(max_size=20), st.binary(max_size=200)), max_size=30)
 ZERO = "00" * 32
@@ -44,6 +45,13 @@ def forged(body: object) -> Chunk:
     """A chunk with the hash it claims and whatever inside."""
     data = zlib.compress(msgspec.msgpack.encode(body))
     return Chunk(ChunkInfo(sha256(data).hexdigest(), len(data), "order", 1), data)
+
+
+def frozen(documents: list[list[object]]) -> list[object]:
+    """Documents left whole, as a chunk says them."""
+    ids, whole = zip(*documents, strict=True) if documents else ((b"",), ())
+    zero = [SAME, b"\x00"]
+    return [len(documents), b"", [], [SAME, msgspec.msgpack.encode(ids[0])], [[]], zero, whole, []]
 
 
 @given(documents)
@@ -127,14 +135,22 @@ def test_any_changed_byte_is_found(given_documents: list[Kept], data: st.DataObj
             open_chunk(info, bad)
 
 
+def test_what_the_frozen_documents_of_a_test_are() -> None:
+    """The forger below can also say the truth."""
+    (document,) = open_chunk(*forged([FORMAT, "order", frozen([["1", b"x"]])]))
+    assert document == Kept("1", b"x")
+
+
 @pytest.mark.parametrize(
     "body",
     [
-        [FORMAT + 1, "order", [["1", b"x"]]],
-        [FORMAT, "customer", [["1", b"x"]]],
-        [FORMAT, "order", []],
-        [FORMAT, "order", [["1", "text"]]],
-        [FORMAT, "order", [[1, b"x"]]],
+        [FORMAT - 1, "order", [["1", b"x"]]],
+        [FORMAT + 1, "order", frozen([["1", b"x"]])],
+        [FORMAT, "customer", frozen([["1", b"x"]])],
+        [FORMAT, "order", frozen([])],
+        [FORMAT, "order", frozen([["1", "text"]])],
+        [FORMAT, "order", frozen([[1, b"x"]])],
+        [FORMAT, "order", [["1", b"x"]]],
         {"order": 1},
         7,
     ],
@@ -176,6 +192,16 @@ def test_a_manifest_with_a_gap_is_refused(bad: Manifest) -> None:
     """Layers that do not follow each other up to the position would leave documents out."""
     with pytest.raises(Malformed):
         decode_manifest(encode_manifest(bad))
+
+
+@pytest.mark.parametrize("told", [b'"format":1', b'"format":3', b'"form":2', b'"format":"2"'])
+def test_a_manifest_of_another_format_is_refused(told: bytes) -> None:
+    """Chunks of a format that is unknown here, or of the first one, which had no number, are not
+    asked for: the log brings what they hold (wire-protocol.md §12)."""
+    data = encode_manifest(manifest((0, 10)))
+    assert data.count(b'"format":2') == 1
+    with pytest.raises(Malformed):
+        decode_manifest(data.replace(b'"format":2', told))
 
 
 @given(st.binary(max_size=300))

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from replica.crdt.text import note_text
 from replica.events.event import decode_event, event_id
 from replica.events.kinds import decode_payload
+from replica.sync.chunks import ChunkInfo, inflate_chunk, open_chunk
+from replica.sync.columns import LISTS, Unpacker, numbers
+from replica.sync.frozen import COMPUTED, PLACED, TOLD
+from tests.vectors.chunk import made as chunk_made
 from tests.vectors.make import CONTENT, FILES, FOLDER, PAYLOADS, money, text_of
 
 
@@ -33,6 +38,25 @@ def test_the_stored_events_are_accepted() -> None:
         assert decode_payload(event) is not None
         assert heads.get(row["device"], "00" * 32) == row["prev"]
         heads[row["device"]] = row["id"]
+
+
+def test_the_stored_chunk_is_what_it_says() -> None:
+    """The columns of the chunk vector, in every way there is, are put together to their values; the
+    chunk is opened to its documents, whose ids of events are told or computed (SYN-01, SYN-17)."""
+    held = stored("chunk.json")
+    unpacker, ways = Unpacker(), set()
+    for row in held["columns"]:
+        node = msgspec.msgpack.decode(bytes.fromhex(row["node"]))
+        ways.add(node[0])
+        assert [one.hex() for one in unpacker.unpack(node, len(row["values"]))] == row["values"]
+    assert ways == set(range(LISTS + 1))
+    chunk, data = held["chunk"], bytes.fromhex(held["chunk"]["data"])
+    info = ChunkInfo(chunk["sha256"], len(data), chunk["section"], chunk["count"])
+    found = [{"id": one.id, "state": one.state.hex()} for one in open_chunk(info, data)]
+    assert found == chunk["documents"] == chunk_made()["chunk"]["documents"]
+    frozen = inflate_chunk(info, data)
+    how = numbers(Unpacker().unpack(frozen.tables[0].how, 6))
+    assert set(how) == {TOLD, PLACED, COMPUTED}
 
 
 def test_the_samples_say_what_they_mean() -> None:

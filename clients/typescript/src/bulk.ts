@@ -10,7 +10,8 @@ import type { Server } from "./asking.ts";
 import { hex, same, textOf, unhex, type Bytes } from "./bytes.ts";
 import { FINGERPRINT, type Stated } from "./digest.ts";
 import { malformed, ReplicaError } from "./errors.ts";
-import { bytesOf, sha256, wordOf } from "./event.ts";
+import { sha256 } from "./event.ts";
+import { thaw } from "./frozen.ts";
 import type { Journal } from "./journal.ts";
 import { BULK_EVENTS_MIN, MANIFEST_BYTES_MAX, MANIFESTS_MAX, RAW_BYTES_MAX } from "./limits.ts";
 import { unpack, type Value } from "./msgpack.ts";
@@ -19,9 +20,9 @@ import { sameSections } from "./scope.ts";
 import { inflate } from "./streams.ts";
 
 const OK = 200;
-const FORMAT = 1;
+const FORMAT = 2;
 
-interface Chunk {
+export interface Chunk {
   readonly sha256: string;
   readonly bytes: number;
   readonly section: string;
@@ -29,6 +30,7 @@ interface Chunk {
 }
 
 interface Manifest {
+  readonly format: number;
   readonly log_id: string;
   readonly generation: number;
   readonly position: number;
@@ -77,12 +79,23 @@ export async function fetchBulk(
   return null;
 }
 
-/** The import that was under way, if it still leads on. */
+/**
+ * The import that was under way, if the chunk to go on with holds nothing older than what the log has
+ * brought meanwhile.
+ */
 function resumed(journal: Journal): Manifest | null {
-  const { importing } = journal.held;
-  if (importing === null || importing.through <= journal.place.cursor) return null;
-  const manifest = readManifest(importing.manifest);
-  return manifest.fingerprint === FINGERPRINT ? manifest : null;
+  const { importing, through } = journal.held;
+  if (importing === null) return null;
+  let manifest: Manifest;
+  try {
+    manifest = readManifest(importing.manifest);
+  } catch (error) {
+    if (error instanceof ReplicaError && error.code === "malformed") return null; // an older format
+    throw error;
+  }
+  const ends = manifest.layers.flatMap((layer) => layer.chunks.map(() => layer.through));
+  const end = ends[importing.done] ?? manifest.position;
+  return manifest.fingerprint === FINGERPRINT && end > through ? manifest : null;
 }
 
 async function begun(journal: Journal, server: Server): Promise<Manifest | null> {
@@ -118,7 +131,7 @@ async function takeAll(
     const chunk = chunks[at]!;
     const answer = await server.ask(`chunks/${chunk.sha256}`, chunk.bytes);
     if (answer.status !== OK) return came;
-    const put = await opened(chunk, answer.data);
+    const put = await openChunk(chunk, answer.data);
     came += await journal.held.take({}, put, { ...journal.held.importing!, done: at + 1 });
   }
   await arrive(journal, manifest);
@@ -152,20 +165,18 @@ function progressOf(chunks: readonly Chunk[], taken: number): Progress[] {
 }
 
 /** The documents of a chunk, proved to be the one that was promised. */
-async function opened(chunk: Chunk, data: Bytes): Promise<Stated[]> {
+export async function openChunk(chunk: Chunk, data: Bytes): Promise<Stated[]> {
   if (data.length !== chunk.bytes || !same(sha256(data), unhex(chunk.sha256))) {
     throw malformed("another chunk than was asked for");
   }
   const body = unpack(await inflate(data, "a chunk", RAW_BYTES_MAX));
-  const [format, section, documents] = body as readonly Value[];
-  const fits = format === FORMAT && section === chunk.section && Array.isArray(documents);
-  if (!fits || documents.length !== chunk.count) {
+  const [format, section, frozen] = Array.isArray(body) ? (body as readonly Value[]) : [];
+  if (format !== FORMAT || section !== chunk.section) {
     throw malformed("a chunk of something else than was promised");
   }
-  return documents.map((document: Value) => {
-    const [id, state] = document as readonly Value[];
-    return { type: chunk.section, id: wordOf(id), state: bytesOf(state) };
-  });
+  const documents = thaw(chunk.section, frozen);
+  if (documents.length !== chunk.count) throw malformed("more or less than was promised");
+  return documents;
 }
 
 const HEX_16 = /^[0-9a-f]{32}$/;
@@ -176,6 +187,7 @@ function readManifest(data: Uint8Array): Manifest {
   let manifest: Manifest;
   try {
     manifest = JSON.parse(textOf(data)) as Manifest;
+    check(manifest.format === FORMAT);
     check(HEX_16.test(manifest.log_id) && HEX_32.test(manifest.chain));
     check(isCount(manifest.generation) && isCount(manifest.position));
     check(manifest.sections.every(({ count, digest }) => isCount(count) && HEX_32.test(digest)));

@@ -193,7 +193,8 @@ export class Holding {
 
   /**
    * From the log to documents: what the arrivals make is held as documents from now on, and only
-   * own events stay among them. `scope` is its version, 0 for all there is.
+   * own events stay among them. Documents that were on their way in bulk are not any more. `scope` is
+   * its version, 0 for all there is.
    */
   begin(scope: number): Promise<void> {
     return this.#ledger.exclusively(async () => {
@@ -214,7 +215,7 @@ export class Holding {
         history,
       };
       const anew: Change[] = [{ table: "arrival", from: 0, to: ALL }, ...putArrivals(own, 0)];
-      await this.#commit({ ...before, ...moved }, put, [], anew);
+      await this.#commit({ ...before, ...moved }, put, [], [...anew, putImporting(null)], null);
     });
   }
 

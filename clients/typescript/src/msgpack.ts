@@ -16,6 +16,8 @@ export interface ValueMap {
 }
 
 const TWO_32 = 0x1_0000_0000;
+const ARRAY = [[0, 0xdc, 0xdd], 0x90, 16] as const;
+const MAP = [[0, 0xde, 0xdf], 0x80, 16] as const;
 
 /** Canonical bytes of `value`. Throws `misuse` for what has none: floats, `undefined`, cycles. */
 export function pack(value: Value): Bytes {
@@ -80,7 +82,7 @@ function write(out: Writer, value: Value, depth: number): void {
     header(out, value.length, [0xc4, 0xc5, 0xc6]);
     out.bytes(value);
   } else if (isList(value)) {
-    header(out, value.length, [0, 0xdc, 0xdd], 0x90, 16);
+    header(out, value.length, ...ARRAY);
     for (const one of value) write(out, one, depth + 1);
   } else if (typeof value === "object") writeMap(out, value, depth);
   else throw new ReplicaError("misuse", `${typeof value} has no place in an event`);
@@ -121,7 +123,7 @@ function writeText(out: Writer, text: string): void {
 function writeMap(out: Writer, map: ValueMap, depth: number): void {
   const entries = Object.entries(map).map(([key, value]) => [utf8(key), key, value] as const);
   entries.sort(([one], [other]) => compare(one, other));
-  header(out, entries.length, [0, 0xde, 0xdf], 0x80, 16);
+  header(out, entries.length, ...MAP);
   for (const [, key, value] of entries) {
     writeText(out, key);
     write(out, value, depth + 1);
@@ -154,6 +156,38 @@ export function unpack(data: Uint8Array): Value {
 export function* unpackAll(data: Uint8Array): Generator<Value> {
   const reader = new Reader(data);
   while (!reader.done) yield reader.value(0);
+}
+
+/**
+ * The `count` values that stand one after the other in `data`, as the bytes they are: views of it.
+ * Throws `malformed`.
+ */
+export function split(data: Uint8Array, count: number): Uint8Array[] {
+  if (count > data.length) throw malformed("it ends too early");
+  const reader = new Reader(data);
+  const found = Array.from({ length: count }, () => reader.raw());
+  if (!reader.done) throw malformed("bytes after the values");
+  return found;
+}
+
+/** Whether encoded bytes are a map. */
+export function isMap(data: Uint8Array): boolean {
+  const marker = data[0] ?? 0;
+  return (marker >= 0x80 && marker < 0x90) || marker === 0xde || marker === 0xdf;
+}
+
+/** How an array of `size` elements begins. */
+export function arrayHeader(size: number): Bytes {
+  const out = new Writer();
+  header(out, size, ...ARRAY);
+  return out.taken();
+}
+
+/** How a map of `size` entries begins. */
+export function mapHeader(size: number): Bytes {
+  const out = new Writer();
+  header(out, size, ...MAP);
+  return out.taken();
 }
 
 class Reader {
@@ -212,6 +246,33 @@ class Reader {
       default:
         throw malformed(`0x${marker.toString(16)} begins no value of the protocol`);
     }
+  }
+
+  /** The bytes of the next value, whatever it is. */
+  raw(): Uint8Array {
+    const from = this.#at;
+    // What is open is counted, not called: nesting costs nothing.
+    for (let open = 1; open > 0; open--) open += this.#pass();
+    return this.#data.subarray(from, this.#at);
+  }
+
+  /** Passes over a value without what it contains; gives how many values that is. */
+  #pass(): number {
+    const marker = this.#unsigned(1);
+    if (marker < 0x80 || marker >= 0xe0) return 0;
+    if (marker < 0x90) return 2 * (marker & 0x0f);
+    if (marker < 0xa0) return marker & 0x0f;
+    if (marker < 0xc0) this.#next(marker & 0x1f);
+    else if (marker >= 0xde) return 2 * this.#unsigned(widthOf(marker - 0xdd));
+    else if (marker >= 0xdc) return this.#unsigned(widthOf(marker - 0xdb));
+    else if (marker >= 0xd9) this.#next(this.#unsigned(widthOf(marker - 0xd9)));
+    else if (marker >= 0xd4) this.#next(1 + widthOf(marker - 0xd4));
+    else if (marker >= 0xcc) this.#next(widthOf((marker - 0xcc) & 3));
+    else if (marker >= 0xca) this.#next(widthOf(marker - 0xc8));
+    else if (marker >= 0xc7) this.#next(1 + this.#unsigned(widthOf(marker - 0xc7)));
+    else if (marker >= 0xc4) this.#next(this.#unsigned(widthOf(marker - 0xc4)));
+    else if (marker === 0xc1) throw malformed("0xc1 begins no value");
+    return 0;
   }
 
   /** Where the next `size` bytes begin; they are passed over. */

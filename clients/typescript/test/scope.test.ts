@@ -2,53 +2,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { memoryStorage } from "../src/adapters/memory.ts";
-import { hex, utf8 } from "../src/bytes.ts";
-import { Client } from "../src/client.ts";
-import { documents, FINGERPRINT, sections, type DocumentState } from "../src/digest.ts";
-import { encodeEvent, NO_HASH, sha256 } from "../src/event.ts";
-import { encodePayload } from "../src/kinds.ts";
-import { makeStamp } from "../src/clock.ts";
+import { utf8 } from "../src/bytes.ts";
+import { FINGERPRINT, sections, type DocumentState } from "../src/digest.ts";
 import { pack, type Value } from "../src/msgpack.ts";
 import { deflate } from "../src/streams.ts";
-import { ACCOUNT, OTHER, ScriptedServer, until } from "./scripted.ts";
-
-const NOW = 1_700_000_000_000;
-
-async function opened(server: ScriptedServer, bulk = false): Promise<Client> {
-  const client = await Client.open({
-    bulk,
-    storage: memoryStorage(),
-    now: () => NOW + performance.now(),
-    random: () => 0,
-    openSocket: server.open,
-    fetch: server.fetch,
-  });
-  await client.enrol("http://server.example", "CODE", "Till");
-  return client;
-}
-
-/** A product as another device made it. */
-function product(id: string, name: string, seq: number): DocumentState {
-  const data = encodeEvent({
-    account: ACCOUNT,
-    device: OTHER,
-    epoch: 1,
-    seq,
-    prev: NO_HASH,
-    stamp: makeStamp(NOW + seq, 0, OTHER.subarray(8)),
-    kind: "product.created",
-    version: 1,
-    deps: [],
-    payload: encodePayload("product.created", { product: id, fields: { name } }),
-  });
-  const made = {
-    id: sha256(data),
-    data,
-    mergeStamp: makeStamp(NOW + seq, 0, NO_HASH.subarray(8, 16)),
-  };
-  return documents([{ ...made, origin: 1 }])[0]!;
-}
+import { opened, product, ScriptedServer, until } from "./scripted.ts";
 
 interface Given {
   readonly ahead?: string;
@@ -196,41 +154,4 @@ test("no answer and nonsense end the connection, and the next one goes on", asyn
   assert.equal(server.connections, wanted);
   assert.deepEqual(await client.digest(), sections([tea]));
   await client.close();
-});
-
-test("a chunk that is not the promised one is not taken, and the log brings everything", async () => {
-  const server = new ScriptedServer();
-  const tea = product("tea", "Tea", 1);
-  const chunk = await deflate(pack([1, "product", [["tea", tea.state]]]));
-  const [line] = sections([tea]);
-  const manifest = {
-    log_id: "10".repeat(16),
-    generation: 1,
-    position: 5_000,
-    chain: "00".repeat(32),
-    fingerprint: FINGERPRINT,
-    sections: [{ section: "product", count: 1, digest: hex(line!.digest) }],
-    layers: [
-      {
-        after: 0,
-        through: 5_000,
-        chunks: [{ sha256: hex(sha256(chunk)), bytes: chunk.length, section: "product", count: 1 }],
-      },
-    ],
-  };
-  const bad: readonly (readonly [object, Uint8Array<ArrayBuffer>])[] = [
-    [manifest, chunk.map((byte) => byte ^ 1)],
-    [{ ...manifest, layers: [] }, chunk],
-    [{ ...manifest, sections: [] }, chunk],
-    [{ ...manifest, fingerprint: "00".repeat(32) }, chunk],
-  ];
-  for (const [promised, given] of bad) {
-    server.asked = (path) =>
-      path.startsWith("snapshot") ? Response.json(promised) : new Response(given.slice());
-    const client = await opened(server, true);
-    client.connect();
-    const { cursor, documentsAt, fetching } = await until(client, ({ mode }) => mode === "online");
-    assert.deepEqual([cursor, documentsAt, fetching], [0, 0, []]);
-    await client.close();
-  }
 });

@@ -1,9 +1,13 @@
 /** A server of one account in memory, for tests: it does as the script says. */
 
+import { memoryStorage } from "../src/adapters/memory.ts";
 import { concat, same } from "../src/bytes.ts";
-import type { Client, Status } from "../src/client.ts";
-import { chainAfter, decodeEvent, NO_HASH, sha256 } from "../src/event.ts";
+import { Client, type Status } from "../src/client.ts";
+import { makeStamp } from "../src/clock.ts";
+import { documents, type DocumentState } from "../src/digest.ts";
+import { chainAfter, decodeEvent, encodeEvent, NO_HASH, sha256 } from "../src/event.ts";
 import { decodeFrame, encodeFrame, Outcome, type FrameName, type Said } from "../src/frames.ts";
+import { encodePayload } from "../src/kinds.ts";
 import { pack } from "../src/msgpack.ts";
 import type { Fetch, OpenSocket, Socket } from "../src/ports.ts";
 
@@ -11,6 +15,7 @@ export const ACCOUNT = new Uint8Array(16).fill(0xaa);
 export const DEVICE = new Uint8Array(16).fill(0x0d);
 export const OTHER = new Uint8Array(16).fill(0x0e);
 const LOG = new Uint8Array(16).fill(0x10);
+const NOW = 1_700_000_000_000;
 
 type Verdict = Said<"RESULT">["verdicts"][number];
 
@@ -210,4 +215,40 @@ export async function until(client: Client, reached: (status: Status) => boolean
     const forget = client.onChange(look);
     look();
   });
+}
+
+/** A client of `server`, enrolled. */
+export async function opened(server: ScriptedServer, bulk = false): Promise<Client> {
+  const client = await Client.open({
+    bulk,
+    storage: memoryStorage(),
+    now: () => NOW + performance.now(),
+    random: () => 0,
+    openSocket: server.open,
+    fetch: server.fetch,
+  });
+  await client.enrol("http://server.example", "CODE", "Till");
+  return client;
+}
+
+/** A product as another device made it. */
+export function product(id: string, name: string, seq: number): DocumentState {
+  const data = encodeEvent({
+    account: ACCOUNT,
+    device: OTHER,
+    epoch: 1,
+    seq,
+    prev: NO_HASH,
+    stamp: makeStamp(NOW + seq, 0, OTHER.subarray(8)),
+    kind: "product.created",
+    version: 1,
+    deps: [],
+    payload: encodePayload("product.created", { product: id, fields: { name } }),
+  });
+  const made = {
+    id: sha256(data),
+    data,
+    mergeStamp: makeStamp(NOW + seq, 0, NO_HASH.subarray(8, 16)),
+  };
+  return documents([{ ...made, origin: 1 }])[0]!;
 }

@@ -3,8 +3,10 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { openChunk } from "../src/bulk.ts";
 import { hex, unhex } from "../src/bytes.ts";
 import { makeStamp, nextStamp } from "../src/clock.ts";
+import { Unpacker } from "../src/columns.ts";
 import { documents, FOLDED, sections } from "../src/digest.ts";
 import { chainAfter, decodeEvent, encodeEvent, NO_HASH, sha256 } from "../src/event.ts";
 import { decodeFrame, encodeFrame, FRAME_NAMES } from "../src/frames.ts";
@@ -167,3 +169,79 @@ function between(text: string, start: string, end: string): string {
   const from = text.indexOf(start) + start.length;
   return text.slice(from, text.indexOf(end, from)).trim();
 }
+
+test("columns and chunks are put together to the values and documents that they hold", async () => {
+  const { columns, chunk } = vectors<{
+    columns: { node: string; values: string[] }[];
+    chunk: {
+      sha256: string;
+      section: string;
+      count: number;
+      data: string;
+      documents: { id: string; state: string }[];
+    };
+  }>("chunk");
+  const unpacker = new Unpacker();
+  for (const { node, values } of columns) {
+    const column = unpacker.unpack(unpack(unhex(node)), values.length);
+    assert.deepEqual(column.map(hex), values);
+  }
+  const data = unhex(chunk.data);
+  const found = await openChunk({ ...chunk, bytes: data.length }, data);
+  assert.deepEqual(
+    found.map(({ id, state }) => ({ id, state: hex(state) })),
+    chunk.documents,
+  );
+  assert.ok(found.every(({ type }) => type === chunk.section));
+  for (let at = 0; at < data.length; at += 7) {
+    const bad = data.slice();
+    bad[at]! ^= 1;
+    await assert.rejects(openChunk({ ...chunk, bytes: data.length }, bad), { code: "malformed" });
+  }
+});
+
+test("columns that are none are malformed, whatever they are", () => {
+  const flood = 2 ** 40;
+  const nothing = new Uint8Array(0);
+  const one = new Uint8Array([0xc0]);
+  const deep = (levels: number): Value => {
+    return levels === 0 ? [0, one] : [7, [0, pack(1)], deep(levels - 1)];
+  };
+  const bad: readonly (readonly [Value, number])[] = [
+    [null, 1],
+    [[], 1],
+    [[9, one], 1],
+    [[0, one], flood],
+    [[0, new Uint8Array(100)], 1_000_000],
+    [[1, one], 2],
+    [[1, pack([1, 2]).subarray(0, 2)], 1],
+    [[2, 0, nothing], 0],
+    [[2, 2, one], 1],
+    [[3, 0, 7, new Uint8Array(7)], 1],
+    [[3, Number.MAX_SAFE_INTEGER, 1, new Uint8Array([1])], 1],
+    [[4, 1, one, new Uint8Array([1])], 1],
+    [[5, 0], 1],
+    [[6, [null], [0, pack(1)], [[0, one]]], 1],
+    [[6, [flood], [0, pack(0)], []], 1],
+    [
+      [
+        6,
+        [["a", 1]],
+        [0, pack(0)],
+        [
+          [0, one],
+          [0, one],
+        ],
+      ],
+      1,
+    ],
+    [[6, [["a"]], [0, pack(0)], []], 1],
+    [[7, [0, pack(flood)], [0, one]], 1],
+    [[7, [0, pack(-1)], [0, one]], 1],
+    [[7, [0, pack("a")], [0, one]], 1],
+    [deep(9), 1],
+  ];
+  for (const [node, count] of bad) {
+    assert.throws(() => new Unpacker().unpack(node, count), { code: "malformed" }, String(node));
+  }
+});

@@ -1,0 +1,68 @@
+"""How the events of a stretch of a log were written, for whoever freezes what they came to.
+
+Documents keep of an event what matters to them; the rest is in the log only. It is read once for a
+layer, into a database that lives as long as the layer is made: on the disk where it is large, so
+that an account of a million events takes no more memory than a small one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+
+from replica.events.event import HASH_BYTES, AccountId, Position
+from replica.events.ports import Log, walk
+from replica.events.record import records
+from replica.limits import PROJECTION_KEYS_MAX
+from replica.sync.frozen import Writing
+
+_SCHEMA = """
+    PRAGMA journal_mode = OFF;
+    CREATE TABLE writings (
+        id BLOB NOT NULL, device BLOB NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
+        version INTEGER NOT NULL, deps BLOB NOT NULL, stamp BLOB NOT NULL
+    );
+"""
+
+
+@contextmanager
+def written(
+    log: Log, account: AccountId, after: Position, through: Position
+) -> Iterator[LogWritings]:
+    """What the log says of its events after ``after``, up to ``through`` or a little further."""
+    with closing(sqlite3.connect("")) as database:  # private, and gone when it is closed
+        database.executescript(_SCHEMA)
+        for segment in walk(log, account, after):
+            if segment.first > through:
+                break
+            rows = [
+                (one.id, e.device, e.epoch, e.seq, e.version, b"".join(e.deps), e.stamp)
+                for _, one in records(segment)
+                for e in [one.event]
+            ]
+            database.executemany("INSERT INTO writings VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        database.execute("CREATE INDEX by_id ON writings (id)")
+        yield LogWritings(account, database)
+
+
+class LogWritings:
+    """``Writings`` of a stretch of a log."""
+
+    def __init__(self, account: AccountId, database: sqlite3.Connection) -> None:
+        self.account = account
+        self._database = database
+
+    def of(self, ids: Sequence[bytes]) -> Mapping[bytes, Writing]:
+        """By id; those of other stretches are missing."""
+        found: dict[bytes, Writing] = {}
+        for first in range(0, len(ids), PROJECTION_KEYS_MAX):
+            some = ids[first : first + PROJECTION_KEYS_MAX]
+            marks = ",".join("?" * len(some))
+            for identity, device, epoch, seq, version, deps, stamp in self._database.execute(
+                f"SELECT * FROM writings WHERE id IN ({marks})",  # noqa: S608 - only marks
+                some,
+            ):
+                causes = tuple(deps[at : at + HASH_BYTES] for at in range(0, len(deps), HASH_BYTES))
+                found[identity] = Writing(device, epoch, seq, version, causes, stamp)
+        return found
