@@ -29,6 +29,7 @@ from replica.limits import (
 from replica.projections import tables as t
 from replica.projections.pause import Pause, go_on
 from replica.projections.queries import document
+from replica.store.statements import chunked
 
 _LOOKED_AT = ("customer", "order", "product", "quote", "twin")
 _SALES = ("order", "quote")
@@ -115,16 +116,17 @@ class _Look:
 
     # Names ---------------------------------------------------------------------------------------
 
-    def _partners(self, kind: str, ids: Iterable[str]) -> set[str]:
-        """Whose names have new neighbours when one of ``ids`` has lost its own."""
+    def _partners(self, kind: str, ids: set[str]) -> set[str]:
+        """Whose names have new neighbours when one of ``ids`` has lost its own. Few have any."""
         c = t.twins.c
         found: set[str] = set()
-        for identity in ids:
-            for mine, theirs in ((c.first, c.second), (c.second, c.first)):
-                query = select(theirs).where(
-                    c.account == self._account, c.of_type == kind, mine == identity
-                )
-                found.update(self._connection.scalars(query.limit(TWIN_CHAIN_MAX)))
+        for mine, theirs in ((c.first, c.second), (c.second, c.first)):
+            of_kind = (c.account == self._account, c.of_type == kind)
+            known, paired = select(theirs).where(*of_kind), select(mine).distinct().where(*of_kind)
+            for some in chunked(sorted(ids)):
+                for identity in self._connection.scalars(paired.where(mine.in_(some))).all():
+                    query = known.where(mine == identity).limit(TWIN_CHAIN_MAX)
+                    found.update(self._connection.scalars(query))
         return found
 
     def _pairs(self, kind: str, ids: set[str]) -> Iterator[Payload]:

@@ -9,7 +9,7 @@ from itertools import count, pairwise
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from replica.crdt import twins as rules
 from replica.crdt.documents import DocKey
@@ -322,3 +322,23 @@ def test_the_log_says_each_decision_once(server: Server) -> None:
     assert kinds.count("twin.found") == 1
     with server.views.writing() as connection:
         assert twins.claim(connection, account, 1_020_001)
+
+
+def test_a_look_at_many_records_asks_no_more_than_at_few(server: Server) -> None:
+    """What a look costs does not grow with records that have no twin: the questions of a catalogue
+    of two hundred are those of two (performance.md §4 "no per-event round trip")."""
+    phone = Writer(1)
+    asked: list[str] = []
+    costs: list[int] = []
+    event.listen(server.views.read, "before_cursor_execute", lambda *said: asked.append(said[2]))
+    for first, many in ((0, 2), (2, 200)):
+        made = range(first, first + many)
+        server.take(*(phone.says(customer(f"c{at}", f"Shop {at}"), at) for at in made))
+        asked.clear()
+        found = server._look()
+        assert found is not None
+        assert not found.payloads
+        costs.append(len(asked))
+        server.decide()
+    few, many = costs
+    assert few == many
