@@ -61,6 +61,11 @@ _encoder = msgspec.msgpack.Encoder(order="sorted")
 _decoder = msgspec.msgpack.Decoder(dict[str, list[Fact]])
 
 
+def encode_state(facts: dict[str, list[Fact]]) -> bytes:
+    """The state of a document of ``facts``, each kind's in tag order."""
+    return _encoder.encode(facts)
+
+
 class Document:
     """The merge state of one document. Mutable; only the fold changes it.
 
@@ -85,7 +90,7 @@ class Document:
 
     def encode(self) -> bytes:
         """Canonical bytes: equal sets of records give equal bytes."""
-        return _encoder.encode(self.facts)
+        return encode_state(self.facts)
 
     def insert(self, kind: str, fact: Fact) -> bool:
         """Add ``fact`` in tag order. False when it is there already (a duplicate delivery)."""

@@ -66,7 +66,9 @@ class Import:
         """
         info = self.wanted
         assert info is not None, "there is nothing left to take"
-        documents = {DocKey(info.section, one.id): one.state for one in open_chunk(info, data)}
+        # By id: what lies together in the journal is written together.
+        opened = sorted(open_chunk(info, data))
+        documents = {DocKey(info.section, one.id): one.state for one in opened}
         holding = self._holding
         with holding.lock:
             journal = holding.journal

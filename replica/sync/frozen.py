@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, NamedTuple, Protocol, TypeVar
 import msgspec
 from msgspec import Meta
 
-from replica.crdt.documents import DocKey, Document, Fact, tag_event
+from replica.crdt.documents import DocKey, Document, Fact, encode_state, tag_event
 from replica.errors import CorruptionError, Malformed
 from replica.events.clock import STAMP_BYTES, Stamp, stamp_ms
 from replica.events.event import (
@@ -186,7 +186,9 @@ class _Known:
             before = ids.get((one.device, one.epoch, one.seq - 1))
             if before is None and one.seq > 1:
                 continue
-            if identity == _computed(writings.account, one, before or GENESIS, row.kind, row.fact):
+            if identity == _computed(
+                writings.account, one, before or GENESIS, row.kind, row.fact.body
+            ):
                 self.computed[identity] = one
                 self._place(identity, one)
                 if before is not None:
@@ -244,41 +246,19 @@ def _as_value(body: bytes) -> bytes:
         return _encode(body)
 
 
-def _computed(account: bytes, one: Writing, before: bytes, kind: str, fact: Fact) -> bytes:
+def _computed(account: bytes, one: Writing, before: bytes, kind: str, body: bytes) -> bytes:
     """The id of an event."""
     device, epoch, seq, version, deps, stamp = one
-    return event_id(
-        encode_event(
-            Event(
-                EVENT_FORMAT,
-                account,
-                device,
-                epoch,
-                seq,
-                before,
-                stamp,
-                kind,
-                version,
-                deps,
-                fact.body,
-            )
-        )
-    )
+    said = (account, device, epoch, seq, before, stamp, kind, version, deps, body)
+    return event_id(encode_event(Event(EVENT_FORMAT, *said)))
 
 
 # Thawing -----------------------------------------------------------------------------------------
 
 
-class _Owed(NamedTuple):
-    """An id that is still to be computed. Of its fact the tag is only the stamp so far."""
-
-    spot: _Spot
-    kind: str
-    facts: list[Fact]
-    row: int
-    version: int
-    shift_ms: int
-    cause: tuple[bytes, ...] | None
+_Owed = tuple[_Spot, str, list[Fact], int, int, int, tuple[bytes, ...] | None]
+"""An id that is still to be computed: where it stands in which chain, its kind, the facts and the
+row of its own, of which the tag is only the stamp so far; version, shift in ms and cause."""
 
 
 def thaw(section: str, frozen: Frozen) -> list[tuple[str, bytes]]:
@@ -313,13 +293,12 @@ class _Thaw:
         self._compute()
         facts = dict(zip(kinds, map(iter, tables), strict=True))
         whole = iter(frozen.whole)
-        states = []
+        made = []
         for identity, at in zip(_all(_decode_texts, ids), which, strict=True):
-            document = Document(DocKey(section, identity))
-            for kind, count in shapes[at]:
-                document.facts[kind] = list(islice(facts[kind], count))
-            states.append((identity, document.encode() if shapes[at] else next(whole)))
-        return states
+            shape = shapes[at]
+            taken = {kind: list(islice(facts[kind], count)) for kind, count in shape}
+            made.append((identity, encode_state(taken) if shape else next(whole)))
+        return made
 
     def _table(self, kind: str, table: Table, count: int) -> list[Fact]:
         """The facts; what is not told of their ids is owed."""
@@ -336,18 +315,16 @@ class _Thaw:
         chains = numbers(unpack(table.chains, len(placed)))
         seqs = numbers(unpack(table.seqs, len(placed)))
         spots = list(zip(chains, seqs, strict=True))
-        computed = [(spot, row) for spot, row in zip(spots, placed, strict=True) if not ids[row]]
         self._spots.update(
             (spot, ids[row]) for spot, row in zip(spots, placed, strict=True) if ids[row]
         )
+        computed = [row for row in placed if not ids[row]]
         versions = numbers(unpack(table.versions, len(computed)))
         shifts_ms = numbers(unpack(table.shifts_ms, len(computed)))
         causes = _all(_decode_causes, unpack(table.causes, len(computed)))
+        owing = [spot for spot, row in zip(spots, placed, strict=True) if not ids[row]]
         rest = zip(computed, versions, shifts_ms, causes, strict=True)
-        self._owed.extend(
-            _Owed(spot, kind, facts, row, version, shift_ms, cause)
-            for (spot, row), version, shift_ms, cause in rest
-        )
+        self._owed.extend((spot, kind, facts, *one) for spot, one in zip(owing, rest, strict=True))
         return facts
 
     def _compute(self) -> None:
@@ -359,10 +336,11 @@ class _Thaw:
             if before is None or not 0 <= chain < len(chains):
                 raise Malformed("an id that cannot be computed")
             fact = facts[row]
+            device, epoch = chains[chain]
             stamp = _shifted(fact.tag, shift_ms) if shift_ms else fact.tag
             deps = fact.deps if cause is None else cause
-            writing = Writing(*chains[chain], seq, version, deps, stamp)
-            identity = spots[spot] = _computed(account, writing, before, kind, fact)
+            one = Writing(device, epoch, seq, version, deps, stamp)
+            identity = spots[spot] = _computed(account, one, before, kind, fact.body)
             facts[row] = Fact(fact.tag + identity, fact.origin, fact.body, fact.deps)
 
 

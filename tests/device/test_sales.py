@@ -1,10 +1,15 @@
-"""What an event builds on."""
+"""What a sale takes from the shelf, and what an event builds on."""
 
 from __future__ import annotations
 
+from hypothesis import given
+
 from replica.crdt.documents import DocKey
-from replica.device.sales import builds_on
+from replica.crdt.order import effective
+from replica.device.sales import NO_SALE, builds_on, sale
 from replica.events.payloads import OrderDrafted, OrderFields, PaymentRecorded, StockMoved
+from replica.events.record import Record
+from tests.crdt.samples import folded, record_sets
 from tests.device.desk import customer, order
 
 
@@ -28,3 +33,21 @@ def test_empty_mentions_are_none() -> None:
     mentioned = list(builds_on(PaymentRecorded("y-1", "", "c-1", "cash", 5, "EUR")))
     assert DocKey("customer", "c-1") in mentioned
     assert all(key.id for key in mentioned)
+
+
+SEALS = ["order.committed", "order.amended", "order.cancelled", "order.corrected"]
+
+
+@given(record_sets(SEALS))
+def test_an_order_takes_what_it_says_in_the_end(records: list[Record]) -> None:
+    """Whatever was sealed, amended, cancelled and corrected, the quantities are those of the
+    content that counts, from the time of the seal on (OFF-13)."""
+    for document in folded(records).values():
+        sealed = effective(document)
+        taken = sale(document)
+        if sealed is None or sealed.cancelled:
+            assert taken == NO_SALE
+            continue
+        assert taken.tag == sealed.seal.tag
+        assert sum(taken.quantities_e3.values()) == sum(one.qty_e3 for one in sealed.content.lines)
+        assert taken.quantities_e3.keys() == {one.product for one in sealed.content.lines}
