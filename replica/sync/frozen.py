@@ -10,8 +10,8 @@ the event before it in its device's chain, which has to be in the same chunk.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice, repeat
 from operator import itemgetter
 from typing import Annotated, Any, Final, NamedTuple, Protocol, TypeVar
 
@@ -256,9 +256,24 @@ def _computed(account: bytes, one: Writing, before: bytes, kind: str, body: byte
 # Thawing -----------------------------------------------------------------------------------------
 
 
-_Owed = tuple[_Spot, str, list[Fact], int, int, int, tuple[bytes, ...] | None]
-"""An id that is still to be computed: where it stands in which chain, its kind, the facts and the
-row of its own, of which the tag is only the stamp so far; version, shift in ms and cause."""
+class _Facts(NamedTuple):
+    """The facts of one kind by columns. Ids that are still to be computed are empty."""
+
+    kind: str
+    stamps: list[bytes]
+    origins: list[int]
+    deps: list[tuple[bytes, ...]]
+    bodies: list[bytes]
+    ids: list[bytes]
+
+    def made(self) -> Iterator[Fact]:
+        tags = map(bytes.__add__, self.stamps, self.ids)
+        return map(Fact, tags, self.origins, self.bodies, self.deps)
+
+
+_Owed = tuple[_Spot, _Facts, int, int, int, tuple[bytes, ...] | None]
+"""An id that is to be computed: where it stands in which chain, its facts and the row among them;
+version, shift in ms and cause."""
 
 
 def thaw(section: str, frozen: Frozen) -> list[tuple[str, bytes]]:
@@ -278,31 +293,38 @@ class _Thaw:
         ids = unpacker.unpack(frozen.ids, frozen.count)
         which = numbers(unpacker.unpack(frozen.which, frozen.count))
         often = Counter(which)
-        kinds = _kinds(shapes)
-        if not often.keys() <= set(range(len(shapes))) or len(kinds) != len(frozen.tables):
+        if not often.keys() <= set(range(len(shapes))):
             raise Malformed("documents of no shape that is told")
         if sum(often[at] for at, shape in enumerate(shapes) if not shape) != len(frozen.whole):
             raise Malformed("other documents left whole than are told")
-        tables = []
-        for kind, table in zip(kinds, frozen.tables, strict=True):
-            each = [sum(count for name, count in shape if name == kind) for shape in shapes]
-            unpacker.take(sum(often[at] * count for at, count in enumerate(each)))
-            owners = [one for one, at in zip(ids, which, strict=True) for _ in range(each[at])]
-            unpacker.know(owners)
-            tables.append(self._table(kind, table, len(owners)))
+        rows: Counter[str] = Counter()
+        for at, shape in enumerate(shapes):
+            for kind, count in shape:
+                rows[kind] += often[at] * count
+        unpacker.take(rows.total())
+        owners: dict[str, Column] = {kind: [] for kind in rows}
+        for identity, at in zip(ids, which, strict=True):
+            for kind, count in shapes[at]:
+                owners[kind].extend(repeat(identity, count))
+        if len(owners) != len(frozen.tables):
+            raise Malformed("other tables than the shapes have kinds")
+        tables = [
+            self._table(kind, column, table)
+            for (kind, column), table in zip(owners.items(), frozen.tables, strict=True)
+        ]
         self._compute()
-        facts = dict(zip(kinds, map(iter, tables), strict=True))
+        facts = {one.kind: one.made() for one in tables}
         whole = iter(frozen.whole)
         made = []
-        for identity, at in zip(_all(_decode_texts, ids), which, strict=True):
-            shape = shapes[at]
-            taken = {kind: list(islice(facts[kind], count)) for kind, count in shape}
-            made.append((identity, encode_state(taken) if shape else next(whole)))
+        for name, at in zip(_all(_decode_texts, ids), which, strict=True):
+            taken = {kind: list(islice(facts[kind], count)) for kind, count in shapes[at]}
+            made.append((name, encode_state(taken) if taken else next(whole)))
         return made
 
-    def _table(self, kind: str, table: Table, count: int) -> list[Fact]:
+    def _table(self, kind: str, owners: Column, table: Table) -> _Facts:
         """The facts; what is not told of their ids is owed."""
-        unpack = self._unpacker.unpack
+        self._unpacker.know(owners)
+        unpack, count = self._unpacker.unpack, len(owners)
         stamps = _sized(unpack(table.stamps, count), STAMP_BYTES)
         origins = numbers(unpack(table.origins, count))
         deps = _all(_decode_deps, unpack(table.deps, count))
@@ -310,38 +332,36 @@ class _Thaw:
         how = numbers(unpack(table.how, count))
         told = iter(_sized(unpack(table.told, len(how) - how.count(COMPUTED)), HASH_BYTES))
         ids = [b"" if one == COMPUTED else next(told) for one in how]
-        facts = list(map(Fact, map(bytes.__add__, stamps, ids), origins, bodies, deps))
+        facts = _Facts(kind, stamps, origins, deps, bodies, ids)
         placed = [row for row, one in enumerate(how) if one != TOLD]
         chains = numbers(unpack(table.chains, len(placed)))
         seqs = numbers(unpack(table.seqs, len(placed)))
-        spots = list(zip(chains, seqs, strict=True))
-        self._spots.update(
-            (spot, ids[row]) for spot, row in zip(spots, placed, strict=True) if ids[row]
-        )
+        spots = dict(zip(placed, zip(chains, seqs, strict=True), strict=True))
+        self._spots.update((spot, ids[row]) for row, spot in spots.items() if ids[row])
         computed = [row for row in placed if not ids[row]]
         versions = numbers(unpack(table.versions, len(computed)))
         shifts_ms = numbers(unpack(table.shifts_ms, len(computed)))
         causes = _all(_decode_causes, unpack(table.causes, len(computed)))
-        owing = [spot for spot, row in zip(spots, placed, strict=True) if not ids[row]]
-        rest = zip(computed, versions, shifts_ms, causes, strict=True)
-        self._owed.extend((spot, kind, facts, *one) for spot, one in zip(owing, rest, strict=True))
+        owed = map(spots.__getitem__, computed)
+        self._owed.extend(zip(owed, repeat(facts), computed, versions, shifts_ms, causes))
         return facts
 
     def _compute(self) -> None:
-        """Put the ids that are owed into their facts, each after the one before it."""
+        """Fill in the ids that are owed, each after the one before it."""
         account, chains, spots = self._frozen.account, self._frozen.chains, self._spots
-        for spot, kind, facts, row, version, shift_ms, cause in sorted(self._owed, key=_spot_of):
+        for spot, facts, row, version, shift_ms, cause in sorted(self._owed, key=_spot_of):
             chain, seq = spot
             before = GENESIS if seq == 1 else spots.get((chain, seq - 1))
             if before is None or not 0 <= chain < len(chains):
                 raise Malformed("an id that cannot be computed")
-            fact = facts[row]
             device, epoch = chains[chain]
-            stamp = _shifted(fact.tag, shift_ms) if shift_ms else fact.tag
-            deps = fact.deps if cause is None else cause
+            deps = facts.deps[row] if cause is None else cause
+            stamp = facts.stamps[row]
+            if shift_ms:
+                stamp = _shifted(stamp, shift_ms)
             one = Writing(device, epoch, seq, version, deps, stamp)
-            identity = spots[spot] = _computed(account, one, before, kind, fact.body)
-            facts[row] = Fact(fact.tag + identity, fact.origin, fact.body, fact.deps)
+            identity = _computed(account, one, before, facts.kind, facts.bodies[row])
+            spots[spot] = facts.ids[row] = identity
 
 
 _spot_of = itemgetter(0)

@@ -85,20 +85,26 @@ class Thaw {
     const names = this.#unpacker.unpack(ids, count);
     const chosen = numbers(this.#unpacker.unpack(which, count));
     const often = counted(chosen, shapes.length);
-    const kinds = [...new Set(shapes.flatMap((shape) => shape.map(({ kind }) => kind)))];
     const left = shapes.reduce((sum, shape, at) => sum + (shape.length ? 0 : often[at]!), 0);
-    if (kinds.length !== tables.length || left !== whole.length) {
-      throw malformed("other documents than the shapes have");
+    if (left !== whole.length) throw malformed("other documents left whole than are told");
+    const owners = new Map<string, Uint8Array[]>();
+    for (const [at, shape] of shapes.entries()) {
+      for (const { kind, count } of shape) {
+        this.#unpacker.take(often[at]! * count);
+        owners.set(kind, []);
+      }
     }
+    for (const [row, name] of names.entries()) {
+      for (const { kind, count } of shapes[chosen[row]!]!) {
+        const column = owners.get(kind)!;
+        for (let more = 0; more < count; more++) column.push(name);
+      }
+    }
+    if (owners.size !== tables.length) throw malformed("other tables than the shapes have kinds");
     const facts = new Map(
-      kinds.map((kind, at) => {
-        const each = shapes.map((shape) => factsOf(shape, kind));
-        this.#unpacker.take(each.reduce((sum, one, number) => sum + one * often[number]!, 0));
-        const owners = names.flatMap((name, row) => {
-          return new Array<Uint8Array>(each[chosen[row]!]!).fill(name);
-        });
-        this.#unpacker.know(owners);
-        return [kind, this.#table(kind, tables[at]!, owners.length).values()] as const;
+      [...owners].map(([kind, column], at) => {
+        this.#unpacker.know(column);
+        return [kind, this.#table(kind, tables[at]!, column.length).values()] as const;
       }),
     );
     this.#compute(account);
@@ -196,10 +202,6 @@ function shifted(stamp: Uint8Array, shiftMs: number): Uint8Array {
 /** A payload is a map; where it is none, it lies in bytes. */
 function bodyOf(value: Uint8Array): Uint8Array {
   return isMap(value) ? value : bytesOf(unpack(value));
-}
-
-function factsOf(shape: Shape, kind: string): number {
-  return shape.reduce((sum, one) => sum + (one.kind === kind ? one.count : 0), 0);
 }
 
 function shapeOf(value: Value): Shape {
