@@ -107,9 +107,9 @@ class Scope:
                 return Place.OUT  # names devices and documents of everybody
             case "twin":
                 return self._pair(facet, parent)
-        return self._belonging(facet, own, parent)
+        return self._belonging(key.type, facet, own, parent)
 
-    def _belonging(self, facet: Facet, own: bool, parent: Parent) -> Place:
+    def _belonging(self, type_: str, facet: Facet, own: bool, parent: Parent) -> Place:
         """An order, quote, return, payment, note, stock or what was sold: with what it is about."""
         kind, _, identity = facet.about.partition(":")
         if kind:
@@ -120,7 +120,7 @@ class Scope:
             place = Place(not self._selects_customers)
         if place is Place.BARRED or own:
             return Place.BARRED if place is Place.BARRED else Place.IN
-        if kind in {"customer", ""} and self.granted.orders == "own":
+        if kind in {"customer", ""} and type_ != "note" and self.granted.orders == "own":
             return Place.OUT
         return place
 

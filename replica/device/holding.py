@@ -7,7 +7,7 @@ is one step that either happened whole, durably, or did not happen.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import chain
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from replica.crdt.documents import DocKey, Document
 from replica.crdt.fold import touched
-from replica.crdt.stock import on_hand_e3
 from replica.device import saying
+from replica.device.balance import balance, on_hand_e3
 from replica.device.base import Base, Change, by_document, own_records
 from replica.device.chain import (
     Author,
@@ -33,7 +33,7 @@ from replica.device.journal import Answer as Stored
 from replica.device.journal import Identity, Journal, Life, OutboxRow, Place, State
 from replica.device.overlay import Overlay
 from replica.device.proof import Level
-from replica.device.sales import NO_SALE, SALE_TYPES, builds_on, sale
+from replica.device.sales import builds_on
 from replica.errors import CorruptionError, MisuseError, StoreFailed, StoreUnavailable
 from replica.events.event import GENESIS, EventId, decode_event, event_id
 from replica.events.kinds import catalogue_fingerprint
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from replica.sync.verdicts import Answer
 
 FIRST_EPOCH = 1
-
-
 _STATES = {
     Outcome.ACCEPTED: State.ACKNOWLEDGED,
     Outcome.DUPLICATE: State.ACKNOWLEDGED,
@@ -302,16 +300,7 @@ class Holding:
     def on_hand_e3(self, product: str) -> int:
         """Thousandths on the shelf, own undecided sales counted (OFF-13)."""
         with self.lock:
-            sales = {
-                DocKey(kind, identity): (tag, qty_e3)
-                for kind, identity, tag, qty_e3 in self.journal.sold(product)
-            }
-            for kind in SALE_TYPES:
-                for key in self.overlay.keys(kind):
-                    document = self.overlay.document(key)
-                    sold = NO_SALE if document is None else sale(document)
-                    sales[key] = (sold.tag, sold.quantities_e3.get(product, 0))
-            return on_hand_e3(self.overlay.document(DocKey("stock", product)), sales.values())
+            return on_hand_e3(self.journal, self.overlay, product)
 
     # What the server says ----------------------------------------------------------------------
 
@@ -376,8 +365,14 @@ class Holding:
                 for n, (one, said) in enumerate(zip(own, answers, strict=True), first)
             ]
             change = self.base.fold(own_records(zip(own, decided, strict=True)))
+            if journal.place.scope:
+                behind = partial(self.own_behind, also=list(zip(own, decided, strict=True)))
+                balance(journal, change, behind, journal.place.scope_at)
             reach = max([journal.place.reach, *(said.position for said in answers)])
             place = journal.place._replace(reach=reach)
+            if place.scope and any(0 < said.position <= place.scope_at for said in answers):
+                # What is here is newer than the answer: it may be no document of the scope.
+                place = place._replace(stored_ms=0)
             self.store(change, place, partial(journal.put_answers, decided))
             journal.answered_n = max(journal.answered_n, first + len(own) - 1)
             self.overlay.settle(
@@ -443,10 +438,14 @@ class Holding:
             self.base.stored(change)
             self.overlay.forget((*change.states, *change.gone))
 
-    def own_behind(self, position: int) -> dict[DocKey, list[Record]]:
-        """Records of the device's own that the log holds behind ``position``, by document."""
-        rows = self.journal.acknowledged_after(position)
-        return by_document(own_records((_made(row), row.answer) for row in rows))
+    def own_behind(
+        self, position: int, also: Iterable[tuple[Made, Stored]] = ()
+    ) -> dict[DocKey, list[Record]]:
+        """Records of the device's own that the log holds behind ``position``, by document. ``also``
+        are answers that are not stored yet."""
+        rows = ((_made(row), row.answer) for row in self.journal.acknowledged_after(position))
+        news = (one for one in also if one[1].position > position)
+        return by_document(own_records(chain(rows, news)))
 
     def _heard_again(self, segments: Sequence[Segment]) -> list[tuple[Made, Stored]]:
         """Own events that come back from the log: what it says of them replaces what we knew.
@@ -528,7 +527,8 @@ class Holding:
             journal = self.journal
             place = journal.place._replace(log_id=log_id, generation=generation)
             if position is not None:
-                place = place._replace(reach=min(place.reach, position))
+                reach, scope_at = min(place.reach, position), min(place.scope_at, position)
+                place = place._replace(reach=reach, scope_at=scope_at)
             if place.fingerprint != catalogue_fingerprint():
                 self._start_over(place, journal.answered_n)
             elif place != journal.place:

@@ -18,7 +18,7 @@ from replica.crdt.documents import DOCUMENT_TYPES, DocKey
 from replica.crdt.fold import touched
 from replica.crdt.stock import SOLD
 from replica.device.asking import OK, Server, connected
-from replica.device.balance import balance
+from replica.device.balance import Told, balance
 from replica.device.base import Change
 from replica.device.holding import Holding
 from replica.errors import CorruptionError, Malformed, PeerError, StoreFailed
@@ -172,9 +172,11 @@ def _take(holding: Holding, documents: _Documents, found: _Differences) -> set[D
         left -= given
         with holding.lock:
             change = holding.base.adopt(fresh, holding.own_behind(found.position))
-            if holding.journal.place.scope:
-                balance(holding.journal, change, fresh, holding.own_behind(position))
-            holding.store(change, holding.journal.place)
+            place = holding.journal.place
+            if place.scope:
+                told = Told(fresh, position)
+                balance(holding.journal, change, holding.own_behind, place.scope_at, told)
+            holding.store(change, place)
         taken.update(fresh)
     return taken
 
@@ -188,6 +190,6 @@ def _leave(holding: Holding, keys: Iterable[DocKey], position: int) -> set[DocKe
         for row in journal.pending():
             spared.update(touched(decode_event(row.data)))
         change = holding.base.leave(sorted(set(keys) - spared))
-        balance(journal, change)
+        balance(journal, change, holding.own_behind, journal.place.scope_at)
         holding.store(change, journal.place)
         return set(change.gone)

@@ -18,7 +18,7 @@ import msgspec
 from replica.crdt.documents import DocKey
 from replica.device import chunks, first
 from replica.device.asking import OK, Line, Server, connected
-from replica.device.balance import balance
+from replica.device.balance import Told, balance
 from replica.device.holding import Holding
 from replica.device.journal import Identity
 from replica.device.mend import even_out
@@ -59,13 +59,16 @@ def pull(
         came = 0
         with line.server() as server:
             for _ in range(MEND_TRIES_MAX):
+                told = holding.journal.place.scope
                 page, count = _pages(holding, server, through, stopping, progress)
                 came += count
                 if page is None or not _settled(holding):
                     return came
                 if _equal(holding, page):
                     _level(holding, page, now_ms())
-                    return came
+                    if page.version == told:
+                        return came
+                    continue  # the server waits to hear so: customers may be about to leave
                 moved = even_out(holding, server, recount=False)
                 if moved is None:
                     return came
@@ -148,7 +151,8 @@ def _take(holding: Holding, page: Page, also: Callable[[], None]) -> None:
     with holding.lock:
         place = holding.journal.place
         change = holding.base.adopt(fresh, holding.own_behind(page.through))
-        balance(holding.journal, change, fresh, holding.own_behind(page.position))
+        told = Told(fresh, page.position)
+        balance(holding.journal, change, holding.own_behind, page.through, told)
         holding.store(
             change,
             place._replace(

@@ -253,6 +253,7 @@ class Session:
             case e.Settled(first_seq, verdicts, decisions):
                 said = list(answers(verdicts, decisions))
                 holding.settled(first_seq, said)
+                self._looked = self._looked and holding.journal.place.stored_ms > 0
                 report.counts = report.counts.settled([one.outcome for one in said])
             case e.Apply(segments) if (segments or self._scoped) and report.holds_back:
                 self._held = effect
@@ -320,7 +321,9 @@ class Session:
                 stopping=lambda: report.stopping,
                 progress=self._show,
             )
-            if apply is not None:
+            # A connection that ended may have ended in another life, or another log, of which this
+            # is no cursor.
+            if apply is not None and self._peer.state is State.LIVE:
                 holding.received(*apply)
         except CorruptionError:
             raise

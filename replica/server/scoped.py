@@ -17,7 +17,7 @@ from replica.crdt.digest import SectionTotals, document_hash
 from replica.crdt.documents import DocKey
 from replica.crdt.scope import Place, Scope
 from replica.events.event import AccountId, DeviceId, Position
-from replica.events.kinds import REGISTRY
+from replica.events.kinds import REGISTRY, catalogue_fingerprint
 from replica.events.payloads import DeviceScoped
 from replica.limits import (
     SCOPE_PAGE_BYTES_TARGET,
@@ -131,7 +131,7 @@ class Followed:
 
     @property
     def fingerprint(self) -> bytes:
-        return self.at.fingerprint if self.at else b""
+        return self.at.fingerprint if self.at else catalogue_fingerprint()  # of nothing, any rules
 
 
 class ScopedSets:

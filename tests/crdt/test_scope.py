@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 import pytest
@@ -122,6 +123,17 @@ def test_own_orders_are_those_this_device_wrote() -> None:
     found = ids(members(company(), scoped(orders="own")))
     assert {"customer:c", "order:o-mine"} <= found
     assert not {"order:o-other", "payment:pay", "order:draft"} & found
+
+
+@pytest.mark.parametrize("orders", ["own", "team"])
+def test_a_note_goes_with_its_customer(orders: Literal["own", "team"]) -> None:
+    """Whoever serves a customer has the notes about him, whoever wrote them and whose orders he
+    sees (CFG-01)."""
+    said = p.NoteEdited("customer", "c", b"rings twice"), p.NoteEdited("customer", "v", b"moved")
+    documents = company() | folded(Writer(2).says(one, 20) for one in said)
+    found = ids(members(documents, scoped(customers=("c",), prospects=(), orders=orders)))
+    assert "note:customer:c" in found
+    assert "note:customer:v" not in found
 
 
 @pytest.mark.parametrize("orders", ["own", "team"])

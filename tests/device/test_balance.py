@@ -97,6 +97,11 @@ class Desk:
         said = OrderCommitted(f"o-{self.made}", self.goods(customer, product, qty_e3))
         self.phones[n].append([said], self.office.now_ms)
 
+    def seal(self, n: int, order: int, customer: str, product: str, qty_e3: int) -> None:
+        """Perhaps an order of somebody else, who sealed it first or cancelled it."""
+        said = OrderCommitted(f"o-{order}", self.goods(customer, product, qty_e3))
+        self.phones[n].append([said], self.office.now_ms)
+
     def bring_back(self, n: int, customer: str, product: str, qty_e3: int) -> None:
         self.made += 1
         said = ReturnCommitted(f"r-{self.made}", self.goods(customer, product, -qty_e3))
@@ -115,6 +120,9 @@ class Desk:
         """The newest sealed order that a phone holds."""
         found = [one.key.id for one in self.phones[n].documents("order") if effective(one)]
         return sorted(found, key=lambda name: int(name[2:]))[-1:]
+
+    def wait(self, ms: int) -> None:
+        self.office.now_ms += ms
 
     def say(self, payload: Payload) -> None:
         self.office.write(payload)
@@ -243,6 +251,7 @@ _steps = st.one_of(
     st.tuples(
         st.sampled_from(["sell", "bring_back", "amend"]), _phone, _customers, _products, _qty_e3
     ),
+    st.tuples(st.just("seal"), _phone, st.integers(1, 4), _customers, _products, _qty_e3),
     st.tuples(st.just("cancel"), _phone),
     st.tuples(st.just("say"), st.builds(StockCounted, _products, _qty_e3)),
     st.tuples(st.just("say"), st.builds(StockMoved, _products, _qty_e3)),
@@ -304,8 +313,6 @@ def _do(desk: Desk, what: object, *how: object) -> None:
                 assert desk.unlike(n) == set()
         case "count", (int(n), str(product), int(qty_e3)):
             desk.phones[n].append([StockCounted(product, qty_e3)], desk.office.now_ms)
-        case "wait", (int(ms),):
-            desk.office.now_ms += ms
         case name, _:
             getattr(desk, str(name))(*how)
 
@@ -347,3 +354,58 @@ def test_whoever_holds_everything_holds_no_sums() -> None:
         (DeviceScoped(device, 1, products=("p-2",)), Place.OUT),
     ):
         assert Scope(granted).place(key, facet, lambda _: None) is place
+
+
+def test_a_sale_that_does_not_count_leaves_the_sum(views: Database) -> None:
+    """An order that its author seals after somebody else has cancelled it takes nothing from the
+    shelf, also where the sum of all sales stays as it was (CON-09)."""
+    desk = Desk(views)
+    desk.grant(0, DeviceScoped("", 0, orders="own"))
+    desk.say(OrderCommitted("o-2", desk.goods("c-2", "p-1", 3)))
+    desk.say(OrderCancelled("o-1"))
+    desk.take_in(0)
+    desk.seal(0, 1, "c-1", "p-1", 5)
+    assert desk.phones[0].on_hand_e3("p-1") == -8
+    desk.office.push(desk.phones[0])
+    desk.take_in(0)
+    assert desk.phones[0].on_hand_e3("p-1") == -3
+
+
+def test_an_answer_to_what_is_here_leaves_the_sum(views: Database) -> None:
+    """Work about an order that does not come down, answered after the sum came that counts it, is
+    counted once (CON-09)."""
+    desk = Desk(views)
+    desk.grant(0, DeviceScoped("", 0, without=("c-2",)))
+    desk.say(OrderCommitted("o-1", desk.goods("c-2", "p-1", 7)))
+    desk.take_in(0)
+    desk.wait(1)
+    phone = desk.phones[0]
+    desk.seal(0, 1, "c-1", "p-1", 5)
+    phone.append([OrderCancelled("o-1")], desk.office.now_ms)
+    first, second = desk.office.admit(phone, 1, phone.outbox(0, 1 << 20, 2).events)
+    phone.settled(1, [first])
+    desk.take_in(0)
+    phone.settled(2, [second])
+    desk.take_in(0)
+    assert phone.document(DocKey("order", "o-1")) is None
+    assert phone.on_hand_e3("p-1") == 0
+
+
+def test_work_that_the_server_counts_otherwise_leaves_the_sum(views: Database) -> None:
+    """An amendment of an order that does not come down takes its products back to what the server
+    says of them, once the server has heard of it (CON-09)."""
+    desk = Desk(views)
+    desk.grant(0, DeviceScoped("", 0, without=("c-2",)))
+    desk.say(OrderCommitted("o-1", desk.goods("c-2", "p-2", 7)))
+    desk.say(OrderCommitted("o-2", desk.goods("c-1", "p-1", 2)))
+    desk.wait(1)
+    phone = desk.phones[0]
+    desk.seal(0, 1, "c-1", "p-1", 5)
+    desk.take_in(0)
+    desk.office.push(phone)
+    phone.append([OrderAmended("o-1", desk.goods("c-2", "p-2", 6))], desk.office.now_ms)
+    desk.take_in(0)
+    desk.office.push(phone)
+    desk.take_in(0)
+    assert phone.document(DocKey("order", "o-1")) is None
+    assert [phone.on_hand_e3(one) for one in PRODUCTS] == [-2, -6]
