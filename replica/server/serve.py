@@ -40,7 +40,7 @@ OPERATOR_FILE = "operator.json"
 BACKLOG = 2_048
 # How long another thread may hold the interpreter before the event loop gets its turn. The default
 # of 5 ms would be added to acknowledgements while the read models are being folded.
-SWITCH_INTERVAL_S = 0.001
+SWITCH_INTERVAL_S = 0.0003
 
 
 class Server(uvicorn.Server):
