@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice, repeat
 from operator import itemgetter
 from typing import Any, Final
@@ -120,43 +120,55 @@ class Packer:
         """The node of ``values``, each exactly one MessagePack value."""
         if not values or all(map(values[0].__eq__, values)):
             return [SAME, values[0] if values else b""]
-        if depth < DEPTH_MAX and not _CONTAINERS.isdisjoint(map(_mark, values)):
-            shapes, rows = _taken_apart(values)
-            if _are_lists(shapes, rows):
-                elements = list(chain.from_iterable(rows))
-                counts = encoded(map(len, rows))
-                return [LISTS, self.pack(counts, depth + 1), self.pack(elements, depth + 1)]
-            if (node := self._records(values, shapes, rows, depth + 1)) is not None:
-                return node
+        marks = set(map(_mark, values)) if depth < DEPTH_MAX else set()
+        if marks and marks <= _ARRAYS and (lists := _lists(values)) is not None:
+            counts, elements = lists
+            return [LISTS, self.pack(counts, depth + 1), self.pack(elements, depth + 1)]
+        if marks & _CONTAINERS and (records := _records(values, marks)) is not None:
+            shapes, which, columns = records
+            told = [list(shape) if isinstance(shape, tuple) else shape for shape in shapes]
+            order = self.pack(encoded(which), depth + 1)
+            return [RECORDS, told, order, [self.pack(one, depth + 1) for one in columns]]
         joined = b"".join(values)
         if (number := self._seen.get(joined)) is not None:
             return [AGAIN, number]
         self.know(values)
         return min(_ways(values, joined), key=_cost)
 
-    def _records(
-        self, values: Column, shapes: list[Shape], rows: list[Column], depth: int
-    ) -> Node | None:
-        """None when the values have too little in common."""
-        for row, shape in enumerate(shapes):
-            if isinstance(shape, int) and shape > _TUPLE_MAX:
-                shapes[row], rows[row] = None, [values[row]]
-        number = {shape: at for at, shape in enumerate(dict.fromkeys(shapes))}
-        pieces = {shape: _pieces(shape) for shape in number}
-        columns: dict[Place, Column] = {
-            place: [] for _, places in pieces.values() for place, _ in places
-        }
-        if number.keys() == {None} or not _few(len(number), len(columns), len(values)):
-            return None
-        if len(number) == 1:
-            columns = dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True))
-        else:
-            for shape, parts in zip(shapes, rows, strict=True):
-                for (place, _), part in zip(pieces[shape][1], parts, strict=True):
-                    columns[place].append(part)
-        told = [list(shape) if isinstance(shape, tuple) else shape for shape in number]
-        which = self.pack(encoded(map(number.__getitem__, shapes)), depth)
-        return [RECORDS, told, which, [self.pack(one, depth) for one in columns.values()]]
+
+def _lists(values: Column) -> tuple[Column, Column] | None:
+    """Counts and elements of arrays, some of them long or of more than scalars; None for others."""
+    try:
+        rows = _decode_lists(array_header(len(values)) + b"".join(values))
+    except _UNDECODABLE:
+        return None
+    lengths = list(map(len, rows))
+    elements = list(map(bytes, chain.from_iterable(rows)))
+    if max(lengths) <= _TUPLE_MAX and _CONTAINERS.isdisjoint(map(_mark, elements)):
+        return None
+    if not _all_of(values, [elements], Counter(lengths)):
+        return None
+    return encoded(lengths), elements
+
+
+_Records = tuple[list[Shape], list[int], list[Column]]
+
+
+def _records(values: Column, marks: set[int]) -> _Records | None:
+    """The shapes, which of them each value has, and a column for each place of any of them; None
+    when the values have too little in common."""
+    if (alike := _alike(values, marks)) is not None:
+        return alike
+    taken = list(map(_taken_apart, values))
+    number = {shape: at for at, shape in enumerate(dict.fromkeys(shape for shape, _ in taken))}
+    places = {shape: [place for place, _ in _pieces(shape)[1]] for shape in number}
+    columns: dict[Place, Column] = {place: [] for some in places.values() for place in some}
+    if number.keys() == {None} or not _few(len(number), len(columns), len(values)):
+        return None
+    for shape, parts in taken:
+        for place, part in zip(places[shape], parts, strict=True):
+            columns[place].append(part)
+    return list(number), [number[shape] for shape, _ in taken], list(columns.values())
 
 
 def _few(shapes: int, places: int, rows: int) -> bool:
@@ -164,30 +176,46 @@ def _few(shapes: int, places: int, rows: int) -> bool:
     return shapes <= min(_SHAPES_MAX, 1 + rows // 4) and places <= min(_PLACES_MAX, 16 + rows // 4)
 
 
-def _taken_apart(values: Column) -> tuple[list[Shape], list[Column]]:
-    """The shape of each value, with its parts; None and itself unless these are all of it."""
-    shapes: list[Shape] = []
-    rows: list[Column] = []
+def _alike(values: Column, marks: set[int]) -> _Records | None:
+    """Values of one shape, all at once; None when they are not."""
     data = array_header(len(values)) + b"".join(values)
+    shape: Shape
     try:
-        marks = set(map(_mark, values))
-        if marks <= _ARRAYS:
-            rows = [list(map(bytes, row)) for row in _decode_lists(data)]
-            shapes.extend(map(len, rows))
-        elif marks <= _MAPS:
-            found = _decode_maps(data)
-            rows = [list(map(bytes, one.values())) for one in found]
-            shapes.extend(map(tuple, found))
+        if marks <= _MAPS:
+            maps = _decode_maps(data)
+            shape = tuple(maps[0])
+            if not all(map(shape.__eq__, map(tuple, maps))):
+                return None
+            parts = zip(*map(dict.values, maps), strict=True)
+        elif marks <= _ARRAYS:
+            rows = _decode_lists(data)
+            shape = len(rows[0])
+            if shape > _TUPLE_MAX or set(map(len, rows)) != {shape}:
+                return None
+            parts = zip(*rows, strict=True)
+        else:
+            return None
     except _UNDECODABLE:
-        shapes, rows = [], []
-    size = sum(often * _bytes_around(shape) for shape, often in Counter(shapes).items())
-    # Long headers, and keys that come twice, only ever make a value longer.
-    if rows and size + sum(map(len, chain.from_iterable(rows))) == sum(map(len, values)):
-        return shapes, rows
-    if len(values) == 1:
-        return [None], [values]
-    each = [_taken_apart([value]) for value in values]
-    return [shape for (shape,), _ in each], [parts for _, (parts,) in each]
+        return None
+    columns = [list(map(bytes, one)) for one in parts]
+    if len(columns) > _PLACES_MAX or not _all_of(values, columns, {shape: len(values)}):
+        return None
+    return [shape], [0] * len(values), columns
+
+
+def _taken_apart(value: bytes) -> tuple[Shape, Column]:
+    """The shape of a value with its parts; None and itself unless these are all of it."""
+    mark = value[0]
+    if mark in _CONTAINERS and (one := _alike([value], {mark})) is not None:
+        return one[0][0], [part for (part,) in one[2]]
+    return None, [value]
+
+
+def _all_of(values: Column, columns: list[Column], shapes: Mapping[Shape, int]) -> bool:
+    """Whether the parts in ``columns``, with what stands around them, are all there is to values of
+    so many of each shape. Long headers, and keys that come twice, only ever make a value longer."""
+    around = sum(often * _bytes_around(shape) for shape, often in shapes.items())
+    return around + sum(sum(map(len, one)) for one in columns) == sum(map(len, values))
 
 
 def _bytes_around(shape: Shape) -> int:
@@ -196,14 +224,6 @@ def _bytes_around(shape: Shape) -> int:
         return len(array_header(shape))
     header, places = _pieces(shape)
     return len(header) + sum(len(key) for _, key in places)
-
-
-def _are_lists(shapes: list[Shape], rows: list[Column]) -> bool:
-    """Whether all are arrays, some of them long or of more than scalars."""
-    if not all(isinstance(shape, int) for shape in set(shapes)):
-        return False
-    marks = map(_mark, chain.from_iterable(rows))
-    return max(map(len, rows)) > _TUPLE_MAX or not _CONTAINERS.isdisjoint(marks)
 
 
 def _ways(values: Column, joined: bytes) -> Iterator[Node]:

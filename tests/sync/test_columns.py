@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -178,10 +179,13 @@ def test_a_small_node_of_a_flood_is_refused(node: Any, count: int) -> None:
         Unpacker().unpack(node, count)
 
 
-def test_values_within_values_are_left_whole_in_the_end() -> None:
+@pytest.mark.parametrize("nest", [lambda v, n: {"k": v, "n": n}, lambda v, n: [v, [n]] * 2])
+def test_values_within_values_are_left_whole_in_the_end(nest: Callable[[Any, int], Any]) -> None:
     """What is nested deeper than columns go comes back as well."""
-    value: Any = 0
-    for number in range(3 * DEPTH_MAX):
-        value = {"k": value, "n": number}
-    column = encoded({"v": value, "i": n} for n in range(20))
+    column = []
+    for row in range(20):
+        value: Any = row
+        for number in range(DEPTH_MAX + 3):
+            value = nest(value, number)
+        column.append(msgpack.packb(value))
     assert Unpacker().unpack(packed(column), 20) == column
