@@ -100,9 +100,11 @@ def note_key(about_type: str, about: str) -> DocKey:
 
 
 def touched(event: Event, registry: Registry = REGISTRY) -> tuple[DocKey, ...]:
-    """Keys of the documents to load before ``event`` is folded: those that it may change."""
-    key = about(event, registry)
-    return () if key is None else (key,)
+    """Keys of the documents to load before ``event`` is folded; none for what nobody can read, or
+    what breaks the rules of its kind: nobody builds on that. :func:`about` costs less where a key
+    too many does no harm."""
+    payload = _read(event, registry)
+    return () if payload is None else (document_key(payload),)
 
 
 def fold(

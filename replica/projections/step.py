@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select
 
 from replica.crdt.digest import SectionTotal, SectionTotals, document_hash
 from replica.crdt.documents import DocKey, Document
-from replica.crdt.fold import touched
+from replica.crdt.fold import about
 from replica.crdt.scope import facet
 from replica.crdt.twins import FIELDS
 from replica.errors import CorruptionError
@@ -114,9 +114,10 @@ class Step:
 
     def _touched(self, record: Record) -> Sequence[DocKey]:
         try:
-            return touched(record.event)
+            key = about(record.event)  # without its rules: a document too many is only loaded
         except Exception:  # noqa: BLE001  folding it will raise too, and there it is dealt with
             return ()
+        return () if key is None else (key,)
 
     def _load(self, keys: set[DocKey]) -> None:
         c = t.documents.c

@@ -18,7 +18,7 @@ from replica.crdt.fold import about, document_key, fold, touched
 from replica.crdt.retention import RULES
 from replica.crdt.view import view
 from replica.events import payloads as p
-from replica.events.kinds import CATALOGUE, Kind, Registry
+from replica.events.kinds import CATALOGUE, Kind, Registry, encode_payload
 from replica.events.record import Origin, Record
 from tests.crdt.samples import PAYLOADS, Writer, content, folded, record_sets, states
 
@@ -139,6 +139,17 @@ def test_every_payload_concerns_one_document_of_a_known_type(data: st.DataObject
     """Every payload leads to a document whose type is a section of the digest."""
     payload = data.draw(st.one_of(*PAYLOADS.values()))
     assert document_key(payload).type in DOCUMENT_TYPES
+
+
+def test_what_breaks_its_rules_touches_nothing() -> None:
+    """Work that is not acceptable is about no document to whoever builds on that, so what he says
+    later does not wait with it (I-19)."""
+    said = p.OrderCommitted("o-1", content())
+    wrong = msgspec.structs.replace(said.content, total_minor=said.content.total_minor + 1)
+    record = Writer(1).says(said, 1)
+    body = encode_payload(p.OrderCommitted("o-1", wrong))[2]
+    assert touched(record.event) == (DocKey("order", "o-1"),)
+    assert touched(msgspec.structs.replace(record.event, payload=body)) == ()
 
 
 def test_unknown_kinds_and_versions_touch_nothing() -> None:
