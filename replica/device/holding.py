@@ -370,7 +370,7 @@ class Holding:
                 balance(journal, change, behind, journal.place.scope_at)
             reach = max([journal.place.reach, *(said.position for said in answers)])
             place = journal.place._replace(reach=reach)
-            if place.scope and any(0 < said.position <= place.scope_at for said in answers):
+            if place.scope and any(said.position <= place.scope_at for said in answers):
                 # What is here is newer than the answer: it may be no document of the scope.
                 place = place._replace(stored_ms=0)
             self.store(change, place, partial(journal.put_answers, decided))

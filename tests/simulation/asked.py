@@ -7,10 +7,9 @@ read models by the words of wire-protocol.md §12 and §13. Between two question
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from email.message import Message
 from http.client import HTTPMessage
-from typing import Any
 from unittest.mock import patch
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,8 +18,7 @@ import msgpack
 from replica.crdt.digest import document_hash
 from replica.crdt.documents import DocKey
 from replica.device import chunks as device_chunks
-from replica.device import fetch, mend
-from replica.device.asking import OK, Answer
+from replica.device.asking import OK, Answer, Line
 from replica.errors import PeerGone
 from replica.events.event import Position
 from replica.events.kinds import catalogue_fingerprint
@@ -46,15 +44,13 @@ def asking(ask: Callable[[str, bytes | None], Answer]) -> Iterator[None]:
             return answer
 
     @contextmanager
-    def connected(_: Any) -> Iterator[Asked]:
+    def server(_: Line) -> Iterator[Asked]:
         try:
             yield Asked()
         except OSError as error:
             raise PeerGone("the line is gone") from error
 
-    with ExitStack() as stack:
-        for module in (fetch, mend):
-            stack.enter_context(patch.object(module, "connected", connected))
+    with patch.object(Line, "server", server):
         yield
 
 
@@ -74,18 +70,18 @@ class Answers:
             return self._snapshot(query)
         if asked.path.startswith("chunks/"):
             data = self._files.get(asked.path.removeprefix("chunks/"))
-            return _answer(data, status=NOT_FOUND)
+            return answered(data, status=NOT_FOUND)
         self._views.catch_up()
         if self._views.position < int(query.get("position", "0")):
-            return _answer(None, status=UNAVAILABLE)
+            return answered(None, status=UNAVAILABLE)
         states = {key: one.encode() for key, one in self._views.documents.items()}
         hashes = {document_hash(key, state): (key, state) for key, state in states.items()}
         if asked.path == "reconcile/documents":
             reply = Responder(ItemSet(document_items(hashes))).reconcile(body or b"").reply
-            return _answer(reply, {"replica-fold": catalogue_fingerprint().hex()})
+            return answered(reply, {"replica-fold": catalogue_fingerprint().hex()})
         wanted = [(body or b"")[at : at + 32] for at in range(0, len(body or b""), 32)]
         found = [(*hashes[one][0], hashes[one][1]) for one in wanted if one in hashes]
-        return _answer(msgpack.packb(found), {"replica-position": str(self._views.position)})
+        return answered(msgpack.packb(found), {"replica-position": str(self._views.position)})
 
     # Bulk -----------------------------------------------------------------------------------------
 
@@ -96,7 +92,7 @@ class Answers:
             chain = self._log.chain_at(ID, Position(cursor))
             ours = (head.log_id.hex(), str(head.generation), chain.hex() if chain else "")
             if (query.get("log_id"), query["generation"], query.get("chain")) != ours:
-                return _answer(None, status=NOTHING)
+                return answered(None, status=NOTHING)
         least: int = vars(device_chunks)["CHUNKED_EVENTS_MIN"]  # of this world
         known = self._still_true()
         reached = known.position if known else 0
@@ -104,8 +100,8 @@ class Answers:
         if tail >= max(least, reached // CHUNKED_TAIL_PART):
             known = self._extended(known)
         if known is None or known.position - cursor < least:
-            return _answer(None, status=NOTHING)
-        return _answer(encode_manifest(known.after(cursor)))
+            return answered(None, status=NOTHING)
+        return answered(encode_manifest(known.after(cursor)))
 
     def _still_true(self) -> Manifest | None:
         if self._layers is None:
@@ -149,7 +145,7 @@ class Answers:
         return manifest
 
 
-def _answer(
+def answered(
     data: bytes | None, headers: dict[str, str] | None = None, *, status: int = OK
 ) -> Answer:
     """``data``, or ``status`` where there is none."""

@@ -19,7 +19,10 @@ from tests.simulation.disk import DiskLog
 AHEAD_MS = 300_000
 OFFSET_ERROR_MS = 30_000  # half a probe's longest way, and what stamps may run ahead
 SINK_KINDS = ("linked", "estimated", "parked")
-WEB_KINDS = ("device.enrolled", "device.revoked", "sync.finished", "twin.found", "twin.decided")
+WEB_KINDS = (
+    *("device.enrolled", "device.revoked", "device.scoped", "sync.finished"),
+    *("twin.found", "twin.decided"),
+)
 
 
 class Broken(AssertionError):

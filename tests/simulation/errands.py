@@ -7,7 +7,6 @@ off, come late, come twice, or come to the wrong one.
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Coroutine
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +23,6 @@ from replica.errors import Forbidden, MisuseError, ReplicaError, Revoked
 from replica.events.event import AccountId, DeviceId
 from replica.ingest import Context, admit, through
 from replica.limits import CHUNK_FAILURES_MAX
-from replica.server import carry as carry_routes
 from replica.server.auth import Principal
 from replica.server.carry import CarryRoutes
 from replica.server.door import Author
@@ -35,6 +33,7 @@ from replica.sync.heads import next_epoch
 from replica.sync.verdicts import Settlement
 from tests.simulation.asked import Answers, asking
 from tests.simulation.auditor import demand
+from tests.simulation.desk import at_once, in_place
 from tests.simulation.dice import Dice
 from tests.simulation.disk import ACCOUNT
 from tests.simulation.fuse import PowerCut
@@ -134,9 +133,9 @@ class Errands(Nemesis):
                     self.notebook.made_ms.pop(sha256(data).digest(), None)
         self.carried.add(file.device)
         edge = _Edge(self, server, file.device, offset_ms or 0, dies_after)
-        with patch.object(carry_routes, "asyncio", SimpleNamespace(to_thread=_in_place)):
+        with in_place():
             take = CarryRoutes.take(edge, _OFFICE, file.data, revoked=edge.revoked_too)  # type: ignore[arg-type]
-            found: dict[str, Any] = _at_once(take)
+            found: dict[str, Any] = at_once(take)
             return found
 
     def _note_receipt(self, file: Carried, receipt: Carried) -> None:
@@ -299,6 +298,9 @@ class Errands(Nemesis):
         up = [server for server in self.servers if server.up]
         if not up or self.partitioned or (not self.peace and dice.chance(_LINE_BREAKS)):
             raise ConnectionResetError
+        return self._answered(phone, dice, path, body)
+
+    def _answered(self, phone: Phone, dice: Dice, path: str, body: bytes | None) -> Answer:
         return self._answers.answer(path, body)
 
     def _meanwhile(self, phone: Phone, dice: Dice) -> None:
@@ -368,16 +370,3 @@ class _Edge:
         author.head = admitted.head
         world._announce(admitted.segment)
         return admitted.settlement
-
-
-async def _in_place(function: Any, *args: Any) -> Any:
-    return function(*args)
-
-
-def _at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """The result of a coroutine that waits for nothing."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return done.value
-    raise AssertionError("it waits")

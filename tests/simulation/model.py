@@ -82,22 +82,27 @@ class Model:
 
     def on_hand_e3(self, product: str) -> int:
         counts = self.of(["stock.counted"], "product", product)
-        since, on_hand_e3 = (b"", 0)
-        if counts:
-            since, on_hand_e3 = counts[-1][0].tag, counts[-1][1]["qty_e3"]
+        since, sold_e3 = self.sold(product)
+        on_hand_e3 = (counts[-1][1]["qty_e3"] if counts else 0) - sold_e3
         for row, said in self.of(["stock.moved"], "product", product):
             if row.tag > since:
                 on_hand_e3 += said["qty_e3"]
+        return int(on_hand_e3)
+
+    def sold(self, product: str) -> tuple[bytes, int]:
+        """The tag of the newest stock-take, and what all sales since then took."""
+        counts = self.of(["stock.counted"], "product", product)
+        since, sold_e3 = counts[-1][0].tag if counts else b"", 0
         for order in self.ids("order", "order"):
             content = self.content(order)
             cancelled = self.of(["order.cancelled"], "order", order)
             if content is not None and not cancelled and self.seal(order).tag > since:
-                on_hand_e3 -= _quantity_e3(content, product)
+                sold_e3 += _quantity_e3(content, product)
         for back in self.ids("return", "return"):
             row, said = self.of(["return.committed"], "return", back)[0]
             if row.tag > since:
-                on_hand_e3 -= _quantity_e3(said["content"], product)
-        return int(on_hand_e3)
+                sold_e3 += _quantity_e3(said["content"], product)
+        return since, sold_e3
 
     # Orders ---------------------------------------------------------------------------------------
 

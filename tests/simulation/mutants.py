@@ -1,13 +1,11 @@
 """Planted bugs: the product with one guard removed, each for as long as a context lasts.
 
-A simulator that finds nothing proves nothing, so each of these must be found within
-``SEEDS_MAX`` seeds (reliability §2: every guard has a twin that fails without it).
+Those about scopes are in :mod:`tests.simulation.mutants_scope`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Sequence
 from functools import wraps
 from itertools import count
 from typing import Any
@@ -36,43 +34,19 @@ from replica.sync.downstream import Downstream
 from replica.sync.effects import Apply
 from replica.sync.messages import Outcome
 from replica.sync.verdicts import answers
-from tests.simulation import errands, workload
+from tests.simulation import errands, mutants_scope, workload
 from tests.simulation import server as sim_server
 from tests.simulation.books import Sink
 from tests.simulation.disk import DiskLog
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.plain import PlainJournal
+from tests.simulation.planting import Mutant, Patch, instead, planted, same
 
-SEEDS_MAX = 2_000
-
-Mutant = Callable[[], AbstractContextManager[None]]
 MUTANTS: dict[str, Mutant] = {}
 
 
-def _plant(name: str, *patches: Callable[[], Any]) -> None:
-    """``patches`` make their context managers when the mutant is entered."""
-
-    @contextmanager
-    def mutant() -> Iterator[None]:
-        with ExitStack() as stack:
-            for make in patches:
-                stack.enter_context(make())
-            yield
-
-    MUTANTS[name] = mutant
-
-
-def _instead(target: Any, name: str, make: Callable[[Any], Any]) -> Callable[[], Any]:
-    """A patch of ``target.name`` by ``make(original)``."""
-
-    def planted() -> Any:
-        return patch.object(target, name, make(getattr(target, name)))
-
-    return planted
-
-
-def _same(value: Any) -> Callable[[Any], Any]:
-    return lambda _: value
+def _plant(name: str, *patches: Patch) -> None:
+    MUTANTS[name] = planted(*patches)
 
 
 # Log and door -----------------------------------------------------------------------------------
@@ -106,8 +80,8 @@ def _stop_without_sync(stop: Any) -> Any:
 
 _plant(
     "acknowledge before commit",
-    _instead(DiskLog, "append", _unsynced),
-    _instead(Nemesis, "_stop", _stop_without_sync),
+    instead(DiskLog, "append", _unsynced),
+    instead(Nemesis, "_stop", _stop_without_sync),
 )
 
 
@@ -125,10 +99,10 @@ def _admit_again(admit: Any) -> Any:
     return planted
 
 
-_plant("no dedupe at the door", _instead(sim_server, "admit", _admit_again))
-_plant("two writers of one chain", _instead(memory, "same_end", _same(lambda one, other: True)))
-_plant("bad events get in", _instead(ingest, "decode_payload", _same(lambda event: None)))
-_plant("anybody answers for a sink", _instead(ingest, "ORIGINS", _same({})))
+_plant("no dedupe at the door", instead(sim_server, "admit", _admit_again))
+_plant("two writers of one chain", instead(memory, "same_end", same(lambda one, other: True)))
+_plant("bad events get in", instead(ingest, "decode_payload", same(lambda event: None)))
+_plant("anybody answers for a sink", instead(ingest, "ORIGINS", same({})))
 
 
 def _hold_all(reason: Any) -> Any:
@@ -152,27 +126,27 @@ def _hold_alone(reason: Any) -> Any:
     return planted
 
 
-_plant("quarantine blocks the rest", _instead(ingest._Bench, "_reason_to_hold", _hold_all))
-_plant("unknown kinds are not taken", _instead(ingest._Bench, "_reason_to_hold", _hold_unknown))
-_plant("dependants do not wait", _instead(ingest._Bench, "_reason_to_hold", _hold_alone))
-_plant("kept aside without a reason", _instead(ingest, "bounded", _same(lambda text: "")))
+_plant("quarantine blocks the rest", instead(ingest._Bench, "_reason_to_hold", _hold_all))
+_plant("unknown kinds are not taken", instead(ingest._Bench, "_reason_to_hold", _hold_unknown))
+_plant("dependants do not wait", instead(ingest._Bench, "_reason_to_hold", _hold_alone))
+_plant("kept aside without a reason", instead(ingest, "bounded", same(lambda text: "")))
 
 
 # Time -------------------------------------------------------------------------------------------
 
 _plant(
     "any time is believed",
-    _instead(ingest, "correct", _same(lambda raw, **_: Corrected(raw, disputed=False))),
+    instead(ingest, "correct", same(lambda raw, **_: Corrected(raw, disputed=False))),
 )
 _plant(
     "the clock offset is ignored",
-    _instead(
+    instead(
         ingest, "correct", lambda _: lambda raw, **said: correct(raw, **{**said, "offset_ms": 0})
     ),
 )
 _plant(
     "merge time may go back",
-    _instead(
+    instead(
         ingest,
         "correct",
         lambda _: lambda raw, **said: correct(raw, **{**said, "last": ZERO_STAMP}),
@@ -180,7 +154,7 @@ _plant(
 )
 _plant(
     "decided stamp ignored on the device",
-    _instead(
+    instead(
         Holding,
         "_decided",
         lambda decided: lambda self, n, own, said: decided(self, n, own, said._replace(stamp=None)),
@@ -222,12 +196,12 @@ def _same_generation(_: Any) -> Any:
     )
 
 
-_plant("cursor one too far", _instead(Downstream, "_serve", _page_without_first))
-_plant("other lives count as own", _instead(Downstream, "_others", _others_of_any_life))
-_plant("an offer skips a gap", _instead(Downstream, "offer", _offer_over_gaps))
-_plant("the window never opens", _instead(Downstream, "confirm", _same(lambda self, at: None)))
-_plant("generation ignored", _instead(server_peer, "_same_history", _same_log_at_all))
-_plant("chain unchecked", _instead(server_peer, "_same_history", _same_generation))
+_plant("cursor one too far", instead(Downstream, "_serve", _page_without_first))
+_plant("other lives count as own", instead(Downstream, "_others", _others_of_any_life))
+_plant("an offer skips a gap", instead(Downstream, "offer", _offer_over_gaps))
+_plant("the window never opens", instead(Downstream, "confirm", same(lambda self, at: None)))
+_plant("generation ignored", instead(server_peer, "_same_history", _same_log_at_all))
+_plant("chain unchecked", instead(server_peer, "_same_history", _same_generation))
 
 # The device -------------------------------------------------------------------------------------
 
@@ -272,21 +246,21 @@ def _one_further(answers: Any) -> Any:
     return lambda *said: (one._replace(position=one.position + 1) for one in answers(*said))
 
 
-_plant("answers stored before their fold", _instead(Holding, "settled", _answers_first))
-_plant("cursor stored before its page", _instead(Holding, "received", _cursor_first))
-_plant("a fork keeps the cursor", _instead(Holding, "fork", _fork_in_place))
-_plant("a fork drops what waits", _instead(device, "remake", _same(lambda *_: [])))
-_plant("a reset keeps the documents", _instead(Journal, "drop_base", _same(lambda self: None)))
-_plant("a reset keeps the answers", _instead(Holding, "start_over", _keep_answers))
+_plant("answers stored before their fold", instead(Holding, "settled", _answers_first))
+_plant("cursor stored before its page", instead(Holding, "received", _cursor_first))
+_plant("a fork keeps the cursor", instead(Holding, "fork", _fork_in_place))
+_plant("a fork drops what waits", instead(device, "remake", same(lambda *_: [])))
+_plant("a reset keeps the documents", instead(Journal, "drop_base", same(lambda self: None)))
+_plant("a reset keeps the answers", instead(Holding, "start_over", _keep_answers))
 _plant(
     "kept aside is told as taken",
     lambda: patch.dict(device._STATES, {Outcome.QUARANTINED: State.ACKNOWLEDGED}),
 )
-_plant("answers name the next position", _instead(session, "answers", _one_further))
+_plant("answers name the next position", instead(session, "answers", _one_further))
 _plant(
     "epochs are used again",
-    _instead(sim_server, "next_epoch", _same(lambda heads, epoch: epoch)),
-    _instead(server_peer, "next_epoch", _same(lambda heads, epoch: epoch)),
+    instead(sim_server, "next_epoch", same(lambda heads, epoch: epoch)),
+    instead(server_peer, "next_epoch", same(lambda heads, epoch: epoch)),
 )
 
 # What goes other ways than the wire --------------------------------------------------------------
@@ -355,15 +329,15 @@ def _far_is_enough(wanted: Any) -> Any:
     return planted
 
 
-_plant("an import counts what it knows as new", _instead(errands, "admit", _admit_again))
-_plant("any history's receipt is believed", _instead(carrying, "take_receipt", _any_history))
-_plant("a receipt is not looked at", _instead(carrying, "take_receipt", _all_answers))
-_plant("a page that waits is confirmed", _instead(session.Session, "_keep", _confirm_held))
-_plant("nobody waits for a wish", _instead(session.Report, "holds_back", _same(False)))
-_plant("an import's cursor comes first", _instead(device_chunks.Import, "take", _arrived_first))
-_plant("chunks take own later work away", _instead(Holding, "own_behind", _same(lambda *_: {})))
-_plant("a base that goes leaves its import", _instead(PlainJournal, "drop_base", _import_stays))
-_plant("who starts anew fetches in bulk", _instead(device_chunks, "wanted", _far_is_enough))
+_plant("an import counts what it knows as new", instead(errands, "admit", _admit_again))
+_plant("any history's receipt is believed", instead(carrying, "take_receipt", _any_history))
+_plant("a receipt is not looked at", instead(carrying, "take_receipt", _all_answers))
+_plant("a page that waits is confirmed", instead(session.Session, "_keep", _confirm_held))
+_plant("nobody waits for a wish", instead(session.Report, "holds_back", same(False)))
+_plant("an import's cursor comes first", instead(device_chunks.Import, "take", _arrived_first))
+_plant("chunks take own later work away", instead(Holding, "own_behind", same(lambda *_: {})))
+_plant("a base that goes leaves its import", instead(PlainJournal, "drop_base", _import_stays))
+_plant("who starts anew fetches in bulk", instead(device_chunks, "wanted", _far_is_enough))
 
 # Merging ----------------------------------------------------------------------------------------
 
@@ -432,20 +406,20 @@ class _NoOffice:
     WEB = 99
 
 
-_plant("merge in order of arrival", _instead(Document, "insert", _arrival_order))
-_plant("the fold counts twice", _instead(Document, "insert", _twice))
-_plant("the last seal wins", _instead(orders, "effective", _last_seal))
-_plant("a removed line stays away", _instead(orders, "draft", _removed_lines_stay_away))
-_plant("unset is forgotten", _instead(view, "registers", _without_unset))
+_plant("merge in order of arrival", instead(Document, "insert", _arrival_order))
+_plant("the fold counts twice", instead(Document, "insert", _twice))
+_plant("the last seal wins", instead(orders, "effective", _last_seal))
+_plant("a removed line stays away", instead(orders, "draft", _removed_lines_stay_away))
+_plant("unset is forgotten", instead(view, "registers", _without_unset))
 _plant("tombstone dropped", _dropped("customer.deleted"))
-_plant("a delete by the office is like any", _instead(view, "Origin", _same(_NoOffice)))
+_plant("a delete by the office is like any", instead(view, "Origin", same(_NoOffice)))
 _plant(
     "stock by last write",
-    _instead(stock, "read", lambda read: lambda *said: list(read(*said))[-1:]),
+    instead(stock, "read", lambda read: lambda *said: list(read(*said))[-1:]),
 )
 _plant(
     "digests never forget",
-    _instead(SectionTotals, "remove", _same(lambda self, key, state: None)),
+    instead(SectionTotals, "remove", same(lambda self, key, state: None)),
 )
 
 
@@ -458,8 +432,8 @@ def _in_floats(content: Any) -> int:
 
 _plant(
     "money in floats",
-    _instead(rules, "content_total_minor", _same(_in_floats)),
-    _instead(workload, "content_total_minor", _same(_in_floats)),
+    instead(rules, "content_total_minor", same(_in_floats)),
+    instead(workload, "content_total_minor", same(_in_floats)),
 )
 
 # The sink ---------------------------------------------------------------------------------------
@@ -472,13 +446,13 @@ def _random_ids(_: Any) -> Any:
 
 _plant(
     "request id at random",
-    _instead(Sink, "_request", _random_ids),
-    _instead(doubt, "next_move", lambda _: lambda one, due_ms: doubt.Next(doubt.Move.SEND, due_ms)),
+    instead(Sink, "_request", _random_ids),
+    instead(doubt, "next_move", lambda _: lambda one, due_ms: doubt.Next(doubt.Move.SEND, due_ms)),
 )
-_plant("what is in doubt is replaced", _instead(sink_plan, "UNKNOWN_OUTCOME", _same(())))
+_plant("what is in doubt is replaced", instead(sink_plan, "UNKNOWN_OUTCOME", same(())))
 _plant(
     "the sink forgets what stands there",
-    _instead(
+    instead(
         sink_plan,
         "decide",
         lambda decide: (
@@ -490,7 +464,7 @@ _plant(
 )
 _plant(
     "a cancelled order stays accepted",
-    _instead(
+    instead(
         sink_plan,
         "_needed",
         lambda needed: (
@@ -500,17 +474,19 @@ _plant(
         ),
     ),
 )
-_plant("no marker in the note", _instead(marker, "append", _same(lambda note, mark, limit: note)))
+_plant("no marker in the note", instead(marker, "append", same(lambda note, mark, limit: note)))
 _plant(
     "lines are cut off, not rounded",
-    _instead(
+    instead(
         estimate,
         "line_total_minor",
-        _same(lambda qty, price, currency: qty * price // 10 ** (5 if currency == "USD" else 7)),
+        same(lambda qty, price, currency: qty * price // 10 ** (5 if currency == "USD" else 7)),
     ),
 )
 
 
 # Twins ------------------------------------------------------------------------------------------
 
-_plant("names are compared letter by letter", _instead(twins, "normalised", _same(str)))
+_plant("names are compared letter by letter", instead(twins, "normalised", same(str)))
+
+MUTANTS.update(mutants_scope.MUTANTS)

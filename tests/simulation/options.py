@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from replica.device import chunks as device_chunks
-from replica.sync import chunks, device_peer, downstream, server_peer
+from replica.device import mend, session
+from replica.server import first_pages, scoped
+from replica.sync import chunks, device_peer, downstream, scope, server_peer
 from tests.simulation.dice import Dice
+from tests.simulation.rows import PLAIN_LAYERS, PLAIN_SCOPING, SQL_SCOPING
 
 DAY_MS = 86_400_000
 SKEWS_MS = (
@@ -66,6 +69,11 @@ ERRANDS: dict[str, dict[str, int]] = {
 }
 ERRAND_PERCENT = 20  # of a world's errands, and before how many of its steps there is one
 _ERRAND_SEED = 0xE44A4D
+# Devices that hold a part of the account; by dice of their own, as the errands.
+PARTS = {"scope": 6, "hand_to": 4, "lose_answer": 2}
+PARTS_PERCENT = 10  # of the worlds
+_PARTS_STEP_PERCENT = 20  # before how many of their steps there is one about a scope
+_PARTS_SEED = 0x5C09E
 BACKUPS = {
     "restore_phone": "backup_phone",
     "restore_raised": "backup_server",
@@ -106,6 +114,8 @@ class Options(NamedTuple):
     faults: tuple[str, ...]
     errands: tuple[str, ...] = ()
     manual: tuple[bool, ...] = (False,) * 4
+    parts: bool = False  # some devices hold a part of the account
+    first: tuple[int, ...] = (0,) * 4  # dice of the scope that a phone begins with; 0 for none
 
 
 class Plan(NamedTuple):
@@ -135,7 +145,9 @@ def plan(seed: int, *, errands: bool = True) -> Plan:
         Step(dice.pick(acts), dice.throw()) for _ in range(size.least + dice.below(size.more))
     )
     made = Plan(seed, options, steps)
-    return _with_errands(made, Dice(seed ^ _ERRAND_SEED)) if errands else made
+    if not errands:
+        return made
+    return _with_parts(_with_errands(made, Dice(seed ^ _ERRAND_SEED)), Dice(seed ^ _PARTS_SEED))
 
 
 def _with_errands(plan: Plan, dice: Dice) -> Plan:
@@ -151,11 +163,27 @@ def _with_errands(plan: Plan, dice: Dice) -> Plan:
     return plan._replace(options=options, steps=tuple(steps))
 
 
+def _with_parts(plan: Plan, dice: Dice) -> Plan:
+    if not dice.chance(PARTS_PERCENT):
+        return plan
+    first = tuple(dice.throw() if dice.chance(40) else 0 for _ in plan.options.first)
+    acts = [act for act, weight in PARTS.items() for _ in range(weight)]
+    steps: list[Step] = []
+    for step in plan.steps:
+        if dice.chance(_PARTS_STEP_PERCENT):
+            steps.append(Step(dice.pick(acts), dice.throw()))
+        steps.append(step)
+    options = plan.options._replace(parts=True, first=first)
+    return plan._replace(options=options, steps=tuple(steps))
+
+
 @contextmanager
 def bounds(options: Options) -> Iterator[None]:
     """Small frames and windows, so that a small world has many of them."""
     changed = (_SMALL if options.small_pages else ()) + (_ONE_PROBE if options.one_probe else ())
     changed += _BULK if "bulk" in options.errands else ()
+    if options.parts:
+        changed += _PARTS + (_PARTS_REAL if options.real else _PARTS_PLAIN)
     before = [(module, name, getattr(module, name)) for module, name, _ in changed]
     for module, name, value in changed:
         setattr(module, name, value)
@@ -166,12 +194,25 @@ def bounds(options: Options) -> Iterator[None]:
             setattr(module, name, value)
 
 
-_SMALL = (
+Bound = tuple[Any, str, Any]
+_SMALL: tuple[Bound, ...] = (
     (downstream, "EVENTS_BYTES_TARGET", 400),
     (downstream, "FRAME_BYTES_MAX", 1_200),
     (downstream, "UNCONFIRMED_BYTES_MAX", 2_400),
     (device_peer, "PUSH_EVENTS_MAX", 2),
     (device_peer, "PUSHES_IN_FLIGHT_MAX", 2),
 )
-_BULK = ((device_chunks, "CHUNKED_EVENTS_MIN", 5), (chunks, "CHUNK_BYTES_TARGET", 400))
-_ONE_PROBE = ((server_peer, "PROBE_SAMPLES", 1),)
+_BULK: tuple[Bound, ...] = (
+    (device_chunks, "CHUNKED_EVENTS_MIN", 5),
+    (chunks, "CHUNK_BYTES_TARGET", 400),
+)
+_PARTS: tuple[Bound, ...] = (
+    (scoped, "SCOPE_PAGE_BYTES_TARGET", 700),
+    (first_pages, "SCOPE_PAGE_BYTES_TARGET", 700),
+    (mend, "RECONCILE_DOCUMENTS_MAX", 2),
+    (session, "SCOPE_GATHER_MS", 0),  # of a clock that is not the world's
+    (scope, "_COMPRESSION_LEVEL", 1),  # of a page of some hundred bytes
+)
+_PARTS_PLAIN = ((scoped, "scoping", PLAIN_SCOPING), (scoped, "layers", PLAIN_LAYERS))
+_PARTS_REAL = ((scoped, "scoping", SQL_SCOPING),)
+_ONE_PROBE: tuple[Bound, ...] = ((server_peer, "PROBE_SAMPLES", 1),)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NamedTuple
 
 from replica.device.chain import Fact, extend
 from replica.device.holding import Holding
@@ -33,6 +34,24 @@ class SteadyClock:
         return abs(self._wall_ms() - self.now_ms()) > CLOCK_SET_MS
 
 
+class Begun(NamedTuple):
+    """What a session does beside itself, once the world comes to it."""
+
+    session: Session
+    work: Coroutine[Any, Any, None]
+
+
+class TaskGroup:
+    """That of a session: what is begun is left on its phone."""
+
+    def __init__(self, phone: Phone, session: Session) -> None:
+        self._phone, self._session = phone, session
+
+    def create_task(self, work: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
+        self._phone.begun.append(Begun(self._session, work))
+        return work
+
+
 class Phone:
     """One copy of one device. A clone is a second copy: the same device, another ``name``."""
 
@@ -47,6 +66,7 @@ class Phone:
         self.revoked = False
         self.manual = False
         self.fetches_lost = 0
+        self.begun: list[Begun] = []
         self._world_ms = world_ms
         self.report = self._reports()
         image = enrolled(device, real=False) if image is None else image
@@ -82,6 +102,7 @@ class Phone:
 
     def start_from(self, image: Image) -> None:
         """The program starts on this disk; what was in memory is gone."""
+        self.drop_begun()
         self.journal.close()
         self.fuse.left = 0
         self.session = None
@@ -109,10 +130,18 @@ class Phone:
     def online(self) -> bool:
         return self.session is not None and self.session._peer.state is not State.CLOSED
 
+    def drop_begun(self) -> None:
+        """What was begun and has not been done is not done any more."""
+        for one in self.begun:
+            one.work.close()
+        self.begun = []
+
     def connect(self) -> list[bytes | e.Close]:
+        self.drop_begun()
         self.session = Session(self.holding, self.report, wall_ms=self.wall_ms, software="sim")
         clock = SteadyClock(self.wall_ms, self._world_ms)
         self.session._clock = clock  # type: ignore[assignment]
+        self.session._tasks = TaskGroup(self, self.session)  # type: ignore[assignment]
         self.session._perform(self.session._peer.opened(clock.now_ms()))
         return self._said()
 

@@ -43,7 +43,7 @@ class ReadModels(Protocol):
 
 
 @cache
-def _database() -> Database:
+def database() -> Database:
     folder = TemporaryDirectory()
     database = open_sqlite(Path(folder.name) / "views.db", profile="rebuildable")
     t.open_views(database.write)
@@ -72,7 +72,7 @@ class SqlViews:
 
     def __init__(self, log: DiskLog) -> None:
         self._log = _Until(log)
-        self._views = _database()
+        self._views = database()
         self.cut_in = 0
         self.drop()
 

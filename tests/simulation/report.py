@@ -12,8 +12,9 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.simulation.mutants import MUTANTS, SEEDS_MAX, Mutant
+from tests.simulation.mutants import MUTANTS
 from tests.simulation.options import plan
+from tests.simulation.planting import SEEDS_MAX, Mutant
 from tests.simulation.run import Result, run, run_seed, shrink
 
 KINDS = (
@@ -23,8 +24,10 @@ KINDS = (
     "restore_silent", "revoke", "unknown", "broken", "dependent", "forbidden", "crash_sink",
     "export", "carry", "carry_again", "carry_cut", "carry_late", "receipt", "receipt_again",
     "receipt_refused", "held_back", "wished", "bulk", "bulk_broken", "bulk_cut", "bulk_resumed",
-    "bulk_restored", "rot", "mend_documents", "books_fair", "books_lost_before", "books_lost_after",
-    "books_late",
+    "bulk_restored", "rot", "mend_documents", "scope_first", "scope_wider", "scope_narrower",
+    "scope_kept", "scope_cut", "hand_to", "hand_waits", "hand_forced", "handed_over", "left",
+    "pull_broken", "pull_cut", "pull_moved", "pull_restored", "answer_lost",
+    "books_fair", "books_lost_before", "books_lost_after", "books_late",
 )  # fmt: skip
 """Every kind of fault; a run in which one never struck has not tested it."""
 

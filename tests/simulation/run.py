@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import msgpack
 
+from replica.crdt.documents import DOCUMENT_TYPES, DocKey
+from replica.crdt.stock import SOLD
 from replica.device.status import Mode
 from replica.sync.table import State as PeerState
 from tests.simulation import auditor
@@ -17,10 +19,12 @@ from tests.simulation.auditor import demand
 from tests.simulation.books import Sink, estimate_total
 from tests.simulation.dice import Dice
 from tests.simulation.errands import Errands
+from tests.simulation.membership import Membership
 from tests.simulation.memory import remembering
 from tests.simulation.model import Model, check_documents, check_twins
 from tests.simulation.nemesis import outbox
 from tests.simulation.options import Plan, bounds, plan
+from tests.simulation.parts import Parts
 from tests.simulation.phone import Phone
 from tests.simulation.readmodels import SqlViews
 from tests.simulation.server import ID, Views, rows_at, shuffled
@@ -42,7 +46,7 @@ class Result(NamedTuple):
 def run(one: Plan, *, tell: bool = False) -> Result:
     """Run a plan. Whatever the product raises, and every broken invariant, is a failure."""
     with bounds(one.options), nullcontext() if one.options.real else remembering():
-        world = Errands(one, tell=tell)
+        world = (Parts if one.options.parts else Errands)(one, tell=tell)
         failure = ""
         try:
             for step in one.steps:
@@ -53,6 +57,7 @@ def run(one: Plan, *, tell: bool = False) -> Result:
             failure = f"{type(error).__name__}: {error}" if str(error) else _where(error)
         finally:
             for phone in world.phones:
+                phone.drop_begun()
                 phone.journal.close()
     return Result(one, world.trace, world.struck, failure, tuple(world.story or ()))
 
@@ -87,7 +92,9 @@ def settle(world: Errands) -> None:
     for _ in range(ROUNDS):
         _meet(world, dice, prove=not busy)
         busy = world.decide(world.servers[0]) or world.run_sink(dice)
-        if not busy and all(_at_rest(world, phone) for phone in world.phones):
+        if busy or world.unfinished():
+            pass
+        elif all(_at_rest(world, phone) for phone in world.phones):
             return
         world._pass_time(5_000)
     unequal = [
@@ -96,6 +103,7 @@ def settle(world: Errands) -> None:
     demand(not unequal, f"I-10: the digests of {unequal} stay unequal")
     waiting = [phone.name for phone in world.phones if not _at_rest(world, phone)]
     states = [_standing(world, phone) for phone in world.phones]
+    demand(not world.unfinished(), f"I-15: never handed over: {world.unfinished()}")
     demand(holds=False, text=f"I-15: {waiting or 'the sink'} did not come to rest: {states}")
 
 
@@ -134,7 +142,7 @@ def _at_rest(world: Errands, phone: Phone) -> bool:
     proved = phone.report.proved
     return (
         level.pending == 0
-        and level.cursor == world.log.head(ID).position
+        and level.cursor == phone.journal.place.cursor == world.log.head(ID).position
         and proved is not None
         and proved.equal
         and proved.position == level.cursor
@@ -226,11 +234,20 @@ def _check_phone(world: Errands, phone: Phone, model: Model, rows: Sequence[audi
     demand(failed < 2 or world.restored, f"I-10: {name} was unequal twice")
     proved = phone.report.proved
     demand(proved is not None and proved.equal, f"I-10: the proof of {name} says unequal")
-    for key, document in world.views.documents.items():
-        shown = phone.journal.document(*key)
-        demand(shown == document.encode(), f"I-10: {key.type} {key.id} differs on {name}")
-    sections = list(world.views.sections())
-    demand(list(phone.holding.base.sections()) == sections, f"I-10: the totals of {name} differ")
+    products = sorted(model.ids("stock", "product"))
+    if isinstance(world, Parts) and world.tokens.bounded(phone.device):
+        sees = world.membership(phone.device)
+        # What a lost sale took is not mended any more once it has left the part, too.
+        whole = phone.device not in world.damaged
+        products = [one for one in products if whole and sees.sees("product", one)]
+        _check_part(world, phone, sees, model)
+    else:
+        for key, document in world.views.documents.items():
+            shown = phone.journal.document(*key)
+            demand(shown == document.encode(), f"I-10: {key.type} {key.id} differs on {name}")
+        sections = list(world.views.sections())
+        totals = list(phone.holding.base.sections())
+        demand(totals == sections, f"I-10: the totals of {name} differ")
     placed = {row.id: row for row in rows}
     for data, state, position, stamp, code in phone.journal.rows():
         demand(state is not None, f"I-15: {name} holds an event without a verdict")
@@ -246,10 +263,30 @@ def _check_phone(world: Errands, phone: Phone, model: Model, rows: Sequence[audi
             demand(row.stamp == (stamp or row.raw) or copy, f"P18: {name} keeps another time")
         elif state in (2, 3):
             demand(code, f"I-19: {name} was not told why")
-    for product in sorted(model.ids("stock", "product")):
+    for product in products:
         meant = model.on_hand_e3(product)
         if not phone.journal.aside():
             demand(phone.holding.on_hand_e3(product) == meant, f"CON-09: {product} on {name}")
+
+
+def _check_part(world: Parts, phone: Phone, sees: Membership, model: Model) -> None:
+    """A device with a scope holds its part, all of it and nothing else, as the server has it; and
+    of each of its products what everybody sold (CFG-01, CON-09)."""
+    held = {
+        (kind, identity): state
+        for kind in (*DOCUMENT_TYPES, SOLD)
+        for identity, state in phone.journal.documents(kind, "")
+    }
+    for kind, product in [key for key in held if key[0] == SOLD]:
+        since, qty_e3 = msgpack.unpackb(held.pop((kind, product)))
+        demand(sees.sees(kind, product), f"CFG-01: {phone.name} holds what was sold of {product}")
+        demand((since, qty_e3) == model.sold(product), f"CON-09: what was sold of {product}")
+    meant = {key: world.views.documents[DocKey(*key)].encode() for key in sees.seen()}
+    more, less = held.keys() - meant.keys(), meant.keys() - held.keys()
+    demand(not more, f"CFG-01: {phone.name} holds {more}, which it may not see")
+    demand(not less, f"CFG-03: {phone.name} lacks {less}")
+    for key, state in meant.items():
+        demand(held[key] == state, f"I-10: {key} differs on {phone.name}")
 
 
 def _check_sink(world: Errands, model: Model, sink: Sink) -> None:

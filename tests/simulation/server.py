@@ -7,10 +7,10 @@ servers may share one log, each with its own connections; a crash takes what was
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from replica.crdt import twins
 from replica.crdt.digest import SectionTotal, SectionTotals
@@ -21,7 +21,7 @@ from replica.events.event import AccountId, DeviceId, Position
 from replica.events.kinds import encode_payload
 from replica.events.payloads import Payload
 from replica.events.ports import DeviceHead
-from replica.events.record import Origin, Segment, records
+from replica.events.record import Origin, Record, Segment, records
 from replica.ingest import Admitted, Context, Fact, admit, through, write
 from replica.projections.rows import Place, rows_of, seal_of
 from replica.projections.tables import SEALED
@@ -34,6 +34,9 @@ from tests.simulation.dice import Dice
 from tests.simulation.disk import ACCOUNT, DiskLog
 from tests.simulation.phone import Phone
 from tests.simulation.readmodels import ReadModels
+
+if TYPE_CHECKING:
+    from tests.simulation.desk import Desk
 
 ID = AccountId(ACCOUNT)
 Item = bytes | e.Close
@@ -55,6 +58,7 @@ class Wire:
         self.heads: Sequence[DeviceHead] = ()
         self.head: DeviceHead | None = None
         self.pushes: dict[int, list[bytes]] = {}
+        self.scoped = False  # documents of a scope come over HTTP in the place of the log
 
     @property
     def device_open(self) -> bool:
@@ -110,17 +114,22 @@ class Views:
         before: dict[DocKey, bytes | None] = {}
         changed: dict[DocKey, None] = {}
         for segment in page:
-            for _, record in records(segment):
+            for position, record in records(segment):
                 for key in touched(record.event):
                     if key not in before:
                         document = self.documents.get(key)
                         before[key] = None if document is None else document.encode()
-                changed.update(dict.fromkeys(fold(self.documents, record)))
+                folded = fold(self.documents, record)
+                changed.update(dict.fromkeys(folded))
+                self.note(position, record, folded)
         for key in changed:
             document = self.documents[key]
             self.totals.replace(key, before[key], document.encode())
             self.rows[key] = rows_at(document)
         self.position, self.chain = page[-1].last, page[-1].chain
+
+    def note(self, position: int, record: Record, changed: Sequence[DocKey]) -> None:
+        """A record was folded; for who wants to know what changed where."""
 
 
 def rows_at(document: Document) -> Any:
@@ -138,24 +147,32 @@ class Server:
         self.skew_ms = 0
         self.up = True
         self.quarantined = log.quarantined
+        self.opens: Callable[[Server], Desk] | None = None
+        self.desk: Desk | None = None  # where devices may hold a part of the account
 
     def start(self) -> None:
         self.up = True
         self.quarantined = self.log.quarantined
         self.views.check()
+        if self.opens is not None:
+            self.desk = self.opens(self)
 
     def standing(self, wire: Wire, session: bytes, revoked: bool) -> e.Standing:
         hello = wire.peer.hello
         assert hello is not None
         if revoked:
             raise Revoked("this device was taken out by the office")
-        wire.heads = self.log.device_heads(ID, DeviceId(hello.device))
+        device = DeviceId(hello.device)
+        scope = 0 if self.desk is None else self.desk.scopes.of(ID, device)
+        wire.scoped = scope > 0
+        wire.heads = self.log.device_heads(ID, device)
         wire.head = head_in(wire.heads, hello.epoch)
         return e.Standing(
             device_heads=wire.heads,
             head=self.log.head(ID),
             chain_at_cursor=self.log.chain_at(ID, Position(hello.cursor)),
             session=session,
+            scope=scope,
         )
 
     def admit(self, wire: Wire, effect: e.Append) -> Admitted:
@@ -195,8 +212,12 @@ class Server:
         )
         return through(self.log, write(context, head_in(heads, 1), facts))
 
-    def digest(self) -> tuple[int, list[SectionDigest]]:
+    def digest(self, wire: Wire) -> tuple[int, Sequence[SectionDigest]]:
+        """Of what the device of ``wire`` is to hold."""
         self.views.catch_up()
+        if wire.scoped:
+            assert self.desk is not None
+            return self.desk.scopes.digest(ID, DeviceId(wire.phone.device))
         return self.views.position, [SectionDigest(*one) for one in self.views.sections()]
 
 

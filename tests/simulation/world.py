@@ -17,6 +17,7 @@ from replica.device.status import Mode
 from replica.errors import ReplicaError
 from replica.events.event import Position
 from replica.events.kinds import encode_payload
+from replica.events.payloads import Payload
 from replica.events.record import Origin, Segment
 from replica.store.memory import _Account
 from replica.sync import effects as e
@@ -27,7 +28,7 @@ from tests.simulation.books import Sink
 from tests.simulation.dice import Dice
 from tests.simulation.disk import DiskLog, Image, enrolled
 from tests.simulation.fuse import PowerCut
-from tests.simulation.options import Plan, Step
+from tests.simulation.options import Options, Plan, Step
 from tests.simulation.phone import Phone
 from tests.simulation.readmodels import ReadModels, SqlViews
 from tests.simulation.server import ID, Item, Job, Server, Views, Wire, found_twins
@@ -45,7 +46,7 @@ class World:
         self.plan = plan
         self.now_ms = START_MS
         self.log = DiskLog()
-        self.views: ReadModels = (SqlViews if options.real else Views)(self.log)
+        self.views = self._read_models(options)
         self.servers = [Server(f"s{n}", self.log, self.views) for n in range(options.servers)]
         self.phones = [self._phone(n) for n in range(options.phones)]
         self.wires: list[Wire] = []
@@ -66,6 +67,9 @@ class World:
         self._hash = blake2b(digest_size=16)
         self._words = self._sessions = 0
         self._head = (Position(0), bytes(32))
+
+    def _read_models(self, options: Options) -> ReadModels:
+        return (SqlViews if options.real else Views)(self.log)
 
     def _phone(self, number: int) -> Phone:
         device = bytes([number + 1] * 16)
@@ -115,8 +119,9 @@ class World:
         self.save(dice.pick(self.phones), dice)
 
     def save(self, phone: Phone, dice: Dice) -> None:
-        author = Author(dice, self._word, phone.holding.document)
-        payload = author.from_device()
+        self.say(phone, Author(dice, self._word, phone.holding.document).from_device())
+
+    def say(self, phone: Phone, payload: Payload) -> None:
         kind, _, body = encode_payload(payload)
         self.tell(f"{phone.name} saves {kind} {said_key(kind, body)}", body)
         sure = self._on_phone(phone, lambda: phone.save(payload))
@@ -286,7 +291,8 @@ class World:
                 return
 
     def move(self, dice: Dice) -> bool:
-        """One frame arrives, one job is done, or one hint is heard. False when nothing is left."""
+        """One frame arrives, one job is done, one hint is heard, or what a phone has begun goes on.
+        False when nothing is left."""
         moves: list[tuple[str, Wire | None]] = []
         for wire in self.wires:
             if wire.up and "up" not in wire.stalled and not self.partitioned:
@@ -297,11 +303,15 @@ class World:
                 moves.append(("job", wire))
         if self.hints:
             moves.append(("hint", None))
+        if self._may_go_on():
+            moves.append(("begun", None))
         if not moves:
             return False
         self.now_ms += dice.below(9)
         way, chosen = dice.pick(moves)
-        if chosen is None:
+        if way == "begun":
+            self._go_on(dice)
+        elif chosen is None:
             self._hint(dice)
         elif way == "up":
             self._deliver_up(chosen)
@@ -310,6 +320,17 @@ class World:
         else:
             self._job(chosen, chosen.next_job(dice.below(len(chosen.jobs))))
         return True
+
+    def unfinished(self) -> str:
+        """What has begun and does not end by itself; nothing in a world like this."""
+        return ""
+
+    def _may_go_on(self) -> bool:
+        """Whether a session has begun something beside itself."""
+        return False
+
+    def _go_on(self, dice: Dice) -> None:
+        raise NotImplementedError
 
     def _deliver_up(self, wire: Wire) -> None:
         due_ms, item = wire.up.popleft()
@@ -385,7 +406,7 @@ class World:
                 page = self.log.read(ID, Position(effect.after), effect.limit_bytes)
                 answer = peer.loaded(page, self._server_ms(wire))
             elif isinstance(effect, e.TakeDigest):
-                position, sections = server.digest()
+                position, sections = server.digest(wire)
                 answer = peer.digested(position, sections, 0, self._server_ms(wire))
         except ReplicaError as error:
             answer = peer.failed(error)
