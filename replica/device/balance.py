@@ -80,7 +80,7 @@ def balance(
         total = sums.get(product) or _kept(journal, product)
         if total is None or product in gone:
             continue  # nobody has said how much there is: it goes by what is here
-        position = told.position if product in sums else max(at, *(_position(key) for key in rests))
+        position = told.position if product in sums else max([at, *map(_position, rests)])
         if position not in unheard:
             unheard[position] = _without(journal, change, behind(position))
         for key in rests:

@@ -409,3 +409,17 @@ def test_work_that_the_server_counts_otherwise_leaves_the_sum(views: Database) -
     desk.take_in(0)
     assert phone.document(DocKey("order", "o-1")) is None
     assert [phone.on_hand_e3(one) for one in PRODUCTS] == [-2, -6]
+
+
+def test_a_sum_without_its_rest_gets_one(views: Database) -> None:
+    """A sum that came while nothing was balanced serves as soon as a sale of the product comes or
+    goes (CON-09; first seen in seed 540)."""
+    desk = Desk(views)
+    desk.grant(0, DeviceScoped("", 0, orders="own"))
+    desk.say(OrderCommitted("o-9", desk.goods("c-2", "p-1", 3)))
+    desk.take_in(0)
+    journal = desk.phones[0].journal
+    journal.put_sales([("p-1", kind, name) for kind, name, *_ in journal.sold("p-1")], [])
+    desk.sell(0, "c-1", "p-1", 5)
+    desk.office.push(desk.phones[0])
+    assert desk.phones[0].on_hand_e3("p-1") == -8

@@ -243,7 +243,7 @@ class Parts(Errands):
     def _go_on(self, dice: Dice) -> None:
         phone = dice.pick([phone for phone in self.phones if phone.begun])
         begun = phone.begun.pop(0)
-        if phone.session is not begun.session and dice.chance(50):
+        if phone.session is not begun.session and dice.chance(15):
             begun.work.close()
             return
         if not self.peace and dice.chance(8):
@@ -264,7 +264,7 @@ class Parts(Errands):
         def look() -> None:
             """A session that ended may have left its thread alone; before a new one, it has."""
             ended = phone.session is not begun.session
-            if ended and (phone.session is not None or dice.chance(50)):
+            if ended and (phone.session is not None or dice.chance(15)):
                 raise asyncio.CancelledError
 
         async def to_thread(function: Any, *args: Any, **named: Any) -> Any:
