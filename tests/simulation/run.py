@@ -255,10 +255,11 @@ def _check_phone(world: Errands, phone: Phone, model: Model, rows: Sequence[audi
             row = placed.get(sha256(data).digest())
             demand(row is not None, f"I-1: {name} was told that an event is in the log")
             assert row is not None
-            # Its copy, or a file of its, may have told a log that went back and did not say so:
-            # what stands in the outbox about it is of the old one then, and no digest shows it.
+            # Its copy, or a file of its, may have told a log that went back and did not say so, or
+            # said so in a connection that broke: what stands in the outbox about it is of the old
+            # log then, and no digest shows it.
             twofold = phone.device in world.copied | world.carried
-            copy = twofold and world.struck["restore_silent"]
+            copy = twofold and world.restored
             demand(row.position == position or copy, f"I-3: {name} was told another position")
             demand(row.stamp == (stamp or row.raw) or copy, f"P18: {name} keeps another time")
         elif state in (2, 3):
