@@ -3,10 +3,10 @@
 The server says how much all sales took of a product. What the documents here do not account for
 is the *rest*: it stands among the sold quantities as one more sale, just after the stock-take that
 the server's sum begins at, so that a newer one ends it like any other, and named by the position
-that the sum is of. Sales of this device's own
-then add up by themselves until the server has them; then it says another sum, unless they do not
-count, for instance because the order was cancelled before. When documents come and go for another
-reason than that something was sold, the rest takes up what they held, and the sum stays.
+that the sum is of. Sales of this device's own then add up by themselves until the server has them;
+then it says another sum, unless they do not count, for instance because the order was cancelled
+before. When documents come and go for another reason than that something was sold, the rest takes
+up what they held, and the sum stays.
 """
 
 from __future__ import annotations
