@@ -89,6 +89,9 @@ class Notebook:
         self.acked: set[bytes] = set()
         self.dependants: set[bytes] = set()
         self.made_ms: dict[bytes, int] = {}  # when, by a clock that nobody in the world has
+        # What a device had made by then came in, or follows on what did, when nobody knew yet how
+        # wrong its clock is.
+        self.timeless_ms: dict[bytes, int] = {}
 
     def note(self, kind: str, body: bytes, *, sure: bool, fate: str = "log") -> None:
         key = said_key(kind, body)
@@ -261,7 +264,8 @@ def check_moments(rows: Sequence[Row], notebook: Notebook) -> None:
     device's clock is; as exact as an offset measured through a slow wire can be (CON-08)."""
     for row in rows:
         made_ms = notebook.made_ms.get(row.id)
-        if made_ms is not None and not row.flags:
+        known = made_ms is not None and made_ms > notebook.timeless_ms.get(row.device, -1)
+        if made_ms is not None and known and not row.flags:
             off_ms = int.from_bytes(row.stamp[:6], "big") - made_ms
             demand(abs(off_ms) <= OFFSET_ERROR_MS, f"CON-08: a merge time is {off_ms} ms off")
 
