@@ -94,11 +94,16 @@ def server_process(module: str, *arguments: str) -> Iterator[tuple[str, int]]:
             process.terminate()
 
 
+OPEN_TIMEOUT_S = 120
+
+
 async def open_socket(address: str, *subprotocols: str) -> ClientConnection:
-    """A plain websocket, uncompressed as the product's."""
+    """A plain websocket, uncompressed as the product's. Of a crowd the last one waits long; that is
+    a figure and no failure."""
     return await websockets.connect(
         address,
         compression=None,
+        open_timeout=OPEN_TIMEOUT_S,
         ping_interval=None,
         subprotocols=[Subprotocol(name) for name in subprotocols] or None,
     )
