@@ -16,7 +16,7 @@ import msgspec
 from replica.events.event import HASH_BYTES, AccountId, Position, event_id
 from replica.events.ports import Log, walk
 from replica.events.record import raw_records
-from replica.limits import PROJECTION_KEYS_MAX
+from replica.store.statements import chunked
 from replica.sync.frozen import Writing
 
 _SCHEMA = """
@@ -78,8 +78,7 @@ class LogWritings:
     def of(self, ids: Sequence[bytes]) -> Mapping[bytes, Writing]:
         """By id; those of other stretches are missing."""
         found: dict[bytes, Writing] = {}
-        for first in range(0, len(ids), PROJECTION_KEYS_MAX):
-            some = ids[first : first + PROJECTION_KEYS_MAX]
+        for some in chunked(ids):
             marks = ",".join("?" * len(some))
             for identity, device, epoch, seq, version, deps, stamp in self._database.execute(
                 f"SELECT * FROM writings WHERE id IN ({marks})",  # noqa: S608 - only marks

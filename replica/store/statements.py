@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache, partial
 from itertools import chain, islice
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table
 
 from replica.limits import PROJECTION_KEYS_MAX
 
 Row = tuple[Any, ...]
+T = TypeVar("T")
 
 
 _ROWS_AT_ONCE = (64, 32, 16, 8, 4, 2, 1)
@@ -63,7 +64,7 @@ def delete_where(
     _many(connection, list(keys), partial(_delete_text, table, columns))
 
 
-def chunked(keys: Collection[str]) -> Iterator[list[str]]:
+def chunked(keys: Collection[T]) -> Iterator[list[T]]:
     """``keys`` in lists short enough for one IN (…)."""
     rest = iter(keys)
     while chunk := list(islice(rest, PROJECTION_KEYS_MAX)):

@@ -8,8 +8,8 @@ from replica.device import CustomerCreated, CustomerFields
 from replica.events.event import Position
 from replica.events.ports import walk
 from replica.events.record import records
-from replica.server import writings
 from replica.server.writings import written
+from replica.store import statements
 from replica.sync.frozen import Writing
 from tests.server.world import Company, World
 
@@ -20,7 +20,7 @@ def test_the_events_of_a_stretch_and_no_others(
 ) -> None:
     """What the log says of each event behind a position is found by its id, as its author wrote it;
     of events up to there nothing is, and of more than are asked for at once everything (SYN-02)."""
-    monkeypatch.setattr(writings, "PROJECTION_KEYS_MAX", at_once)
+    monkeypatch.setattr(statements, "PROJECTION_KEYS_MAX", at_once)
     made = [CustomerCreated(f"c-{n}", CustomerFields(name="Ana")) for n in range(6)]
     after = world.write(company, *made[:3])
     end = world.write(company, *made[3:])
