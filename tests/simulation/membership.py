@@ -133,14 +133,7 @@ def _authors(facts: dict[str, Any]) -> frozenset[bytes]:
 
 def _status(facts: dict[str, Any]) -> str:
     """The newest word about it; unset makes a customer."""
-    written = [
-        (tag, said["status"] or "customer")
-        for name in ("customer.created", "customer.changed")
-        for tag, _, body, *_ in facts.get(name, ())
-        for said in [msgpack.unpackb(body)["fields"]]
-        if "status" in said
-    ]
-    return str(max(written)[1]) if written else "customer"
+    return _newest(facts, ("customer.created", "customer.changed"), "status") or "customer"
 
 
 def _customer_of(kind: str, facts: dict[str, Any]) -> str:
@@ -150,11 +143,16 @@ def _customer_of(kind: str, facts: dict[str, Any]) -> str:
     newest += facts.get("return.committed", ())[:1]
     if newest:
         return str(msgpack.unpackb(newest[0][2])["content"]["customer"])
-    named = [
-        (tag, said["customer"] or "")
-        for name in ("order.drafted", "order.changed")
+    return _newest(facts, ("order.drafted", "order.changed"), "customer")
+
+
+def _newest(facts: dict[str, Any], kinds: tuple[str, ...], field: str) -> str:
+    """What ``field`` was given last; empty where it never was, or was taken back."""
+    written = [
+        (tag, said[field] or "")
+        for name in kinds
         for tag, _, body, *_ in facts.get(name, ())
         for said in [msgpack.unpackb(body)["fields"]]
-        if "customer" in said
+        if field in said
     ]
-    return str(max(named)[1]) if named else ""
+    return str(max(written)[1]) if written else ""
