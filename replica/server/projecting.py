@@ -2,8 +2,9 @@
 
 Acknowledgements come first. While the door is busy, steps wait for a quiet moment, but not longer
 than ``PROJECTION_DELAY_MS_MAX`` since the read models were last level. From then on they are taken
-all the same, small, and each waits for a quiet moment no longer than the one before it took: half
-of the time belongs to the door, the other half to pages and sinks. A step costs much the same for
+all the same, small, and each waits for a quiet moment no longer than the one before it took: at
+least half of the time belongs to the door, the rest to pages and sinks. On its way a step makes
+room for whoever waits for an answer (:mod:`replica.server.giving`). A step costs much the same for
 one event and for fifty, so one that took all there was lets the next fifty gather.
 """
 
