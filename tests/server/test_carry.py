@@ -179,7 +179,8 @@ def test_damage_takes_nothing(
     path = tmp_path / "file"
     device.export(path)
     whole = path.read_bytes()
-    for damaged in (b"", b"PK\x03\x04", whole[:-1], whole[:-40] + b"\0" + whole[-39:]):
+    spoilt = whole[:-40] + bytes([whole[-40] ^ 1]) + whole[-39:]
+    for damaged in (b"", b"PK\x03\x04", whole[:-1], spoilt):
         path.write_bytes(damaged)
         assert send(world, company, path, status=400)["code"] == "malformed"
     path.write_bytes(whole)
