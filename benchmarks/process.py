@@ -11,18 +11,24 @@ _CHUNK = 1 << 16
 
 
 def resident_kib(pid: int) -> int:
-    """Memory of a process now."""
-    return _status(pid, "VmRSS")
+    """Memory of a process and its children now; what they share counts for each."""
+    return sum(_status(one, "VmRSS") for one in _family(pid))
 
 
 def peak_kib(pid: int) -> int:
-    """The most memory a process had since :func:`forget_peak`."""
-    return _status(pid, "VmHWM")
+    """The most memory a process had since :func:`forget_peak`, and its children."""
+    return sum(_status(one, "VmHWM") for one in _family(pid))
 
 
 def forget_peak(pid: int) -> None:
     """Begin to look for the most anew."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    for one in _family(pid):
+        Path(f"/proc/{one}/clear_refs").write_text("5")
+
+
+def _family(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *map(int, children)]
 
 
 def _status(pid: int, name: str) -> int:

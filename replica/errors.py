@@ -26,9 +26,14 @@ The family says who is to blame and what the receiver does next:
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class ReplicaError(Exception):
-    """Base of every error raised on purpose. ``code`` is stable; ``hint`` is for an operator."""
+    """Base of every error raised on purpose. ``code`` is stable; ``hint`` is for an operator.
+
+    It can be pickled, for a caller in another process.
+    """
 
     code: str = "error"
     hint: str = ""
@@ -37,6 +42,9 @@ class ReplicaError(Exception):
         super().__init__(message)
         if hint:
             self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (type(self), self.args, self.__dict__)
 
 
 class PeerError(ReplicaError):
@@ -169,3 +177,12 @@ class StoreFailed(CorruptionError):
     """A commit ended in an I/O error. Nothing may be acknowledged; end the process and recover."""
 
     code = "store_failed"
+
+
+def _made_again(
+    kind: type[ReplicaError], args: tuple[Any, ...], state: dict[str, Any]
+) -> ReplicaError:
+    """The same error without its constructor, whose arguments became a message."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error

@@ -177,11 +177,16 @@ PROJECTION_DELAY_MS_MAX = 1_000
 PROJECTION_TRICKLE_MS = 250
 # How often they look whether it is quiet, and how long the door counts as busy after an answer.
 DOOR_QUIET_MS = 5
-# One step while writes wait: short, because it shares the interpreter with the door.
+# One step while writes wait: short, because it may share the interpreter with the door.
 PROJECTION_BUSY_BYTES = 262_144
-# It works on for so long before those who wait for an answer go first; how long it rests in all.
+# Where it does, it works on for so long before those who wait for an answer go first; how long it
+# rests in all.
 PROJECTION_SLICE_US = 500
 PROJECTION_REST_MS_MAX = 50
+# How far the process of the read models stands back where others want the processor, and how long
+# it waits for that of a server which was killed.
+PROJECTION_NICE = 10
+PROJECTION_LOCK_S = 30.0
 # A projection that could not step for this long makes the server not ready.
 PROJECTION_OVERDUE_S = 30.0
 PROJECTION_POLL_MS = 2_000

@@ -84,13 +84,19 @@ class OwnServer:
             raise PeerGone("the server of this load does not answer") from error
 
     def peak_kib(self) -> int:
-        """The most memory the server has held so far, 0 where the system does not say."""
+        """The most memory the server and its children have held so far, 0 where the system does not
+        say. What they share counts for each."""
         try:
-            status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+            children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+            return sum(map(_peak_kib, [self.pid, *map(int, children)]))
         except OSError:
             return 0
-        lines = [line for line in status.splitlines() if line.startswith("VmHWM:")]
-        return int(lines[0].split()[1]) if lines else 0
+
+
+def _peak_kib(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    lines = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(lines[0].split()[1]) if lines else 0
 
 
 @contextmanager
@@ -102,7 +108,7 @@ def own_server(config: Config, environ: Mapping[str, str]) -> Iterator[OwnServer
     # Spawned, not forked: the parent has threads and open databases of its own.
     context = multiprocessing.get_context("spawn")
     inside = {**environ, "REPLICA_HOST": "127.0.0.1", "REPLICA_PORT": "0"}
-    process = context.Process(target=_serve, args=(inside,), daemon=True)
+    process = context.Process(target=_serve, args=(inside,))
     process.start()
     try:
         yield _started(config, process)

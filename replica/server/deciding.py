@@ -16,10 +16,9 @@ from replica.events.event import AccountId, Position
 from replica.limits import PROJECTION_POLL_MS, READ_OWN_WRITE_WAIT_S
 from replica.projections import twins
 from replica.server.door import WEB, Door
-from replica.server.giving import Giving
 from replica.server.logs import Logger
 from replica.server.projecting import Projecting
-from replica.store.engine import Database
+from replica.server.read_models import ReadModels
 
 PAUSE_S = PROJECTION_POLL_MS / 1_000
 
@@ -30,7 +29,7 @@ class Deciding:
 
     def __init__(
         self,
-        views: Database,
+        read_models: ReadModels,
         door: Door,
         projecting: Projecting,
         *,
@@ -39,7 +38,7 @@ class Deciding:
         on_failed: Callable[[StoreFailed], None],
         logger: Logger,
     ) -> None:
-        self._views = views
+        self._read_models = read_models
         self._door = door
         self._projecting = projecting
         self._now_ms = now_ms
@@ -95,16 +94,16 @@ class Deciding:
         """Everything that is due. False when another process is at it."""
         mine = False
         while True:
-            found = await asyncio.to_thread(self._look, account)
+            found = await self._look(account)
             if found is None:
                 return True
             if found.payloads and not mine:
-                mine = await asyncio.to_thread(self._claim, account)
+                mine = await self._read_models.claim(account, self._now_ms())
                 if not mine:
                     return False
                 continue  # somebody may have said it in between
             if not found.payloads or not await self._say(account, found):
-                await asyncio.to_thread(self._put, account, found)
+                await self._read_models.put_decided(account, found)
 
     async def _say(self, account: AccountId, found: twins.Found) -> bool:
         """Write it, and wait until the read models show it. False when it may not be said."""
@@ -123,21 +122,9 @@ class Deciding:
             self._logger.warning("decisions wait for the read models", account=account)
         return True
 
-    def _look(self, account: AccountId) -> twins.Found | None:
-        with self._views.reading() as connection:
-            before = twins.decided(connection, account)
-            found = None
-            if before is not None:
-                found = twins.look(connection, account, before, Giving(self._door))
+    async def _look(self, account: AccountId) -> twins.Found | None:
+        before, found = await self._read_models.look(account)
         if before is not None and self._told.get(account, 0) != before:
             self._told[account] = before
             self._decided(account, Position(before))
         return found
-
-    def _claim(self, account: AccountId) -> bool:
-        with self._views.writing() as connection:
-            return twins.claim(connection, account, self._now_ms())
-
-    def _put(self, account: AccountId, found: twins.Found) -> None:
-        with self._views.writing() as connection:
-            twins.put_decided(connection, account, found)

@@ -26,10 +26,10 @@ from replica.limits import (
     PROJECTION_STEP_BYTES_MAX,
     PROJECTION_TRICKLE_MS,
 )
-from replica.projections.runner import Projector
-from replica.server.giving import Busy, Giving
+from replica.server.giving import Busy
 from replica.server.logs import Logger
 from replica.server.metrics import Metrics
+from replica.server.read_models import ReadModels
 from replica.sync.messages import SectionDigest
 
 DELAY_S_MAX = PROJECTION_DELAY_MS_MAX / 1_000
@@ -41,7 +41,7 @@ class Projecting:
 
     def __init__(
         self,
-        projector: Projector,
+        read_models: ReadModels,
         log: Log,
         hub: LocalHub,
         *,
@@ -52,7 +52,7 @@ class Projecting:
         metrics: Metrics,
         logger: Logger,
     ) -> None:
-        self.projector = projector
+        self._read_models = read_models
         self._log = log
         self._hub = hub
         self._accounts = accounts
@@ -79,11 +79,11 @@ class Projecting:
 
     async def wait(self, account: AccountId, position: int, timeout_s: float) -> bool:
         """Whether the read models include ``position`` by now; helps instead of waiting."""
-        return await asyncio.to_thread(self.projector.wait, account, Position(position), timeout_s)
+        return await self._read_models.wait(account, position, timeout_s)
 
     async def digest(self, account: AccountId) -> tuple[Position, tuple[SectionDigest, ...]]:
         """Section digests and the position they hold for."""
-        reached, totals = await asyncio.to_thread(self.projector.digest, account)
+        reached, totals = await self._read_models.digest(account)
         return reached, tuple(SectionDigest(*total) for total in totals)
 
     async def _run(self) -> None:
@@ -122,7 +122,7 @@ class Projecting:
         behind = []
         for account in self._accounts():
             if account not in self._told:
-                self._told[account] = self.projector.position(account)
+                self._told[account] = self._read_models.position(account)
             if self._log.head(account).position > self._told[account]:
                 behind.append(account)
         return behind
@@ -141,8 +141,7 @@ class Projecting:
             limit = PROJECTION_BUSY_BYTES if busy else PROJECTION_STEP_BYTES_MAX
             before, newest = self._told.get(account, 0), self._hub.position(account)
             started_s = time.monotonic()
-            pause = Giving(self._door)
-            position = await asyncio.to_thread(self.projector.step, account, limit, pause)
+            position = await self._read_models.step(account, limit)
             took_s = time.monotonic() - started_s
             if position == before:
                 due.discard(account)

@@ -19,7 +19,6 @@ from replica.events.payloads import Payload
 from replica.fanout.local import LocalHub, poll
 from replica.limits import READ_OWN_WRITE_WAIT_S, SHUTDOWN_GRACE_S, TOUCH_INTERVAL_S
 from replica.projections.check import check
-from replica.projections.runner import Projector
 from replica.server import aside
 from replica.server.auth import Auth
 from replica.server.chunks import Chunks
@@ -28,11 +27,14 @@ from replica.server.connections import Connections
 from replica.server.deciding import Deciding
 from replica.server.devices import Devices
 from replica.server.door import SINK_PREFIX, WEB, Door, local_device
+from replica.server.giving import Giving
 from replica.server.live import Live
 from replica.server.logs import Logger, get_logger
 from replica.server.metrics import Metrics
+from replica.server.model_process import ModelProcess
 from replica.server.planning import Planner
 from replica.server.projecting import Projecting
+from replica.server.read_models import ReadModels, Writing, in_threads
 from replica.server.scoped import granted
 from replica.server.scopes import Scopes
 from replica.server.sinks import Sinks
@@ -55,13 +57,15 @@ def wall_clock_ms() -> int:
 
 
 class Runtime:
-    """One process. ``on_failed`` is told of a store that failed: end the process (D4)."""
+    """One server. ``on_failed`` is told of a store that failed: end the process (D4). The read
+    models are written by ``process``, or by threads of this process."""
 
     def __init__(
         self,
         config: Config,
         stores: Stores,
         *,
+        process: ModelProcess | None = None,
         plugins: Sequence[SinkPlugin] = (),
         environ: Mapping[str, str] | None = None,
         now_ms: Callable[[], int] = wall_clock_ms,
@@ -81,6 +85,8 @@ class Runtime:
         self._tasks: list[asyncio.Task[None]] = []
         # Whoever meets an I/O error first, be it a login: nobody goes on with this disk (D4).
         stores.on_failed = self._fail
+        if process is not None:
+            process.on_failed = self._fail
         self.commits = GroupCommitter(
             stores.log, on_committed=self.hub.publish, on_failed=self._fail
         )
@@ -93,17 +99,8 @@ class Runtime:
             logger=self.logger,
         )
         self.connections = Connections(self.hub, self.metrics, self.logger)
-        self.projecting = Projecting(
-            Projector(stores.views, stores.log, decides=True),
-            stores.log,
-            self.hub,
-            accounts=lambda: [account.id for account in stores.control.accounts()],
-            door=self.door,
-            reached=self._projected,
-            on_failed=self._fail,
-            metrics=self.metrics,
-            logger=self.logger,
-        )
+        self.read_models = self._read_models(process)
+        self.projecting = self._projecting()
         self.deciding = self._deciding()
         self.sinks = self._host(plugins, environ or {})
         self.devices = self._devices()
@@ -186,9 +183,30 @@ class Runtime:
         await self.commits.stop()
         self.logger.info("stopped")
 
+    def _read_models(self, process: ModelProcess | None) -> ReadModels:
+        views, log = self.stores.views, self.stores.log
+        if process is not None:
+            return ReadModels(views, log, process.run)
+        writing = Writing(views, log, pause=lambda: Giving(self.door))
+        return ReadModels(views, log, in_threads(writing))
+
+    def _projecting(self) -> Projecting:
+        control = self.stores.control
+        return Projecting(
+            self.read_models,
+            self.stores.log,
+            self.hub,
+            accounts=lambda: [account.id for account in control.accounts()],
+            door=self.door,
+            reached=self._projected,
+            on_failed=self._fail,
+            metrics=self.metrics,
+            logger=self.logger,
+        )
+
     def _deciding(self) -> Deciding:
         return Deciding(
-            self.stores.views,
+            self.read_models,
             self.door,
             self.projecting,
             now_ms=self.now_ms,

@@ -32,6 +32,7 @@ from replica.limits import (
 from replica.server import logs
 from replica.server.app import build_app
 from replica.server.config import Config
+from replica.server.model_process import ModelProcess
 from replica.server.plugins import load_sinks
 from replica.server.runtime import Runtime, wall_clock_ms
 from replica.server.stores import FirstUser, Stores, make_first_account
@@ -119,8 +120,12 @@ def serve(
     """
     logs.configure(config.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    stores = Stores(config)
-    with contextlib.closing(stores):
+    with contextlib.ExitStack() as closing:
+        process = None
+        if config.projector == "process":
+            process = closing.enter_context(contextlib.closing(ModelProcess()))
+        stores = Stores(config, views=process.open if process else None)
+        closing.callback(stores.close)
         first = make_first_account(stores.control, config, wall_clock_ms)
         server: Server | None = None
 
@@ -129,7 +134,12 @@ def serve(
                 server.should_exit = True
 
         runtime = Runtime(
-            config, stores, plugins=load_sinks(), environ=environ, on_failed=on_failed
+            config,
+            stores,
+            process=process,
+            plugins=load_sinks(),
+            environ=environ,
+            on_failed=on_failed,
         )
         listener = listen(config.host, config.port)
         server = make_server(runtime)

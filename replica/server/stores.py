@@ -33,21 +33,23 @@ class Stores:
     """The open databases of one process. Close when done.
 
     ``on_failed`` hears of the first I/O error of each, in any thread: end the process (D4).
+    ``views`` gives the read models for reading where another process writes them.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self, config: Config, *, views: Callable[[Config], Database] | None = None
+    ) -> None:
         self.on_failed: Callable[[StoreFailed], object] = lambda _: None
         self._config = config
         self._closing = ExitStack()
         self._ledgers: dict[str, Database] = {}
         try:
-            self.database = self._open(LOG_FILE, rebuildable=False)
+            self.database = self._open(LOG_FILE)
             fresh = migrations.current(self.database) is None
             if fresh:
                 migrations.upgrade(self.database)
             migrations.check(self.database)
-            self.views = self._open(VIEWS_FILE, rebuildable=True)
-            open_views(self.views.write)
+            self.views = self._open_views(views)
         except BaseException:
             self._closing.close()
             raise
@@ -57,7 +59,7 @@ class Stores:
     def ledger(self, sink: str) -> Engine:
         """Durable storage of a sink's own."""
         if sink not in self._ledgers:
-            self._ledgers[sink] = self._open(f"ledger-{sink}.db", rebuildable=False)
+            self._ledgers[sink] = self._open(f"ledger-{sink}.db")
         return self._ledgers[sink].write
 
     def close(self) -> None:
@@ -67,14 +69,19 @@ class Stores:
     def _tell(self, error: StoreFailed) -> None:
         self.on_failed(error)
 
-    def _open(self, name: str, *, rebuildable: bool) -> Database:
-        if self._config.database_url:
-            if hasattr(self, "database"):
-                return self.database
-            database = open_postgres(self._config.database_url)
-        else:
-            path = self._config.data / name
-            database = open_sqlite(path, profile="rebuildable" if rebuildable else "durable")
+    def _open(self, name: str) -> Database:
+        if not self._config.database_url:
+            return self._keep(open_sqlite(self._config.data / name))
+        if hasattr(self, "database"):
+            return self.database
+        return self._keep(open_postgres(self._config.database_url))
+
+    def _open_views(self, elsewhere: Callable[[Config], Database] | None) -> Database:
+        if elsewhere is not None:
+            return self._keep(elsewhere(self._config))
+        return self._keep(open_views_alone(self._config))
+
+    def _keep(self, database: Database) -> Database:
         database.on_failed = self._tell
         self._closing.callback(database.close)
         return database
@@ -85,6 +92,22 @@ def open_log(config: Config) -> Database:
     if config.database_url:
         return open_postgres(config.database_url)
     return open_sqlite(config.data / LOG_FILE)
+
+
+def open_views_alone(config: Config, *, lock_wait_s: float = 0) -> Database:
+    """The read models for writing, their tables made. Close it. On SQLite it is had alone, after
+    ``lock_wait_s`` at most."""
+    if config.database_url:
+        database = open_postgres(config.database_url)
+    else:
+        path = config.data / VIEWS_FILE
+        database = open_sqlite(path, profile="rebuildable", lock_wait_s=lock_wait_s)
+    try:
+        open_views(database.write)
+    except BaseException:
+        database.close()
+        raise
+    return database
 
 
 def open_reading(config: Config, *, views: bool = False) -> Database:

@@ -207,15 +207,17 @@ def open_sqlite(
     profile: Profile = "durable",
     module: ModuleType | None = None,
     connect_args: Mapping[str, Any] | None = None,
+    lock_wait_s: float = 0,
 ) -> Database:
     """Open or create ``path`` for this process alone.
 
     Raises ``StoreUnavailable`` with a hint when the SQLite library is too old, another process
-    holds the file, or it cannot be opened. Close the result to let the next process in.
+    holds the file for longer than ``lock_wait_s``, or it cannot be opened. Close the result to let
+    the next process in.
     """
     module = module or sqlite_module()
     refuse_old_sqlite(module)
-    lock = _claim_file(path)
+    lock = _claim_file(path, lock_wait_s)
     write = _sqlite_engine(path, module, 1, "BEGIN IMMEDIATE", connect_args)
     _on_connect(
         write,
@@ -237,10 +239,10 @@ def open_sqlite(
     return database
 
 
-def _claim_file(path: Path) -> ProcessLock:
+def _claim_file(path: Path, wait_s: float) -> ProcessLock:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = ProcessLock(path.with_name(path.name + ".lock"))
+        lock = ProcessLock(path.with_name(path.name + ".lock"), wait_s=wait_s)
         # SQLite gives its side files the mode of the database file, so this covers all of them.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         # A commit is worth nothing when the file's name is lost with the power.

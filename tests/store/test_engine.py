@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -115,6 +116,17 @@ def test_a_second_process_is_locked_out(tmp_path: Path) -> None:
         holder.kill()
         holder.wait()
     open_sqlite(path).close()
+
+
+def test_a_lock_that_is_just_given_up_can_be_waited_for(tmp_path: Path) -> None:
+    """Who follows a process that was killed waits until the system has taken its lock away, and no
+    longer than was said (reliability D3)."""
+    path = tmp_path / "views.db"
+    holder = open_sqlite(path)
+    with pytest.raises(StoreUnavailable, match="is locked by"):
+        open_sqlite(path, lock_wait_s=0.05)
+    threading.Timer(0.05, holder.close).start()
+    open_sqlite(path, lock_wait_s=30).close()
 
 
 def test_closing_lets_the_next_one_in(tmp_path: Path) -> None:
