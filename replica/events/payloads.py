@@ -366,7 +366,7 @@ class OrderCommitted(Payload, frozen=True):
     ``deps`` name the newest draft edit of every other device that the author had before him.
     """
 
-    order: Id
+    order: SealedId
     content: Content
 
 
@@ -377,7 +377,7 @@ class OrderAmended(Payload, frozen=True):
     wrote to the order before it are settled, taken over or not.
     """
 
-    order: Id
+    order: SealedId
     content: Content
 
 
@@ -439,7 +439,7 @@ class OrderFollowed(Payload, frozen=True):
 
 
 class QuoteCommitted(Payload, frozen=True):
-    quote: Id
+    quote: SealedId
     content: Content
 
 
@@ -488,7 +488,7 @@ class QuoteFollowed(Payload, frozen=True):
 class ReturnCommitted(Payload, frozen=True):
     """Goods that came back. Quantities are negative; so is the total."""
 
-    return_: Id = msgspec.field(name="return")
+    return_: SealedId = msgspec.field(name="return")
     content: Content
 
 

@@ -20,7 +20,6 @@ from msgspec import UNSET
 from replica.errors import Malformed
 from replica.events.money import content_total_minor
 from replica.events.payloads import (
-    Content,
     CustomerChanged,
     DeviceScoped,
     OrderAmended,
@@ -47,6 +46,9 @@ _names_of = attrgetter(*_NAMES)
 _control = re.compile(r"[\x00-\x1f\x7f]").search
 
 
+_Sealed = OrderCommitted | OrderAmended | QuoteCommitted | ReturnCommitted
+
+
 def no_rule(payloads: Sequence[Payload]) -> None:
     """The types say everything about this kind."""
 
@@ -67,15 +69,15 @@ def check_order_fields(payloads: Sequence[OrderDrafted | OrderChanged]) -> None:
                 _check_days(name, (day,))
 
 
-def check_sale(payloads: Sequence[OrderCommitted | OrderAmended | QuoteCommitted]) -> None:
+def check_sale(payloads: Sequence[_Sealed]) -> None:
     """Goods that go out: every quantity is above zero."""
-    if min(_check_contents([payload.content for payload in payloads])) <= 0:
+    if min(_check_sealed(payloads)) <= 0:
         raise Malformed("content.lines: a quantity is above zero")
 
 
 def check_return(payloads: Sequence[ReturnCommitted]) -> None:
     """Goods that come back: every quantity is below zero and nothing is left to pay."""
-    if max(_check_contents([payload.content for payload in payloads])) >= 0:
+    if max(_check_sealed(payloads)) >= 0:
         raise Malformed("content.lines: a returned quantity is below zero")
     if any(payload.content.total_minor > 0 for payload in payloads):
         raise Malformed("content.total_minor: the total of a return is negative or zero")
@@ -142,12 +144,14 @@ def _is_day(text: str) -> bool:
         return False
 
 
-def _check_contents(contents: Sequence[Content]) -> list[int]:
+def _check_sealed(payloads: Sequence[_Sealed]) -> list[int]:
     """What holds for every sealed document; gives the quantities of all lines in thousandths.
 
     Values of one sort are gathered from all lines of all documents and checked in one go.
     """
-    ids: list[str] = []
+    contents = [payload.content for payload in payloads]
+    name = payloads[0].__struct_fields__[0]  # what is sealed; all are of one kind
+    ids: list[str] = list(map(attrgetter(name), payloads))
     names: list[str] = []
     texts: list[str] = []
     quantities_e3: list[int] = []
@@ -166,7 +170,7 @@ def _check_contents(contents: Sequence[Content]) -> list[int]:
     _check_days("content.date", {content.date for content in contents})
     _check_days("content.delivery_date", {content.delivery_date for content in contents} - {""})
     _check_currencies({content.currency for content in contents})
-    _check_ids(ids)
+    _check_ids(name, ids)
     _check_names(names)
     if "\0" in "".join(texts):
         raise Malformed("content.memo, content.note, content.lines: a text holds NUL")
@@ -183,12 +187,13 @@ def _check_currencies(currencies: Iterable[str]) -> None:
             raise Malformed("content.currency: three letters A-Z")
 
 
-def _check_ids(ids: Sequence[str]) -> None:
+def _check_ids(sealed: str, ids: Sequence[str]) -> None:
     """What the pattern of an id says."""
     joined = "\n".join(ids)
     if joined.count("\n") != len(ids) - 1 or joined.encode().translate(None, _ID_CHARS):
         raise Malformed(
-            "content.customer, content.lines: an id has a character outside A-Z a-z 0-9 . _ : -"
+            f"{sealed.rstrip('_')}, content.customer, content.lines: an id has a character outside "
+            "A-Z a-z 0-9 . _ : -"
         )
 
 
