@@ -47,7 +47,7 @@ class Downstream:
         self.reading = False
         self._own = own
         self._own_after = own_after
-        self._kept = self._own_lives if scoped else self._others
+        self._scoped = scoped
         self._unconfirmed: deque[tuple[int, int]] = deque()  # (through, bytes)
         self._unconfirmed_bytes = 0
         self._sent_through = after
@@ -75,6 +75,8 @@ class Downstream:
         self.head = max(self.head, offer.last)
         if self.reading or offer.first != self.passed + 1 or not self._room(len(offer.frame)):
             return None
+        if not self._scoped and self._own not in offer.writers:  # as nearly always
+            return None if hold else self._pass(offer.last, offer.frame)
         kept = self._kept(offer.segments)
         if kept and hold:
             return None
@@ -121,15 +123,14 @@ class Downstream:
         while self._unconfirmed and self._unconfirmed[0][0] <= position:
             self._unconfirmed_bytes -= self._unconfirmed.popleft()[1]
 
-    def _others(self, segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    def _kept(self, segments: Sequence[Segment]) -> tuple[Segment, ...]:
+        """What of ``segments`` the device gets."""
         return tuple(
-            segment
-            for segment in segments
-            if (segment.device, segment.epoch) != self._own or segment.first <= self._own_after
+            one
+            for one in segments
+            if ((one.device, one.epoch) != self._own or one.first <= self._own_after)
+            and (not self._scoped or one.device == self._own[0])
         )
-
-    def _own_lives(self, segments: Sequence[Segment]) -> tuple[Segment, ...]:
-        return tuple(one for one in self._others(segments) if one.device == self._own[0])
 
     def _serve(self, segments: Sequence[Segment], kept: tuple[Segment, ...]) -> bytes | None:
         last = segments[-1]

@@ -116,25 +116,26 @@ class Standing(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """Segments just committed, adjoining, with the EVENTS frame for all who wrote none of them."""
+    """Segments just committed, adjoining, with the EVENTS frame for all who wrote none of them.
+    What every reader asks is worked out once, for all of them."""
 
     segments: tuple[Segment, ...]
     frame: bytes
-
-    @property
-    def first(self) -> int:
-        return self.segments[0].first
-
-    @property
-    def last(self) -> int:
-        return self.segments[-1].last
+    first: int
+    last: int
+    writers: frozenset[tuple[bytes, int]]  # (device, epoch)
 
 
 def make_offer(segments: Sequence[Segment]) -> Offer:
     """Encode once for all readers. Keep ``segments`` below ``EVENTS_BYTES_TARGET`` of records."""
-    last = segments[-1]
-    frame = encode_frame(Events(last.last, last.chain, tuple(segments)))
-    return Offer(tuple(segments), frame)
+    end = segments[-1]
+    return Offer(
+        segments=tuple(segments),
+        frame=encode_frame(Events(end.last, end.chain, tuple(segments))),
+        first=segments[0].first,
+        last=end.last,
+        writers=frozenset((one.device, one.epoch) for one in segments),
+    )
 
 
 # Device ------------------------------------------------------------------------------------------
