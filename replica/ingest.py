@@ -15,6 +15,8 @@ time (requirements CON-08): the door decides the stamp that merges will use and 
 
 :func:`admit` and :func:`write` are generators. An edge sends every ``Find`` and ``AppendRequest``
 they yield to the log and sends the answer back in; :func:`through` does so for a synchronous log.
+A ``Judge`` is work and no question to anybody: the edge calls :func:`judge`, wherever it has a
+processor to spare.
 """
 
 from __future__ import annotations
@@ -102,6 +104,14 @@ class Find(NamedTuple):
     last_seq: int
 
 
+class Judge(NamedTuple):
+    """Decide ``events``, which come right after ``head``: the arguments of :func:`judge`."""
+
+    context: Context
+    head: DeviceHead
+    events: Sequence[bytes]
+
+
 Found = tuple[Sequence[Segment], Sequence[Aside]]
 """What ``Log.find`` answers."""
 
@@ -144,8 +154,8 @@ class Fact(NamedTuple):
     deps: tuple[bytes, ...] = ()
 
 
-Question = Find | AppendRequest
-Reply = Found | AppendResult
+Question = Find | Judge | AppendRequest
+Reply = Found | Judged | AppendResult
 Routine = Generator[Question, Reply, Admitted]
 
 _T = TypeVar("_T")
@@ -207,11 +217,13 @@ def _consider(
     told = NOTHING
     if known:
         found = yield Find(*context[:3], first_seq, first_seq + known - 1)
-        assert not isinstance(found, Appended | HeadMoved)
+        assert not isinstance(found, Appended | HeadMoved | Judged)
         told = recall(context, first_seq, events[:known], found)
     if told.error is not None or known == len(events):
         return told, None
-    return told, judge(context, head, events[known:])
+    judged = yield Judge(context, head, events[known:])
+    assert isinstance(judged, Judged)
+    return told, judged
 
 
 def write(context: Context, head: DeviceHead, facts: Sequence[Fact]) -> Routine:
@@ -246,6 +258,8 @@ def through(log: Log, routine: Generator[Question, Reply, _T]) -> _T:
         while True:
             if isinstance(question, Find):
                 question = routine.send(log.find(*question))
+            elif isinstance(question, Judge):
+                question = routine.send(judge(*question))
             else:
                 question = routine.send(log.append([question])[0])
     except StopIteration as done:

@@ -187,6 +187,10 @@ PROJECTION_REST_MS_MAX = 50
 # it waits for that of a server which was killed.
 PROJECTION_NICE = 10
 PROJECTION_LOCK_S = 30.0
+# Events of a push that are worth the way to another process: below, deciding takes less than that.
+# How much is decided here, where everything else about a push is done, too.
+JUDGE_APART_EVENTS_MIN = 32
+JUDGE_HERE_TENTHS = 4
 # A projection that could not step for this long makes the server not ready.
 PROJECTION_OVERDUE_S = 30.0
 PROJECTION_POLL_MS = 2_000

@@ -37,6 +37,7 @@ from replica.ingest import (
     Context,
     Fact,
     Find,
+    Judge,
     admit,
     compose,
     foresee,
@@ -465,7 +466,9 @@ def test_only_known_events_ask_the_log_first() -> None:
     """New events cost one append and no look-up."""
     questions = []
     routine = admit(CONTEXT, START, 1, chained(deleted()))
-    questions.append(next(routine))
+    question = next(routine)
+    assert isinstance(question, Judge)
+    questions.append(routine.send(judge(*question)))
     assert isinstance(questions[0], AppendRequest)
     head = judged_head(chained(deleted()))
     question = next(admit(CONTEXT, head, 1, chained(deleted())))

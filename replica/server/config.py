@@ -19,7 +19,7 @@ from replica.errors import MisuseError
 
 ENV_PREFIX = "REPLICA_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
-PROJECTORS = ("process", "thread")
+CHILDREN = ("on", "off")
 
 
 class About(NamedTuple):
@@ -46,9 +46,9 @@ class Config:
     admin_password: Annotated[
         str, About("password of the first user; made up when empty", secret=True)
     ] = ""
-    projector: Annotated[
-        str, About("where read models are made: process keeps answers quick, thread saves memory")
-    ] = "process"
+    children: Annotated[
+        str, About("on: processes for read models and large pushes; off saves their memory")
+    ] = "on"
     log_level: Annotated[str, About(f"one of {', '.join(LOG_LEVELS)}")] = "info"
 
     @property
@@ -131,7 +131,7 @@ def _parse(key: str, default: Any, text: str) -> Any:
         return _port(key, text)
     if isinstance(default, tuple):
         return tuple(part.strip() for part in text.split(",") if part.strip())
-    for name, allowed in (("log_level", LOG_LEVELS), ("projector", PROJECTORS)):
+    for name, allowed in (("log_level", LOG_LEVELS), ("children", CHILDREN)):
         if key == variable(name) and text not in allowed:
             raise MisuseError(f"{key} is not one of {', '.join(allowed)}")
     if key == variable("public_url"):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,7 +27,18 @@ from replica.events.kinds import REGISTRY, encode_payload
 from replica.events.payloads import Payload
 from replica.events.ports import AppendRequest, DeviceHead, Log
 from replica.events.record import Origin
-from replica.ingest import Admitted, Context, Fact, Find, Routine, admit, write
+from replica.ingest import (
+    Admitted,
+    Context,
+    Fact,
+    Find,
+    Judge,
+    Judged,
+    Routine,
+    admit,
+    judge,
+    write,
+)
 from replica.limits import ACCOUNT_APPENDS_MAX, DOOR_QUIET_MS, LOCAL_EVENTS_MAX
 from replica.server.logs import Logger, event_ids
 from replica.server.metrics import Metrics
@@ -64,8 +75,14 @@ def local_device(account: AccountId, writer: str) -> DeviceId:
     return DeviceId(sha256(b"replica writer\0" + account + writer.encode()).digest()[:UUID_BYTES])
 
 
+async def judge_here(question: Judge) -> Judged:
+    """Decide at once, in this process."""
+    return judge(*question)
+
+
 class Door:
-    """The way in. ``now_ms`` is the wall clock; ``quarantined`` reads the ids kept aside."""
+    """The way in. ``now_ms`` is the wall clock; ``quarantined`` reads the ids kept aside;
+    ``judges`` decides what devices pushed."""
 
     def __init__(
         self,
@@ -76,8 +93,10 @@ class Door:
         now_ms: Callable[[], int],
         metrics: Metrics,
         logger: Logger,
+        judges: Callable[[Judge], Awaitable[Judged]] = judge_here,
     ) -> None:
         self._log = log
+        self._judges = judges
         self._commits = commits
         self._read_quarantined = quarantined
         self._now_ms = now_ms
@@ -190,6 +209,9 @@ class Door:
                 while True:
                     if isinstance(question, Find):
                         question = routine.send(await asyncio.to_thread(self._log.find, *question))
+                        continue
+                    if isinstance(question, Judge):
+                        question = routine.send(await self._judges(question))
                         continue
                     request = question
                     answer = self._commits.submit(request)

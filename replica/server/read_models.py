@@ -1,7 +1,7 @@
 """The read models as the server uses them, wherever they are written.
 
 Folding the log wants an interpreter for long, and whoever shares it waits. So ``replica serve`` has
-a process for it (:mod:`replica.server.model_process`). Without one, threads of this process do the
+a process for it (:mod:`replica.server.model_process`). Without it, threads of this process do the
 same work and make room on their way (:mod:`replica.server.giving`).
 """
 

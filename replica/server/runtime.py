@@ -21,17 +21,17 @@ from replica.limits import READ_OWN_WRITE_WAIT_S, SHUTDOWN_GRACE_S, TOUCH_INTERV
 from replica.projections.check import check
 from replica.server import aside
 from replica.server.auth import Auth
+from replica.server.children import Children
 from replica.server.chunks import Chunks
 from replica.server.config import Config
 from replica.server.connections import Connections
 from replica.server.deciding import Deciding
 from replica.server.devices import Devices
-from replica.server.door import SINK_PREFIX, WEB, Door, local_device
+from replica.server.door import SINK_PREFIX, WEB, Door, judge_here, local_device
 from replica.server.giving import Giving
 from replica.server.live import Live
 from replica.server.logs import Logger, get_logger
 from replica.server.metrics import Metrics
-from replica.server.model_process import ModelProcess
 from replica.server.planning import Planner
 from replica.server.projecting import Projecting
 from replica.server.read_models import ReadModels, Writing, in_threads
@@ -57,15 +57,15 @@ def wall_clock_ms() -> int:
 
 
 class Runtime:
-    """One server. ``on_failed`` is told of a store that failed: end the process (D4). The read
-    models are written by ``process``, or by threads of this process."""
+    """One server. ``on_failed`` is told of a store that failed: end the process (D4). Without
+    ``children`` all is done in this process."""
 
     def __init__(
         self,
         config: Config,
         stores: Stores,
         *,
-        process: ModelProcess | None = None,
+        children: Children | None = None,
         plugins: Sequence[SinkPlugin] = (),
         environ: Mapping[str, str] | None = None,
         now_ms: Callable[[], int] = wall_clock_ms,
@@ -85,8 +85,7 @@ class Runtime:
         self._tasks: list[asyncio.Task[None]] = []
         # Whoever meets an I/O error first, be it a login: nobody goes on with this disk (D4).
         stores.on_failed = self._fail
-        if process is not None:
-            process.on_failed = self._fail
+        self._children = children
         self.commits = GroupCommitter(
             stores.log, on_committed=self.hub.publish, on_failed=self._fail
         )
@@ -97,9 +96,10 @@ class Runtime:
             now_ms=now_ms,
             metrics=self.metrics,
             logger=self.logger,
+            judges=children.judge.judge if children else judge_here,
         )
         self.connections = Connections(self.hub, self.metrics, self.logger)
-        self.read_models = self._read_models(process)
+        self.read_models = self._read_models()
         self.projecting = self._projecting()
         self.deciding = self._deciding()
         self.sinks = self._host(plugins, environ or {})
@@ -154,6 +154,8 @@ class Runtime:
     async def start(self) -> None:
         """Begin to write, to project and to run sinks. Inside the event loop."""
         self.commits.start()
+        if self._children is not None:
+            await self._children.judge.start(self.logger)
         self.projecting.start()
         await self.sinks.start()
         accounts = await asyncio.to_thread(self.stores.control.accounts)
@@ -180,13 +182,16 @@ class Runtime:
         await self.deciding.stop()
         await self.projecting.stop()
         await self._touch()
+        if self._children is not None:
+            self._children.judge.stop()
         await self.commits.stop()
         self.logger.info("stopped")
 
-    def _read_models(self, process: ModelProcess | None) -> ReadModels:
+    def _read_models(self) -> ReadModels:
         views, log = self.stores.views, self.stores.log
-        if process is not None:
-            return ReadModels(views, log, process.run)
+        if self._children is not None:
+            self._children.models.on_failed = self._fail
+            return ReadModels(views, log, self._children.models.run)
         writing = Writing(views, log, pause=lambda: Giving(self.door))
         return ReadModels(views, log, in_threads(writing))
 

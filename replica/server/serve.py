@@ -7,7 +7,6 @@ so that recovery reads from disk (reliability D4).
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import os
 import signal
@@ -22,7 +21,6 @@ import uvicorn
 from replica.errors import StoreFailed, StoreUnavailable
 from replica.limits import (
     FRAME_BYTES_MAX,
-    GARBAGE_OBJECTS_MIN,
     HEARTBEAT_INTERVAL_MS,
     HEARTBEAT_TIMEOUT_MS,
     SHUTDOWN_GRACE_S,
@@ -31,8 +29,9 @@ from replica.limits import (
 )
 from replica.server import logs
 from replica.server.app import build_app
+from replica.server.child import spare_garbage_collection
+from replica.server.children import Children
 from replica.server.config import Config
-from replica.server.model_process import ModelProcess
 from replica.server.plugins import load_sinks
 from replica.server.runtime import Runtime, wall_clock_ms
 from replica.server.stores import FirstUser, Stores, make_first_account
@@ -121,10 +120,10 @@ def serve(
     logs.configure(config.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with contextlib.ExitStack() as closing:
-        process = None
-        if config.projector == "process":
-            process = closing.enter_context(contextlib.closing(ModelProcess()))
-        stores = Stores(config, views=process.open if process else None)
+        children = None
+        if config.children == "on":
+            children = closing.enter_context(contextlib.closing(Children()))
+        stores = Stores(config, views=children.models.open if children else None)
         closing.callback(stores.close)
         first = make_first_account(stores.control, config, wall_clock_ms)
         server: Server | None = None
@@ -136,7 +135,7 @@ def serve(
         runtime = Runtime(
             config,
             stores,
-            process=process,
+            children=children,
             plugins=load_sinks(),
             environ=environ,
             on_failed=on_failed,
@@ -149,17 +148,6 @@ def serve(
         with operator_file(config.data, url, runtime.operator_token):
             server.run(sockets=[listener])
     return 1 if runtime.failed is not None else 0
-
-
-def spare_garbage_collection() -> None:
-    """Leave what was made until now out of all further collections, and collect less often.
-
-    A burst of pushes makes objects by the ten thousand that all go by reference counting; looking
-    through the whole process for cycles among them would stall acknowledgements.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_OBJECTS_MIN)
 
 
 def local_url(host: str, port: int) -> str:

@@ -56,7 +56,7 @@ def test_keys_of_a_sink_are_left_to_the_sink() -> None:
         ("REPLICA_PORT", "65536"),
         ("REPLICA_PORT", "-1"),
         ("REPLICA_LOG_LEVEL", "loud"),
-        ("REPLICA_PROJECTOR", "fiber"),
+        ("REPLICA_CHILDREN", "two"),
         ("REPLICA_PUBLIC_URL", "orders.example"),
     ],
 )

@@ -36,6 +36,13 @@ def children(pid: int) -> list[int]:
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def models(server: Server) -> int:
+    """The child that writes the read models: it stands back."""
+    found = children(pid_of(server))
+    (child,) = [one for one in found if os.getpriority(os.PRIO_PROCESS, one) == PROJECTION_NICE]
+    return child
+
+
 def say(server: Server, name: str) -> int:
     """The office makes a customer; the position of that."""
     said = {"kind": "customer.created", "payload": {"customer": name, "fields": {"name": name}}}
@@ -65,10 +72,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def test_a_child_writes_what_pages_show(server: Server) -> None:
-    """`replica serve` has one child, which stands back and holds the lock of the read models; what
-    the office says is on its pages with the next look (performance.md W4, SYN-12)."""
-    (child,) = children(pid_of(server))
-    assert os.getpriority(os.PRIO_PROCESS, child) == PROJECTION_NICE
+    """`replica serve` has a child that stands back and holds the lock of the read models; what the
+    office says is on the pages soon (performance.md W4, SYN-12)."""
+    child = models(server)
     assert f"pid {child} " in (server.data / "views.db.lock").read_text()
     assert f"pid {pid_of(server)} " in (server.data / "log.db.lock").read_text()
     in_office(server, "Acme")
@@ -79,10 +85,10 @@ def test_a_killed_server_takes_its_child_along(server: Server) -> None:
     """After kill -9 of the server the next one has the files at once, and shows what was said
     (reliability §2.3, I-25)."""
     in_office(server, "Acme")
-    (child,) = children(pid_of(server))
+    child = models(server)
     server.process.kill()
     server.start()
-    assert child not in children(pid_of(server))
+    assert models(server) != child
     in_office(server, "Bolt")
     assert sorted(names(server)) == ["Acme", "Bolt"]
 
@@ -91,7 +97,7 @@ def test_a_server_ends_with_its_child(server: Server) -> None:
     """A child that ends by itself stops the server with exit status 1, so that a supervisor starts
     both anew; nothing acknowledged is lost (reliability D4)."""
     in_office(server, "Acme")
-    (child,) = children(pid_of(server))
+    child = models(server)
     os.kill(child, signal.SIGKILL)
     with suppress(OSError, AssertionError):  # taken perhaps, shown never
         say(server, "Bolt")
@@ -105,16 +111,15 @@ def test_a_server_ends_with_its_child(server: Server) -> None:
 def test_a_signal_for_the_group_ends_both_in_order(server: Server) -> None:
     """A terminal and a supervisor signal the child, too; it goes on until the server needs it no
     more, and leaves nothing to recover (reliability D4)."""
-    (child,) = children(pid_of(server))
-    for pid in (child, pid_of(server)):
+    for pid in (*children(pid_of(server)), pid_of(server)):
         os.kill(pid, signal.SIGTERM)
     assert server.process.child.wait(60) == 0
     assert not (server.data / "views.db-wal").exists()
 
 
 def test_threads_do_it_where_memory_is_short(tmp_path: Path) -> None:
-    """With REPLICA_PROJECTOR=thread there is no child, and pages show the same."""
-    server = Server(tmp_path, {"REPLICA_PROJECTOR": "thread"})
+    """With REPLICA_CHILDREN=off there is no child, and pages show the same."""
+    server = Server(tmp_path, {"REPLICA_CHILDREN": "off"})
     server.start()
     try:
         assert children(pid_of(server)) == []
