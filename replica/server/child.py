@@ -25,8 +25,8 @@ from replica.limits import GARBAGE_OBJECTS_MIN
 LENGTH_BYTES = 4
 
 
-class Line:
-    """One end of the line, for who may block."""
+class Channel:
+    """One end of the socket between the two, for who may block."""
 
     def __init__(self, end: socket.socket) -> None:
         self._stream = end.makefile("rwb")
@@ -39,7 +39,15 @@ class Line:
     def receive(self) -> Any:
         """Raises ``EOFError`` when the other end is gone, ``OSError`` when it went just now."""
         length = int.from_bytes(self._stream.read(LENGTH_BYTES), "big")
-        return unframe(self._stream.read(length))
+        data = self._stream.read(length)
+        if not length or len(data) < length:
+            raise EOFError("the other end is gone")
+        return unframe(data)
+
+    def close(self) -> None:
+        """Speak no more; the socket stays its owner's."""
+        with suppress(OSError):  # what was not sent is not missed
+            self._stream.close()
 
 
 def enframe(value: object) -> bytes:
@@ -49,12 +57,12 @@ def enframe(value: object) -> bytes:
 
 
 def unframe(data: bytes) -> Any:
-    """The value of ``data``, which comes after its length. Raises ``EOFError`` for nothing."""
+    """The value of ``data``, which comes after its length."""
     return pickle.loads(data)  # noqa: S301  written by this program, read by its child
 
 
-Serve = Callable[[Line], None]
-"""Answers what comes over the line until that is None."""
+Serve = Callable[[Channel], None]
+"""Answers what comes over the channel until that is None."""
 
 
 class Child:
@@ -85,7 +93,7 @@ def _run(serve: Serve, end: socket.socket) -> None:
         signal.signal(one, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     spare_garbage_collection()
-    serve(Line(end))
+    serve(Channel(end))
 
 
 def spare_garbage_collection() -> None:

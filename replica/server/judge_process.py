@@ -16,7 +16,7 @@ from replica.events.event import decode_event
 from replica.events.ports import AppendRequest, DeviceHead
 from replica.ingest import Judge, Judged, Run, judge
 from replica.limits import JUDGE_APART_EVENTS_MIN, JUDGE_HERE_TENTHS
-from replica.server.child import LENGTH_BYTES, Child, Line, enframe, unframe
+from replica.server.child import LENGTH_BYTES, Channel, Child, enframe, unframe
 from replica.server.logs import Logger
 from replica.sync.messages import Outcome
 
@@ -26,7 +26,7 @@ class JudgeProcess:
 
     def __init__(self) -> None:
         self._child = Child(_serve, "judge")
-        self._line: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._asked: asyncio.Task[Judged | None] | None = None
         self._logger: Logger | None = None
 
@@ -34,13 +34,13 @@ class JudgeProcess:
         """Be of use from now on."""
         self._logger = logger
         self._child.end.setblocking(False)
-        self._line = await asyncio.open_connection(sock=self._child.end.dup())
+        self._streams = await asyncio.open_connection(sock=self._child.end.dup())
 
     def stop(self) -> None:
         """Decide everything here from now on; before the event loop ends."""
-        if self._line is not None:
-            self._line[1].close()
-            self._line = None
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
 
     def close(self) -> None:
         """End the process."""
@@ -48,7 +48,7 @@ class JudgeProcess:
 
     async def judge(self, question: Judge) -> Judged:
         """:func:`replica.ingest.judge`, in two places at once where that is worth it."""
-        idle = self._line is not None and self._asked is None
+        idle = self._streams is not None and self._asked is None
         parts = split(question) if idle else None
         if parts is None:
             return judge(*question)
@@ -62,19 +62,19 @@ class JudgeProcess:
 
     def _tell(self, question: Judge) -> None:
         """Send at once what the pipe takes, which is nearly always all: it begins while we do."""
-        assert self._line is not None, "asked while idle only"
+        assert self._streams is not None, "asked while idle only"
         data, sent = enframe(question), 0
         with suppress(OSError):  # full, or gone; the second is heard soon enough
             sent = self._child.end.send(data)
         if sent < len(data):
-            self._line[1].write(data[sent:])
+            self._streams[1].write(data[sent:])
 
     async def _hear(self) -> Judged | None:
         """The answer; None when the process ended over it."""
-        assert self._line is not None, "asked while idle only"
+        assert self._streams is not None, "asked while idle only"
         try:
-            length = int.from_bytes(await self._line[0].readexactly(LENGTH_BYTES), "big")
-            judged: Judged = unframe(await self._line[0].readexactly(length))
+            length = int.from_bytes(await self._streams[0].readexactly(LENGTH_BYTES), "big")
+            judged: Judged = unframe(await self._streams[0].readexactly(length))
         except (EOFError, OSError):
             assert self._logger is not None, "started"
             self._logger.warning("the process that decides has ended; deciding here")
@@ -124,6 +124,6 @@ def _plain(judged: Judged) -> AppendRequest | None:
     return judged.request
 
 
-def _serve(questions: Line) -> None:
+def _serve(questions: Channel) -> None:
     while (question := questions.receive()) is not None:
         questions.send(judge(*question))

@@ -17,7 +17,7 @@ from typing import Any
 
 from replica.errors import StoreFailed
 from replica.limits import PROJECTION_LOCK_S, PROJECTION_NICE
-from replica.server.child import Child, Line
+from replica.server.child import Channel, Child
 from replica.server.config import Config
 from replica.server.read_models import Writing
 from replica.server.stores import open_reading, open_views_alone
@@ -31,7 +31,7 @@ class ModelProcess:
 
     def __init__(self) -> None:
         self._child = Child(_serve, "read models")
-        self._line = Line(self._child.end)
+        self._channel = Channel(self._child.end)
         self._turn = Lock()
         self.on_failed: Callable[[StoreFailed], object] = lambda _: None
 
@@ -50,13 +50,14 @@ class ModelProcess:
     def close(self) -> None:
         """Finish what it is at, and end."""
         with self._turn:
+            self._channel.close()
             self._child.close()
 
     def _call(self, work: Callable[..., Any] | None, *arguments: Any) -> Any:
         try:
             with self._turn:
-                self._line.send((work, arguments))
-                error, answer = self._line.receive()
+                self._channel.send((work, arguments))
+                error, answer = self._channel.receive()
         except (EOFError, OSError) as gone:
             error, answer = StoreFailed("the process of the read models has ended"), None
             error.__cause__ = gone
@@ -70,7 +71,7 @@ class ModelProcess:
 # The process -------------------------------------------------------------------------------------
 
 
-def _serve(calls: Line) -> None:
+def _serve(calls: Channel) -> None:
     """Do what the server asks for until it hangs up."""
     os.nice(PROJECTION_NICE)
     with ExitStack() as closing:

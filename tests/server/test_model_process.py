@@ -8,15 +8,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from replica.errors import Overloaded, StoreFailed, StoreUnavailable
 from replica.limits import PROJECTION_NICE
+from replica.server.child import LENGTH_BYTES, Channel, enframe
 from replica.server.config import Config
 from replica.server.model_process import ModelProcess
 from replica.server.read_models import Writing
@@ -184,6 +186,17 @@ def test_a_failed_store_is_told_once_and_for_all(process: ModelProcess) -> None:
     with pytest.raises(StoreFailed, match="has ended"):
         asyncio.run(process.run(full))
     assert len(told) == 3
+
+
+@pytest.mark.parametrize("cut", [0, 2, LENGTH_BYTES, LENGTH_BYTES + 5])
+def test_an_answer_cut_short_is_none(cut: int) -> None:
+    """Whoever is killed while it answers has not answered."""
+    here, there = socket.socketpair()
+    with here, there, closing(Channel(here)) as channel:
+        there.sendall(enframe("an answer")[:cut])
+        there.shutdown(socket.SHUT_WR)
+        with pytest.raises(EOFError):
+            channel.receive()
 
 
 def test_files_that_cannot_be_had_are_said(process: ModelProcess, config: Config) -> None:
