@@ -5,8 +5,9 @@ Blocking: run them off the link's loop.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from socket import SHUT_RDWR
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
@@ -32,8 +33,11 @@ class Answer(NamedTuple):
 class Server:
     """One connection to the server of ``identity``; any number of questions, one at a time."""
 
-    def __init__(self, http: HTTPConnection, identity: Identity) -> None:
+    def __init__(
+        self, http: HTTPConnection, identity: Identity, given_up: Callable[[], bool]
+    ) -> None:
         self._http = http
+        self._given_up = given_up
         self._base = urlsplit(identity.url).path.rstrip("/")
         self._headers = {"authorization": f"Bearer {identity.token}"}
 
@@ -56,7 +60,7 @@ class Server:
             self._http.request(method, path, body=body, headers=self._headers)
             return self._http.getresponse()
         except ConnectionError:
-            if not kept:
+            if not kept or self._given_up():
                 raise
             # The server hangs up on who has not asked for a while. Questions change nothing, so
             # one whose answer did not begin is asked again, over a new connection.
@@ -71,6 +75,7 @@ class Line:
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
         self._http: HTTPConnection | None = None
+        self._given_up = False
 
     @contextmanager
     def server(self) -> Iterator[Server]:
@@ -84,13 +89,22 @@ class Line:
             kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
             self._http = kind(parts.netloc, timeout=CHUNK_FETCH_TIMEOUT_S)
         try:
-            yield Server(self._http, self._identity)
+            yield Server(self._http, self._identity, lambda: self._given_up)
         except (OSError, HTTPException) as error:
             self.close()
             raise PeerGone(f"no connection to {self._identity.url}: {error}") from error
         except BaseException:
             self.close()  # an answer may be half read
             raise
+
+    def give_up(self) -> None:
+        """From any thread: who waits for an answer gets ``PeerGone`` now, and asks no more."""
+        self._given_up = True
+        http = self._http
+        sock = None if http is None else http.sock
+        if sock is not None:
+            with suppress(OSError):  # it is gone already
+                sock.shutdown(SHUT_RDWR)
 
     def close(self) -> None:
         """Hang up; the next question makes a connection. Safe to call twice."""
@@ -100,9 +114,10 @@ class Line:
 
 
 @contextmanager
-def connected(identity: Identity) -> Iterator[Server]:
-    """A connection for some questions. Raises ``PeerGone`` when it is lost in between."""
-    line = Line(identity)
+def connected(identity: Identity, line: Line | None = None) -> Iterator[Server]:
+    """A connection for some questions, over ``line`` where somebody may give it up. Raises
+    ``PeerGone`` when it is lost in between."""
+    line = line or Line(identity)
     try:
         with line.server() as server:
             yield server

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from urllib.parse import urlencode
 
 from replica.device import chunks
-from replica.device.asking import OK, Server, connected
+from replica.device.asking import OK, Line, Server, connected
 from replica.device.chunks import Import
 from replica.device.holding import Holding
 from replica.device.status import Progress
@@ -23,15 +23,16 @@ def fetch(
     *,
     stopping: Callable[[], bool],
     progress: Callable[[tuple[Progress, ...]], None],
+    line: Line | None = None,
 ) -> bool:
     """Take in what the server has in bulk for this device; True when the cursor moved.
 
     False means that the log serves: the server has nothing worth it, is of an older kind, or sent
-    what does not fit. ``stopping`` is asked between chunks. Raises ``PeerGone`` when the connection
-    is lost: call again, it goes on where it was.
+    what does not fit. ``stopping`` is asked between chunks; who gives up ``line`` waits for none.
+    Raises ``PeerGone`` when the connection is lost: call again, it goes on where it was.
     """
     try:
-        with connected(holding.identity) as server:
+        with connected(holding.identity, line) as server:
             running = chunks.resume(holding)
             with holding.lock:
                 holding.journal.catch_up(behind=True)

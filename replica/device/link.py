@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from replica.device.asking import Line
 from replica.device.enrolment import sync_url
 from replica.device.holding import Holding
 from replica.device.journal import Identity
@@ -69,6 +70,7 @@ class Link:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bell = asyncio.Event()
         self._dialling: asyncio.Task[Any] | None = None
+        self._line: Line | None = None  # of the questions beside the connection, or before it
         self._fetches_lost = 0  # in a row
         self.report = Report(changed, manual=manual)
 
@@ -118,8 +120,11 @@ class Link:
         self.ring()
 
     def _hang_up(self) -> None:
-        """A connection says goodbye; a try to get one is given up, however long it would take."""
+        """A connection says goodbye; a try to get one is given up, and so is a question, however
+        long they would take."""
         self._bell.set()
+        if self._line is not None:
+            self._line.give_up()
         if self._dialling is not None:
             self._dialling.cancel()
 
@@ -162,7 +167,11 @@ class Link:
         self._show(Mode.CONNECTING, f"fetching from {self._holding.identity.url}")
         try:
             moved = await asyncio.to_thread(
-                fetch, self._holding, stopping=self._is_stopping, progress=self._progress
+                fetch,
+                self._holding,
+                stopping=self._is_stopping,
+                progress=self._progress,
+                line=self._new_line(),
             )
         except CorruptionError as error:
             self._show(Mode.FAILED, str(error))
@@ -182,7 +191,7 @@ class Link:
 
         self._show(Mode.CONNECTING, "looking for documents that differ from the server's")
         try:
-            mended = await asyncio.to_thread(mend, self._holding)
+            mended = await asyncio.to_thread(mend, self._holding, self._new_line())
         except CorruptionError as error:
             self._show(Mode.FAILED, str(error))
             return
@@ -197,6 +206,10 @@ class Link:
             else:
                 report.mended += mended
         self.report.changed()
+
+    def _new_line(self) -> Line:
+        self._line = Line(self._holding.identity)
+        return self._line
 
     def _is_stopping(self) -> bool:
         return self.report.stopping
@@ -220,7 +233,7 @@ class Link:
         session = Session(
             self._holding, self.report, wall_ms=self._wall_ms, software=self._software
         )
-        self._dialling = asyncio.current_task()
+        self._dialling, self._line = asyncio.current_task(), session.line
         failures, hint_ms = self.report.failures, 0
         try:
             async with client.connect(

@@ -17,7 +17,7 @@ from replica.crdt.digest import SectionTotals, document_hash
 from replica.crdt.documents import DOCUMENT_TYPES, DocKey
 from replica.crdt.fold import touched
 from replica.crdt.stock import SOLD
-from replica.device.asking import OK, Server, connected
+from replica.device.asking import OK, Line, Server, connected
 from replica.device.balance import Told, balance
 from replica.device.base import Change
 from replica.device.holding import Holding
@@ -71,14 +71,14 @@ class _Documents:
         return position, {DocKey(kind, identity): state for kind, identity, state in found}
 
 
-def mend(holding: Holding) -> tuple[DocKey, ...] | None:
+def mend(holding: Holding, line: Line | None = None) -> tuple[DocKey, ...] | None:
     """Take the server's state of every document that differs; returns which these were.
 
     None when it cannot be mended document by document. Call while nothing else changes the base.
     Raises ``PeerGone`` when the connection is lost, and what the journal raises; documents that
     were stored by then stay.
     """
-    with connected(holding.identity) as server:
+    with connected(holding.identity, line) as server:
         return even_out(holding, server, recount=True)
 
 

@@ -129,7 +129,7 @@ class Session:
         self._held: e.Apply | None = None  # the peer keeps what comes after it, a window at most
         self._counted = 0  # with a scope: the position up to which the server was asked what waits
         self._counting: asyncio.Task[None] | None = None
-        self._line = Line(holding.identity)  # for the documents of a scope, one thread at a time
+        self.line = Line(holding.identity)  # for the documents of a scope, one thread at a time
         self._asked_s = -inf  # when the server was last asked for them, monotonic
         self._hurry = asyncio.Event()  # somebody waits for what a question would bring
 
@@ -151,7 +151,7 @@ class Session:
                 ticker.cancel()
         finally:
             self._peer.lost()
-            self._line.close()
+            self.line.close()
 
     async def _write(self, socket: ClientConnection) -> None:
         while isinstance(item := await self._outgoing.get(), bytes):
@@ -314,7 +314,7 @@ class Session:
             came = await asyncio.to_thread(
                 pull,
                 holding,
-                self._line,
+                self.line,
                 apply.through if apply else holding.journal.place.cursor,
                 self._scope,
                 now_ms=self._wall_ms,
@@ -362,7 +362,7 @@ class Session:
         from replica.device.scope import waiting  # noqa: PLC0415 - as below
 
         try:
-            found = await asyncio.to_thread(waiting, self._holding, self._line, through)
+            found = await asyncio.to_thread(waiting, self._holding, self.line, through)
         except ReplicaError:
             found = self._report.waiting  # a hint for the user: the next frame asks again
         self._counting = None
