@@ -30,7 +30,7 @@ browser: setup  ## Install Chromium for the browser tests where that is possible
 	@sh tools/install-browser.sh
 
 test: setup browser typescript check  ## Lint, types, import contracts, tests
-	@$(BIN)/python -m pytest -n 3 --dist worksteal
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 bench: setup  ## Measure against floor and peers in the same run (SHORT=1 for fewer rounds)
 	@$(BIN)/python -m benchmarks $(if $(SHORT),--short,)

@@ -57,16 +57,22 @@ class Server:
         method = "GET" if body is None else "POST"
         kept = self._http.sock is not None
         try:
-            self._http.request(method, path, body=body, headers=self._headers)
-            return self._http.getresponse()
+            return self._exchange(method, path, body)
         except ConnectionError:
             if not kept or self._given_up():
                 raise
             # The server hangs up on who has not asked for a while. Questions change nothing, so
             # one whose answer did not begin is asked again, over a new connection.
             self._http.close()
-            self._http.request(method, path, body=body, headers=self._headers)
-            return self._http.getresponse()
+            return self._exchange(method, path, body)
+
+    def _exchange(self, method: str, path: str, body: bytes | None) -> HTTPResponse:
+        if self._http.sock is None:
+            self._http.connect()
+        if self._given_up():  # asked once the socket is there to be shut
+            raise ConnectionAbortedError("given up")
+        self._http.request(method, path, body=body, headers=self._headers)
+        return self._http.getresponse()
 
 
 class Line:
