@@ -82,7 +82,12 @@ class World:
                 self._news.notify_all()
             raise structlog.DropEvent
 
-        return structlog.wrap_logger(None, processors=[structlog.stdlib.add_log_level, keep])
+        return structlog.wrap_logger(
+            None,
+            processors=[structlog.stdlib.add_log_level, keep],
+            # Said here: what another test has left as the default may drop every line.
+            wrapper_class=structlog.make_filtering_bound_logger("debug"),
+        )
 
     def _on_failed(self, _: StoreFailed) -> None:
         self.server.should_exit = True
