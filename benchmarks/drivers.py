@@ -99,11 +99,12 @@ OPEN_TIMEOUT_S = 120
 
 async def open_socket(address: str, *subprotocols: str) -> ClientConnection:
     """A plain websocket, uncompressed as the product's. Of a crowd the last one waits long; that is
-    a figure and no failure."""
+    a figure and no failure. Who does not listen for a while must hear the goodbye all the same."""
     return await websockets.connect(
         address,
         compression=None,
         open_timeout=OPEN_TIMEOUT_S,
         ping_interval=None,
+        max_queue=None,
         subprotocols=[Subprotocol(name) for name in subprotocols] or None,
     )

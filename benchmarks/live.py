@@ -82,8 +82,12 @@ async def come_back(driver: Driver, address: str) -> float:
     for session in sessions:
         await session.leave()
 
+    # The floor sends to who is there: nobody may write before everybody is.
+    present = asyncio.Barrier(len(sessions))
+
     async def one(session: Session, mine: Sequence[bytes]) -> None:
         await session.rejoin(address)
+        await present.wait()
         await push(session, mine, RETURNING)
 
     start = perf_counter()
