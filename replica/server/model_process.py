@@ -21,7 +21,6 @@ from replica.server.child import Channel, Child
 from replica.server.config import Config
 from replica.server.read_models import Writing
 from replica.server.stores import open_reading, open_views_alone
-from replica.store.engine import Database
 from replica.store.sql import SqlLog
 
 
@@ -35,13 +34,12 @@ class ModelProcess:
         self._turn = Lock()
         self.on_failed: Callable[[StoreFailed], object] = lambda _: None
 
-    def open(self, config: Config) -> Database:
-        """Have it open its databases, and give the read models for reading here; close that.
+    def open(self, config: Config) -> None:
+        """Have it open its databases; the read models can be opened for reading then.
 
         The log must be there. Raises what opening a database raises.
         """
         self._call(None, config)
-        return open_reading(config, views=True)
 
     async def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """:class:`replica.server.read_models.Run`."""

@@ -33,12 +33,10 @@ class Stores:
     """The open databases of one process. Close when done.
 
     ``on_failed`` hears of the first I/O error of each, in any thread: end the process (D4).
-    ``views`` gives the read models for reading where another process writes them.
+    ``views`` has another process open the read models for writing; here they are only read then.
     """
 
-    def __init__(
-        self, config: Config, *, views: Callable[[Config], Database] | None = None
-    ) -> None:
+    def __init__(self, config: Config, *, views: Callable[[Config], None] | None = None) -> None:
         self.on_failed: Callable[[StoreFailed], object] = lambda _: None
         self._config = config
         self._closing = ExitStack()
@@ -76,10 +74,16 @@ class Stores:
             return self.database
         return self._keep(open_postgres(self._config.database_url))
 
-    def _open_views(self, elsewhere: Callable[[Config], Database] | None) -> Database:
+    def _open_views(self, elsewhere: Callable[[Config], None] | None) -> Database:
         if elsewhere is not None:
-            return self._keep(elsewhere(self._config))
-        return self._keep(open_views_alone(self._config))
+            elsewhere(self._config)
+        if self._config.database_url:  # one database, and one pool of connections, for everything
+            if elsewhere is None:
+                open_views(self.database.write)
+            return self.database
+        if elsewhere is None:
+            return self._keep(open_views_alone(self._config))
+        return self._keep(open_reading(self._config, views=True))
 
     def _keep(self, database: Database) -> Database:
         database.on_failed = self._tell

@@ -25,6 +25,7 @@ from replica.server.read_models import Writing
 from replica.store import migrations
 from replica.store.engine import open_sqlite
 from tests.acceptance.running import Server
+from tests.postgres import fresh_database, postgres_server
 
 pytestmark = pytest.mark.process
 SHOWN_S_MAX = 60.0
@@ -131,6 +132,23 @@ def test_threads_do_it_where_memory_is_short(tmp_path: Path) -> None:
         server.stop()
 
 
+@pytest.mark.postgres
+def test_a_child_writes_to_postgresql(tmp_path: Path) -> None:
+    """On PostgreSQL, too, a child makes what the pages show, and a killed server's work is there
+    afterwards."""
+    with postgres_server() as postgres:
+        server = Server(tmp_path, {"REPLICA_DATABASE_URL": fresh_database(postgres)})
+        server.start()
+        try:
+            in_office(server, "Acme")
+            server.process.kill()
+            server.start()
+            assert models(server)
+            assert names(server) == ["Acme"]
+        finally:
+            server.stop()
+
+
 # One process without a server --------------------------------------------------------------------
 
 
@@ -157,7 +175,7 @@ def config(tmp_path: Path) -> Config:
 @pytest.fixture
 def process(config: Config) -> Iterator[ModelProcess]:
     process = ModelProcess()
-    process.open(config).close()
+    process.open(config)
     yield process
     process.close()
 
