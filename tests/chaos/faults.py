@@ -119,7 +119,8 @@ def _one(day: Day, fault: Fault) -> str:
     elif not fault.error:
         way = "killed"
         # The server was killed, or the process of its read models, and it stopped in order.
-        demand(status == KILLED or (status, fault.path[:5]) == (1, "views"), f"exit {status}")
+        ended = status == KILLED or (status, fault.path[:5]) == (1, "views")
+        demand(ended, f"exit {status} after a kill")
     else:
         way = "went on" if status == 0 else "ended"
         demand(status in PASSED, f"exit {status} after {struck}")

@@ -388,7 +388,8 @@ def test_stopping_does_not_wait_for_a_silent_network(
         nobody = Identity(bytes(16), bytes(16), "token", "name", url)
         with enrolled(Device.open(tmp_path / "j.db"), nobody) as device:
             device.start()
-            accepted, _ = silent.accept()  # it waits for an answer now
+            device.wait_until(lambda status: url in status.text)
+            accepted, _ = silent.accept()
             device.stop()
             assert device.status().text == "sync is stopped"
             accepted.close()
